@@ -1,0 +1,224 @@
+// C's vector cells. A vector type is a GCC/clang vector where HEDDLE_SIMD is on and a struct of lanes elsewhere; every
+// operation is a small function, defined when first used, that loops over the lanes unless compilers have an operator for it.
+// A vector of i1 is a mask of i32 lanes, 0 or −1.
+
+import type { PrimitiveOp } from '../../ir/scalar.js';
+import { DTYPE_INFO, type DType, isFloat } from '../../support/dtype.js';
+import { fill, atom } from '../cell.js';
+import { type CellLookup, computeType, type Lang, STORED, type StoredType, type VectorCells } from '../lang.js';
+import { C_TYPES } from './lang.js';
+
+export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
+#if defined(__GNUC__)
+#define HEDDLE_SIMD 1 /* GCC's and clang's vector types; 0 gives plain C */
+#else
+#define HEDDLE_SIMD 0
+#endif
+#endif
+#if HEDDLE_SIMD
+#define LANE(v, i) ((v)[i])
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+#else
+#define LANE(v, i) ((v).lane[i])
+#endif`;
+
+type Define = (name: string, text: string) => void;
+
+interface VectorType {
+  readonly name: string;
+  readonly lanes: number;
+  /** Of one lane; masks are i32. */
+  readonly lane: StoredType;
+  readonly isMask: boolean;
+}
+
+const laneBytes = (t: VectorType): number => DTYPE_INFO[t.lane].bytes;
+
+/** Cells that add what they use to `helpers`; `scalar` gives the language's scalar cells. */
+export function createVectorCells(helpers: Map<string, string>, scalar: () => Lang): VectorCells {
+  const define: Define = (name, text) => {
+    if (!helpers.has(name)) helpers.set(name, text);
+  };
+  define('LANE', SIMD_SWITCH);
+  const type = (t: DType, lanes: number): VectorType => defineType(define, t, lanes);
+  const f = (name: string, v: VectorType, args: string, body: Body): string => {
+    define(name, functionText(name, v, args, body));
+    return name;
+  };
+
+  return {
+    op: (op, t, lanes) => {
+      const v = type(t, lanes);
+      const result = ['eq', 'lt', 'le'].includes(op) ? type('i1', lanes) : v;
+      const name = `${op}_${v.name}`;
+      const unary = ['neg', 'abs', 'floor', 'ceil', 'trunc', 'rint', 'sqrt', 'clz', 'popcnt'].includes(op);
+      const args = unary ? `@${v.name} a` : `@${v.name} a, @${v.name} b`;
+      f(name, result, args, { simd: simdOp(op, v), lane: laneOp(op, t, v, result, scalar()) });
+      return unary ? `@${name}($0)` : `@${name}($0, $1)`;
+    },
+    cast: (from, to, lanes) => {
+      const [a, r] = [type(from, lanes), type(to, lanes)];
+      const name = `${r.name}_from_${a.name}`;
+      f(name, r, `@${a.name} a`, { simd: simdCast(a, r), lane: laneCast(from, to, scalar()) });
+      return `@${name}($0)`;
+    },
+    bitcast: (from, to, lanes) => {
+      const [a, r] = [type(from, lanes), type(to, lanes)];
+      const cell = scalar().bitcast(from as never, to as never);
+      f(`bits_${r.name}_from_${a.name}`, r, `@${a.name} a`, {
+        simd: `return (@${r.name})a;`,
+        lane: put(cell, '@LANE(a, i)'),
+      });
+      return `@bits_${r.name}_from_${a.name}($0)`;
+    },
+    select: (t, lanes) => {
+      const [v, m] = [type(t, lanes), type('i1', lanes)];
+      f(`select_${v.name}`, v, `@${m.name} m, @${v.name} a, @${v.name} b`, {
+        simd: laneBytes(v) === 4 ? `return (@${v.name})((m & (@${m.name})a) | (~m & (@${m.name})b));` : undefined,
+        lane: '@LANE(m, i) ? @LANE(a, i) : @LANE(b, i)',
+      });
+      return `@select_${v.name}($0, $1, $2)`;
+    },
+    splat: (t, lanes) => {
+      const v = type(t, lanes);
+      const every = Array.from({ length: lanes }, () => 'x').join(', ');
+      const simd = `return (@${v.name}){${every}};`;
+      if (v.isMask) f(`splat_${v.name}`, v, 'int x', { simd: undefined, lane: '-x' });
+      else f(`splat_${v.name}`, v, `${C_TYPES[v.lane]} x`, { simd, lane: 'x' });
+      return `@splat_${v.name}($0)`;
+    },
+    extract: (t, lanes, lane) => {
+      const v = type(t, lanes);
+      return v.isMask ? `@LANE($0, ${lane}) != 0` : `@LANE($0, ${lane})`;
+    },
+    iota: (t, lanes) => {
+      const v = type(t, lanes);
+      f(`iota_${v.name}`, v, `${C_TYPES[v.lane]} first`, { simd: undefined, lane: narrow(v.lane, `first + (${C_TYPES[v.lane]})i`) });
+      return `@iota_${v.name}($0)`;
+    },
+    load: (from, to, lanes, { gather, masked }) => {
+      const v = type(to, lanes);
+      const name = `${gather ? 'gather' : 'load'}${masked ? '_masked' : ''}_${from === v.lane ? '' : `${from}_`}${v.name}`;
+      const at = gather ? '@LANE(at, i)' : 'i';
+      const args = [
+        `const ${C_TYPES[from]} *p`,
+        ...(gather ? [`@${type('i32', lanes).name} at`] : []),
+        ...(masked ? [`@${type('i1', lanes).name} m, @${v.name} pad`] : []),
+      ];
+      f(name, v, args.join(', '), {
+        simd: gather || masked ? undefined : simdLoad(type(from, lanes), v),
+        lane: masked ? `@LANE(m, i) ? p[${at}] : @LANE(pad, i)` : `p[${at}]`,
+      });
+      return gather ? `@${name}($0, $1${masked ? ', $2, $3' : ''})` : `@${name}($0 + $1${masked ? ', $2, $3' : ''})`;
+    },
+    store: (from, into, lanes) => {
+      const [v, w] = [type(from, lanes), type(into, lanes)];
+      const name = `store_${v.lane === into ? '' : `${into}_`}${v.name}`;
+      const value = v.lane === into ? 'v' : `__builtin_convertvector(v, @${w.name})`;
+      const lanewise = `for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
+      define(
+        name,
+        `static inline void ${name}(${C_TYPES[into]} *p, @${v.name} v) {\n#if HEDDLE_SIMD\n` +
+          `  const @${w.name} r = ${value};\n  __builtin_memcpy(p, &r, sizeof r);\n#else\n  ${lanewise}\n#endif\n}`,
+      );
+      return `@${name}($0 + $1, $2)`;
+    },
+  };
+}
+
+function defineType(define: Define, t: DType, lanes: number): VectorType {
+  const isMask = t === 'i1';
+  const lane: StoredType = isMask ? 'i32' : (STORED.find((s) => s === t) ?? 'i32');
+  const name = `${t}x${lanes}`;
+  const bytes = DTYPE_INFO[lane].bytes * lanes;
+  define(
+    name,
+    `#if HEDDLE_SIMD /* @LANE */\ntypedef ${C_TYPES[lane]} ${name} __attribute__((vector_size(${bytes})));\n#else\n` +
+      `typedef struct {\n  ${C_TYPES[lane]} lane[${lanes}];\n} ${name};\n#endif`,
+  );
+  if (!isFloat(lane) && !isMask && !lane.startsWith('u')) defineType(define, `u${lane.slice(1)}` as DType, lanes);
+  if (isFloat(lane)) defineType(define, lane === 'f32' ? 'i32' : 'i64', lanes);
+  return { name, lanes, lane, isMask };
+}
+
+interface Body {
+  /** Where vectors have operators for it. */
+  readonly simd: string | undefined;
+  /** One lane of the result. */
+  readonly lane: string;
+}
+
+function functionText(name: string, v: VectorType, args: string, body: Body): string {
+  const loop = `  @${v.name} r;\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
+  const whole = body.simd ? `#if HEDDLE_SIMD\n  ${body.simd}\n#else\n${loop}\n#endif` : loop;
+  return `static inline @${v.name} ${name}(${args}) {\n${whole}\n}`;
+}
+
+/** A scalar cell with these operands; helper marks stay. */
+const put = (cell: string, ...args: string[]): string => {
+  const marked = cell.replace(/@(\w+)/g, 'HELPER_$1');
+  return fill(marked, args.map(atom), () => undefined).text.replace(/HELPER_(\w+)/g, '@$1');
+};
+
+const narrow = (t: StoredType, text: string): string =>
+  ['i8', 'u8', 'i16', 'u16'].includes(t) ? `(${C_TYPES[t]})(${text})` : text;
+
+function laneOp(op: PrimitiveOp, t: DType, v: VectorType, result: VectorType, lang: Lang): string {
+  const at = t === 'i32' || !['i8', 'u8', 'i16', 'u16'].includes(t) ? computeType(t) : 'i32';
+  const cell = (lang.ops as CellLookup)[op]?.[at] ?? '$0';
+  const text = put(cell, '@LANE(a, i)', '@LANE(b, i)');
+  if (v.isMask && op !== 'eq') return text;
+  return result.isMask ? `-(${text})` : narrow(v.lane, text);
+}
+
+function laneCast(from: DType, to: DType, lang: Lang): string {
+  const value = '@LANE(a, i)';
+  if (from === 'i1') return to === 'f32' || to === 'f64' ? `${value} ? 1 : 0` : `${value} ? 1u : 0u`;
+  if (to === 'i1') return `-(${value} != 0)`;
+  if (isFloat(from) || isFloat(to)) return put(lang.cast(computeType(from), computeType(to)), value);
+  return `(${C_TYPES[to as StoredType]})${value}`;
+}
+
+function simdOp(op: PrimitiveOp, v: VectorType): string | undefined {
+  const unsigned = `@u${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
+  const signed = `@i${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
+  const one = `${C_TYPES[v.lane.startsWith('u') ? v.lane : (`u${v.lane.slice(1)}` as StoredType)] ?? ''}`;
+  const sign = { add: '+', sub: '-', mul: '*', div: '/', and: '&', or: '|', xor: '^', eq: '==', lt: '<', le: '<=' }[op as string];
+  if (v.isMask) return sign && 'and or xor eq'.includes(op) ? `return a ${sign} b;` : undefined;
+  const float = isFloat(v.lane);
+  if (['eq', 'lt', 'le'].includes(op)) return laneBytes(v) === 4 ? `return a ${sign} b;` : undefined;
+  if (['and', 'or', 'xor'].includes(op)) return `return a ${sign} b;`;
+  if (['add', 'sub', 'mul'].includes(op)) {
+    return float ? `return a ${sign} b;` : `return (@${v.name})((${unsigned})a ${sign} (${unsigned})b);`;
+  }
+  if (op === 'div') return float ? 'return a / b;' : undefined;
+  if (op === 'neg') return float ? 'return -a;' : `return (@${v.name})(-(${unsigned})a);`;
+  if (op === 'abs' && v.lane === 'f32') return `return (@${v.name})((${signed})a & INT32_MAX);`;
+  if (float || op === 'min' || op === 'max') return simdExtremum(op, v);
+  const count = `((${unsigned})b & (${one})${DTYPE_INFO[v.lane].bits - 1})`;
+  if (op === 'shl') return `return (@${v.name})((${unsigned})a << ${count});`;
+  if (op === 'shr_u') return `return (@${v.name})((${unsigned})a >> ${count});`;
+  return undefined;
+}
+
+/** NaN if either is, as the scalar helpers of the fast mode; zeros of both signs are equal. */
+function simdExtremum(op: PrimitiveOp, v: VectorType): string | undefined {
+  if ((op !== 'min' && op !== 'max') || laneBytes(v) !== 4) return undefined;
+  const m = `@i32x${v.lanes}`;
+  const test = `a ${op === 'min' ? '<' : '>'} b`;
+  const mask = isFloat(v.lane) ? `(${test}) | (a != a)` : test;
+  return `const ${m} m = ${mask};\n  return (@${v.name})((m & (${m})a) | (~m & (${m})b));`;
+}
+
+function simdCast(a: VectorType, r: VectorType): string | undefined {
+  if (a.isMask) return r.lane === 'i32' || r.lane === 'u32' ? `return (@${r.name})(a & 1);` : undefined;
+  if (r.isMask || (isFloat(a.lane) && !isFloat(r.lane))) return undefined;
+  return `return __builtin_convertvector(a, @${r.name});`;
+}
+
+function simdLoad(from: VectorType, to: VectorType): string {
+  const result = from.lane === to.lane ? 'r' : `__builtin_convertvector(r, @${to.name})`;
+  return `@${from.name} r;\n  __builtin_memcpy(&r, p, sizeof r);\n  return ${result};`;
+}

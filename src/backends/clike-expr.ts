@@ -1,0 +1,169 @@
+// The expression half of the walker (clike.ts): one expression graph to one text, cells from the Lang.
+// A node in the shared set is declared as a constant the first time it is met, and referred to by name from then on.
+
+import { type ConstExpr, constant, type Expr, type LoadExpr, type PrimitiveOp, isPrimitive } from '../ir/scalar.js';
+import { invariant, never } from '../support/errors.js';
+import { atom, fill, type Text } from './cell.js';
+import type { Local } from './clike.js';
+import { dimToExpr } from './dim-expr.js';
+import type { Ranges } from './int-range.js';
+import { type CellLookup, computeType, type Lang, type NumberType, type VectorCells } from './lang.js';
+import type { Names } from './names.js';
+
+export interface ExprContext {
+  readonly lang: Lang;
+  readonly names: Names;
+  readonly ranges: Ranges;
+  readonly slots: ReadonlyMap<number, Local>;
+  readonly vars: ReadonlyMap<string, string>;
+  readonly onHelper: (name: string) => void;
+  /** Adds a line before the statement at hand. */
+  readonly emit: (line: string) => void;
+}
+
+export interface ExprPrinter {
+  readonly print: (roots: readonly Expr[], shared: ReadonlySet<Expr>) => Text[];
+  readonly vector: () => VectorCells;
+}
+
+type OpExpr = Expr & { k: 'op' };
+
+export function createExprPrinter(cx: ExprContext): ExprPrinter {
+  const vector = (): VectorCells => {
+    invariant(cx.lang.vector, `${cx.lang.name} programs contain no vector expressions`);
+    return cx.lang.vector;
+  };
+  const print = (roots: readonly Expr[], shared: ReadonlySet<Expr>): Text[] => {
+    const named = new Map<Expr, Text>();
+    const text = (e: Expr): Text => {
+      const known = named.get(e);
+      if (known) return known;
+      const printed = printNode(cx, vector, text, e);
+      if (!shared.has(e)) return printed;
+      const name = cx.names.fresh('t');
+      cx.emit(cx.lang.declare(computeType(e.dtype), e.lanes, name, printed.text, false));
+      named.set(e, atom(name));
+      return atom(name);
+    };
+    return roots.map(text);
+  };
+  return { print, vector };
+}
+
+type Print = (e: Expr) => Text;
+
+function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: Expr): Text {
+  const put = (cell: string, ...args: Text[]): Text => fill(cell, args, cx.onHelper);
+  const asVector = (x: Expr, lanes: number): Text =>
+    x.lanes === lanes ? print(x) : put(vector().splat(x.dtype, lanes), print(x));
+  switch (e.k) {
+    case 'const':
+      return printConst(cx, e);
+    case 'var': {
+      const name = cx.vars.get(e.name);
+      invariant(name !== undefined, `the variable ${e.name} is read before it is declared`);
+      return atom(name);
+    }
+    case 'dim':
+      return print(dimToExpr(e.dim));
+    case 'load':
+      return printLoad(cx, vector, print, e);
+    case 'op':
+      return e.args.some((a) => a.lanes > 1)
+        ? put(vectorCell(vector(), e), ...e.args.map((a) => asVector(a, lanesOfArgs(e))))
+        : printOp(cx, print, e);
+    case 'select': {
+      const arms = [e.a, e.b].map((x) => (e.lanes > 1 ? asVector(x, e.lanes) : print(x)));
+      const cell = e.cond.lanes > 1 ? vector().select(e.dtype, e.lanes) : '$0 ? $1 : $2';
+      return put(cell, print(e.cond), ...arms);
+    }
+    case 'cast':
+      return e.lanes > 1
+        ? put(vector().cast(e.arg.dtype, e.dtype, e.lanes), print(e.arg))
+        : put(cx.lang.cast(computeType(e.arg.dtype), computeType(e.dtype)), print(e.arg));
+    case 'bitcast':
+      return e.lanes > 1
+        ? put(vector().bitcast(e.arg.dtype, e.dtype, e.lanes), print(e.arg))
+        : put(cx.lang.bitcast(e.arg.dtype as NumberType, e.dtype as NumberType), print(e.arg));
+    case 'vec':
+      return put(vecCell(vector(), e), ...e.args.map(print));
+    default:
+      return never(e, 'expression');
+  }
+}
+
+function printConst(cx: ExprContext, e: ConstExpr): Text {
+  const cell = cx.lang.constant(e.value, computeType(e.dtype));
+  if (/^\w[\w.+-]*$/.test(cell)) return atom(cell);
+  return fill(cell, [], cx.onHelper);
+}
+
+const lanesOfArgs = (e: OpExpr): number => Math.max(...e.args.map((a) => a.lanes));
+
+function vectorCell(cells: VectorCells, e: OpExpr): string {
+  invariant(isPrimitive(e.op) && e.args[0], `${e.op} was not expanded`);
+  return cells.op(e.op, e.args[0].dtype, lanesOfArgs(e));
+}
+
+function vecCell(cells: VectorCells, e: Expr & { k: 'vec' }): string {
+  const arg = e.args[0];
+  if (e.op === 'splat') return cells.splat(e.dtype, e.lanes);
+  if (e.op === 'iota') return cells.iota(e.dtype, e.lanes);
+  invariant(arg, 'extract without a vector');
+  return cells.extract(arg.dtype, arg.lanes, e.lane);
+}
+
+function printOp(cx: ExprContext, print: Print, e: OpExpr): Text {
+  const [a, b] = e.args;
+  invariant(isPrimitive(e.op) && a, `${e.op} was not expanded`);
+  const known = decideComparison(cx, e);
+  if (known !== null) return printConst(cx, constant(known, 'i1'));
+  const put = (cell: string, ...args: Text[]): Text => fill(cell, args, cx.onHelper);
+  const type = computeType(a.dtype);
+  const exact = cx.ranges.isExact(e) ? (cx.lang.exact as CellLookup)[e.op]?.[type] : undefined;
+  if (exact !== undefined) {
+    const less = e.op === 'add' && b?.k === 'const' && Number(b.value) < 0 ? cx.lang.exact['sub']?.[type] : undefined;
+    if (less !== undefined)
+      return put(less, print(a), printConst(cx, constant(-Number((b as ConstExpr).value), 'i32')));
+    return put(exact, ...e.args.map(print));
+  }
+  return put(opCell(cx.lang, e.op, type), ...e.args.map(print));
+}
+
+function opCell(lang: Lang, op: PrimitiveOp, type: string): string {
+  const cell = (lang.ops as CellLookup)[op]?.[type];
+  invariant(cell !== undefined, `${lang.name} has no cell for ${op} of ${type}`);
+  return cell;
+}
+
+/** Integer comparisons whose outcome the operands' ranges decide; compilers warn about those. */
+function decideComparison(cx: ExprContext, e: OpExpr): boolean | null {
+  const [a, b] = e.args;
+  if (!a || !b || (e.op !== 'lt' && e.op !== 'le' && e.op !== 'eq')) return null;
+  if (a.dtype === 'u32' || a.dtype === 'u64') {
+    if (e.op === 'lt' && b.k === 'const' && Number(b.value) === 0) return false;
+    return e.op === 'le' && a.k === 'const' && Number(a.value) === 0 ? true : null;
+  }
+  if (a.dtype !== 'i32') return null;
+  const [x, y] = [cx.ranges.of(a), cx.ranges.of(b)];
+  if (e.op === 'eq') return x.hi < y.lo || y.hi < x.lo ? false : null;
+  if (e.op === 'lt') return x.hi < y.lo ? true : x.lo >= y.hi ? false : null;
+  return x.hi <= y.lo ? true : x.lo > y.hi ? false : null;
+}
+
+function printLoad(cx: ExprContext, vector: () => VectorCells, print: Print, e: LoadExpr): Text {
+  const local = cx.slots.get(e.src);
+  const index = e.index[0];
+  invariant(local && index && e.index.length === 1, `load from buffer ${e.src} with ${e.index.length} indices`);
+  const put = (cell: string, ...args: Text[]): Text => fill(cell, args, cx.onHelper);
+  const pad = e.pad ?? constant(0, e.dtype);
+  const padText = (): Text =>
+    e.lanes > 1 && pad.lanes === 1 ? put(vector().splat(pad.dtype, e.lanes), print(pad)) : print(pad);
+  const masked = e.guard !== undefined && e.guard.lanes > 1;
+  const cell =
+    e.lanes > 1 ? vector().load(local.type, e.dtype, e.lanes, { gather: index.lanes > 1, masked }) : cx.lang.load;
+  const buffer = atom(local.name);
+  if (e.guard === undefined) return put(cell, buffer, print(index));
+  if (masked) return put(cell, buffer, print(index), print(e.guard), padText());
+  return put('$0 ? $1 : $2', print(e.guard), put(cell, buffer, print(index)), padText());
+}

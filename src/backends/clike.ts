@@ -1,0 +1,242 @@
+// The walker: prints a legalized kernel as the statements of a C-like language, with the cells of its Lang.
+// What it decides itself: names, which shared nodes become constants, where arithmetic provably cannot wrap, and what is
+// unused. Expressions live in clike-expr.ts; the function's head is the backend's.
+
+import type { BufferParam, Kernel, Stmt } from '../ir/kernel.js';
+import { type Expr, load, op, variable } from '../ir/scalar.js';
+import { invariant, never } from '../support/errors.js';
+import { atom, fill, type Text } from './cell.js';
+import { createExprPrinter, type ExprPrinter } from './clike-expr.js';
+import { createRanges, type Ranges } from './int-range.js';
+import { computeType, type Lang, type StoredType, storedType } from './lang.js';
+import { createNames, type Names } from './names.js';
+import { findShared } from './sharing.js';
+import { findUses, type Uses } from './uses.js';
+
+export interface PrintedKernel {
+  readonly params: readonly { readonly name: string; readonly type: StoredType; readonly param: BufferParam }[];
+  readonly syms: readonly string[];
+  /** Statements, indented one level (two spaces). */
+  readonly lines: readonly string[];
+  readonly hasLocals: boolean;
+}
+
+export interface Local {
+  readonly name: string;
+  readonly type: StoredType;
+}
+
+/** Everything the printing of one kernel shares. */
+interface Walk {
+  readonly lang: Lang;
+  readonly names: Names;
+  readonly ranges: Ranges;
+  readonly uses: Uses;
+  readonly slots: Map<number, Local>;
+  readonly vars: Map<string, string>;
+  readonly hoisted: string[];
+  readonly exprs: ExprPrinter;
+  readonly onHelper: (name: string) => void;
+  out: string[];
+  depth: number;
+  inLocalLoop: boolean;
+}
+
+/** Prints the body of `kernel`; `onHelper` hears the helper functions it calls. */
+export function printKernel(kernel: Kernel, lang: Lang, onHelper: (name: string) => void): PrintedKernel {
+  const names = createNames(lang.reserved);
+  const slots = new Map<number, Local>();
+  const vars = new Map<string, string>();
+  const params = kernel.params.map((param) => ({
+    name: names.fresh(param.name),
+    type: storedType(param.dtype),
+    param,
+  }));
+  params.forEach((p, slot) => void slots.set(slot, p));
+  for (const sym of kernel.syms) vars.set(sym.name, names.fresh(sym.name));
+  const ranges = createRanges(kernel.syms, (slot) => slots.get(slot)?.type);
+  const w: Walk = {
+    lang,
+    names,
+    ranges,
+    uses: findUses(kernel),
+    slots,
+    vars,
+    hoisted: [],
+    exprs: createExprPrinter({ lang, names, ranges, slots, vars, onHelper, emit: (line) => emit(w, line) }),
+    onHelper,
+    out: [],
+    depth: 1,
+    inLocalLoop: false,
+  };
+  printUnused(w, kernel);
+  printBody(w, kernel.body);
+  const syms = kernel.syms.map((s) => vars.get(s.name) as string);
+  return { params, syms, lines: [...w.hoisted, ...w.out], hasLocals: slots.size > params.length };
+}
+
+const emit = (w: Walk, line: string): void => void w.out.push('  '.repeat(w.depth) + line);
+
+function printUnused(w: Walk, kernel: Kernel): void {
+  const idle = [
+    ...kernel.params.map((_, slot) => (w.uses.slots.has(slot) ? '' : (w.slots.get(slot)?.name ?? ''))),
+    ...kernel.syms.map((s) => (w.uses.vars.has(s.name) ? '' : (w.vars.get(s.name) ?? ''))),
+  ];
+  for (const name of idle.filter(Boolean)) {
+    const line = w.lang.unused(name);
+    if (line) emit(w, line);
+  }
+}
+
+function printBody(w: Walk, body: readonly Stmt[]): void {
+  for (const stmt of body) printStmt(w, stmt);
+}
+
+function printBlock(w: Walk, body: readonly Stmt[]): void {
+  w.depth++;
+  printBody(w, body);
+  w.depth--;
+}
+
+/** Prints the expressions of one statement; nodes they share are declared just before it. */
+function exprs(w: Walk, ...roots: Expr[]): Text[] {
+  return w.exprs.print(roots, findShared(roots));
+}
+
+function printStmt(w: Walk, s: Stmt): void {
+  switch (s.s) {
+    case 'for':
+      return printFor(w, s);
+    case 'while':
+      return printWhile(w, s.cond, s.body);
+    case 'if':
+      return printIf(w, s);
+    case 'break':
+      return emit(w, 'break;');
+    case 'let':
+      return printLet(w, s);
+    case 'set':
+      return printSet(w, s.var, s.value);
+    case 'store':
+      return printStore(w, s.buf, s.index, s.value);
+    case 'atomic':
+      return printAtomic(w, s);
+    case 'alloc':
+      return printAlloc(w, s);
+    case 'barrier':
+      return invariant(!w.inLocalLoop, 'a barrier inside a loop that this target runs serially');
+    case 'intrin':
+      return printBody(w, s.body);
+    default:
+      return never(s, 'statement');
+  }
+}
+
+function printFor(w: Walk, s: Stmt & { s: 'for' }): void {
+  const [lo, hi] = exprs(w, s.lo, s.hi) as [Text, Text];
+  w.ranges.bind(s.var, { lo: w.ranges.of(s.lo).lo, hi: w.ranges.of(s.hi).hi - 1 });
+  let limit = hi.level >= 2 ? hi.text : `(${hi.text})`;
+  if (!w.uses.isStable(s.hi)) {
+    limit = w.names.fresh(`${s.var}_end`);
+    emit(w, w.lang.declare('i32', 1, limit, hi.text, false));
+  }
+  const name = w.names.fresh(s.var);
+  w.vars.set(s.var, name);
+  const innermost = !s.body.some((b) => containsLoop(b));
+  for (const line of w.lang.loop({ name, lo: lo.text, hi: limit, step: s.step, mode: s.mode, innermost }))
+    emit(w, line);
+  const outer = w.inLocalLoop;
+  w.inLocalLoop ||= s.mode === 'local';
+  printBlock(w, s.body);
+  w.inLocalLoop = outer;
+  emit(w, '}');
+}
+
+function containsLoop(s: Stmt): boolean {
+  if (s.s === 'for' || s.s === 'while') return true;
+  if (s.s === 'if') return s.then.some(containsLoop) || s.else.some(containsLoop);
+  return s.s === 'intrin' && s.body.some(containsLoop);
+}
+
+/** A condition that needs constants of its own is tested inside the loop. */
+function printWhile(w: Walk, cond: Expr, body: readonly Stmt[]): void {
+  const before = w.out;
+  w.out = [];
+  w.depth++;
+  const [text] = exprs(w, cond) as [Text];
+  const needed = w.out;
+  w.out = before;
+  w.depth--;
+  if (needed.length === 0) emit(w, `while (${text.text}) {`);
+  else {
+    emit(w, 'for (;;) {');
+    w.out.push(...needed);
+    w.depth++;
+    emit(w, `if (!(${text.text})) break;`);
+    w.depth--;
+  }
+  printBlock(w, body);
+  emit(w, '}');
+}
+
+function printIf(w: Walk, s: Stmt & { s: 'if' }): void {
+  const [cond] = exprs(w, s.cond) as [Text];
+  emit(w, `if (${cond.text}) {`);
+  printBlock(w, s.then);
+  if (s.else.length > 0) {
+    emit(w, '} else {');
+    printBlock(w, s.else);
+  }
+  emit(w, '}');
+}
+
+function printLet(w: Walk, s: Stmt & { s: 'let' }): void {
+  if (!w.uses.vars.has(s.var)) return;
+  const [value] = exprs(w, s.value) as [Text];
+  if (!s.mutable) w.ranges.bind(s.var, w.ranges.of(s.value));
+  const name = w.names.fresh(s.var);
+  w.vars.set(s.var, name);
+  emit(w, w.lang.declare(computeType(s.value.dtype), s.value.lanes, name, value.text, s.mutable));
+}
+
+function printSet(w: Walk, name: string, value: Expr): void {
+  if (!w.uses.vars.has(name)) return;
+  const [text] = exprs(w, value) as [Text];
+  const target = w.vars.get(name);
+  invariant(target !== undefined, `set of the undeclared variable ${name}`);
+  emit(w, `${target} = ${text.text};`);
+}
+
+function printStore(w: Walk, buf: number, index: Expr, value: Expr): void {
+  const local = w.slots.get(buf);
+  invariant(local, `store to the undeclared buffer ${buf}`);
+  const [at, text] = exprs(w, index, value) as [Text, Text];
+  const cell =
+    value.lanes > 1
+      ? w.exprs.vector().store(value.dtype, local.type, value.lanes)
+      : w.lang.store(local.type, computeType(value.dtype));
+  emit(w, `${fill(cell, [atom(local.name), at, text], w.onHelper).text};`);
+}
+
+/** These targets run one thread: read, combine, write. */
+function printAtomic(w: Walk, s: Stmt & { s: 'atomic' }): void {
+  const index = s.index.k === 'var' || s.index.k === 'const' ? s.index : variable(`${s.buf}_at`, 'i32');
+  if (index !== s.index) {
+    const [at] = exprs(w, s.index) as [Text];
+    const name = w.names.fresh('at');
+    w.vars.set(`${s.buf}_at`, name);
+    emit(w, w.lang.declare('i32', 1, name, at.text, false));
+  }
+  printStore(w, s.buf, index, op(s.op, load(s.buf, [index], s.value.dtype), s.value));
+}
+
+function printAlloc(w: Walk, s: Stmt & { s: 'alloc' }): void {
+  if (!w.uses.slots.has(s.buf)) return;
+  const local = { name: w.names.fresh(s.space === 'register' ? 'r' : 'tile'), type: storedType(s.dtype) };
+  w.slots.set(s.buf, local);
+  const text = w.lang.allocate.text(local.name, local.type, Math.max(1, s.size));
+  if (w.lang.allocate.hoist) w.hoisted.push(`  ${text}`);
+  else emit(w, text);
+  const idle = w.uses.loaded.has(s.buf) ? '' : w.lang.unused(local.name);
+  if (idle) emit(w, idle);
+}

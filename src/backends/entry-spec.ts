@@ -1,0 +1,65 @@
+// The compiler's side of runtime/io.ts: an entry of a Program as plain data, and inputs checked with CompileError.
+// Every session (interpreter, C server, WASM loader) goes through `solveInputs`.
+
+import { type Atom, type Dim, dimSyms, type Sym } from '../ir/dim.js';
+import type { Program, ProgramEntry, ProgramValue } from '../ir/program.js';
+import { checkInputs, type EntrySpec, type Size, type ValueSpec } from '../runtime/io.js';
+import type { RuntimeTensor } from '../runtime/session.js';
+import { CompileError, invariant } from '../support/errors.js';
+
+const ATOM_OPS = { floordiv: '//', mod: '%', min: 'min', max: 'max' } as const;
+
+/** A Dim as JSON. */
+export function sizeOfDim(dim: Dim): Size {
+  if (typeof dim === 'number') return dim;
+  const atom = (a: Atom): Size => (a.kind === 'sym' ? a.sym.name : [ATOM_OPS[a.kind], sizeOfDim(a.a), sizeOfDim(a.b)]);
+  const times = (x: Size, y: Size): Size => (x === 1 ? y : ['*', x, y]);
+  const plus = (x: Size, y: Size): Size => (y === 0 ? x : ['+', x, y]);
+  const terms = dim.terms.map((t) => t.factors.map(atom).reduce<Size>(times, t.coef));
+  return plus(
+    terms.reduce((x, y) => plus(x, y)),
+    dim.constant,
+  );
+}
+
+const describeValue = (v: ProgramValue): ValueSpec => ({
+  name: v.name,
+  dtype: v.dtype,
+  shape: v.shape.map(sizeOfDim),
+});
+
+/** The symbols an entry's inputs determine, in order of first appearance. */
+export function inputSymbols(entry: ProgramEntry): readonly Sym[] {
+  const syms = new Map<string, Sym>();
+  for (const input of entry.inputs) for (const dim of input.shape) dimSyms(dim, syms);
+  return [...syms.values()];
+}
+
+export const describeEntry = (entry: ProgramEntry): EntrySpec => ({
+  name: entry.name,
+  symbols: inputSymbols(entry).map(({ name, lo, hi }) => ({ name, lo, hi })),
+  inputs: entry.inputs.map(describeValue),
+  outputs: entry.outputs.map(describeValue),
+});
+
+/** The entry of that name, by default the first; E402 where there is none. */
+export function findEntry(program: Program, name?: string): number {
+  const index = name === undefined ? 0 : program.entries.findIndex((e) => e.name === name);
+  if (index < 0 || index >= program.entries.length) {
+    throw new CompileError('E402', `"${program.name}" has no entry "${name ?? ''}"`, {
+      hint: `Entries: ${program.entries.map((e) => e.name).join(', ')}`,
+    });
+  }
+  return index;
+}
+
+/** Values of the entry's symbols; throws one CompileError E402 that lists every input that does not fit. */
+export function solveInputs(
+  spec: EntrySpec,
+  inputs: Readonly<Record<string, RuntimeTensor>>,
+): ReadonlyMap<string, number> {
+  const { problems, symbols } = checkInputs(spec, inputs);
+  if (problems.length > 0) throw new CompileError(problems.map((p) => ({ code: 'E402', ...p })));
+  for (const { name } of spec.symbols) invariant(symbols.has(name), `no input determines the symbol ${name}`);
+  return symbols;
+}

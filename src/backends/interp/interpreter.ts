@@ -1,0 +1,143 @@
+// Runs a Program here and now: steps in order, kernels as JavaScript compiled when first met. The definition that other
+// targets are compared with, the compiler's constant folder, and the home of host ops. Creating one costs nothing.
+
+import { type Dim, evalDim } from '../../ir/dim.js';
+import type { BufferRef, HostArg, Program, ProgramValue, Step } from '../../ir/program.js';
+import type { RuntimeTensor, Session } from '../../runtime/session.js';
+import { invariant, never } from '../../support/errors.js';
+import { sizeOf, type Tensor, type TypedArray } from '../../support/tensor.js';
+import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
+import { compileKernel, type KernelFunction } from './compile-kernel.js';
+import { createMemory, type Memory } from './memory.js';
+
+export interface InterpreterOptions {
+  /** Called after each kernel, bind and host step; `read` views buffers as they are at that moment. */
+  readonly onStep?: (step: Step, read: (ref: BufferRef, elements: number) => TypedArray) => void;
+}
+
+export interface Interpreter extends Session {
+  /** As `run`, without waiting. */
+  readonly runSync: (inputs: Readonly<Record<string, RuntimeTensor>>, entry?: string) => Record<string, Tensor>;
+}
+
+/** What running a list of steps needs. `env` holds every size symbol's current value. */
+interface Run {
+  readonly program: Program;
+  readonly memory: Memory;
+  readonly functions: Map<number, KernelFunction>;
+  readonly env: Map<string, number>;
+  readonly onStep: ((step: Step) => void) | undefined;
+}
+
+export function createInterpreter(program: Program, options: InterpreterOptions = {}): Interpreter {
+  let memory: Memory | undefined;
+  const functions = new Map<number, KernelFunction>();
+
+  const runSync: Interpreter['runSync'] = (inputs, name) => {
+    const index = findEntry(program, name);
+    const entry = program.entries[index];
+    invariant(entry, `no entry ${index}`);
+    const env = new Map(solveInputs(describeEntry(entry), inputs));
+    memory ??= createMemory(program);
+    memory.enter(index, inputs);
+    const m = memory;
+    const { onStep } = options;
+    const read = (ref: BufferRef, n: number): TypedArray => m.view(ref, env, m.bufferOf(ref.buffer).dtype, n);
+    runSteps({ program, memory, functions, env, onStep: onStep && ((step) => onStep(step, read)) }, entry.steps);
+    return Object.fromEntries(entry.outputs.map((value) => [value.name, readValue(m, value, env)]));
+  };
+
+  return {
+    runSync,
+    run: async (inputs, entry) => runSync(inputs, entry),
+    reset: async () => memory?.resetState(),
+    close: async () => {
+      memory = undefined;
+    },
+  };
+}
+
+function readValue(m: Memory, value: ProgramValue, env: ReadonlyMap<string, number>): Tensor {
+  const tensor = viewTensor(
+    m,
+    { ref: { buffer: value.buffer, offset: 0 }, dtype: value.dtype, shape: value.shape },
+    env,
+  );
+  return { ...tensor, data: tensor.data.slice() as Tensor['data'] };
+}
+
+function viewTensor(m: Memory, arg: HostArg, env: ReadonlyMap<string, number>): Tensor {
+  const shape = arg.shape.map((d: Dim) => evalDim(d, env));
+  const data =
+    arg.dtype === 'string' ? (m.strings.get(arg.ref.buffer) ?? []) : m.view(arg.ref, env, arg.dtype, sizeOf(shape));
+  return { dtype: arg.dtype, shape, data };
+}
+
+function runSteps(r: Run, steps: readonly Step[]): void {
+  for (const step of steps) runStep(r, step);
+}
+
+function runStep(r: Run, step: Step): void {
+  switch (step.kind) {
+    case 'kernel':
+      runKernel(r, step);
+      return r.onStep?.(step);
+    case 'bind':
+      bindSymbol(r, step);
+      return r.onStep?.(step);
+    case 'host':
+      runHost(r, step);
+      return r.onStep?.(step);
+    case 'if':
+      return runSteps(r, isSet(r, step.cond) ? step.then : step.else);
+    case 'loop': {
+      const count = evalDim(step.count, r.env);
+      for (let i = 0; i < count; i++) {
+        r.env.set(step.sym.name, i);
+        runSteps(r, step.body);
+      }
+      return;
+    }
+    case 'while':
+      for (;;) {
+        runSteps(r, step.test);
+        if (!isSet(r, step.cond)) return;
+        runSteps(r, step.body);
+      }
+    default:
+      never(step, 'step');
+  }
+}
+
+const isSet = (r: Run, cond: BufferRef): boolean => r.memory.view(cond, r.env, 'u8', 1)[0] !== 0;
+
+function runKernel(r: Run, step: Step & { kind: 'kernel' }): void {
+  const kernel = r.program.kernels[step.kernel];
+  invariant(kernel, `no kernel ${step.kernel}`);
+  let run = r.functions.get(step.kernel);
+  if (!run) {
+    run = compileKernel(kernel);
+    r.functions.set(step.kernel, run);
+  }
+  const buffers = step.buffers.map((ref, i) => r.memory.view(ref, r.env, kernel.params[i]?.dtype ?? 'u8'));
+  run(...buffers, ...step.dims.map((d) => evalDim(d, r.env)));
+}
+
+function bindSymbol(r: Run, step: Step & { kind: 'bind' }): void {
+  const value = r.memory.view(step.from, r.env, r.memory.bufferOf(step.from.buffer).dtype, 1)[0];
+  invariant(value !== undefined, `nothing to read ${step.sym.name} from`);
+  const { lo, hi } = step.sym;
+  r.env.set(step.sym.name, Math.min(hi, Math.max(lo, Number(value))));
+}
+
+function runHost(r: Run, step: Step & { kind: 'host' }): void {
+  const results = step.call(step.inputs.map((arg) => viewTensor(r.memory, arg, r.env)));
+  step.outputs.forEach((arg, i) => {
+    const result = results[i];
+    invariant(result, `${step.op} gave no output ${i}`);
+    if (arg.dtype === 'string') return void r.memory.strings.set(arg.ref.buffer, result.data as readonly string[]);
+    const into = r.memory.view(arg.ref, r.env, arg.dtype);
+    invariant(result.data.length <= into.length, `${step.op}: output ${i} is larger than its buffer`);
+    into.set(result.data as never);
+  });
+}

@@ -1,0 +1,112 @@
+// `model.d.ts` of an artifact: the model's own entries, inputs and outputs by name, with types, shapes and the bounds
+// of their symbols. Needs no library beyond ES2020, so that any project can use it.
+
+import type { Program } from '../../ir/program.js';
+import { type EntrySpec, showValue, type ValueSpec } from '../../runtime/io.js';
+import { describeEntry } from '../entry-spec.js';
+
+const ARRAY_TYPES: Readonly<Record<string, string>> = {
+  f64: 'Float64Array',
+  f32: 'Float32Array',
+  f16: 'Uint16Array',
+  bf16: 'Uint16Array',
+  i64: 'BigInt64Array',
+  u64: 'BigUint64Array',
+  i32: 'Int32Array',
+  u32: 'Uint32Array',
+  i16: 'Int16Array',
+  u16: 'Uint16Array',
+  i8: 'Int8Array',
+  i4: 'Int8Array',
+  i2: 'Int8Array',
+};
+
+const arrayType = (dtype: string): string => ARRAY_TYPES[dtype] ?? 'Uint8Array';
+const isName = (s: string): boolean => /^[A-Za-z_$][\w$]*$/.test(s);
+const property = (s: string): string => (isName(s) ? s : JSON.stringify(s));
+const comment = (s: string): string => s.replaceAll('*/', '* /').replaceAll('\n', ' ');
+
+const PRELUDE = `/** A tensor: row-major \`data\`. */
+export interface Tensor<D extends string, A> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  readonly data: A;
+}
+
+/** Data alone where at most one axis is unknown, else with its shape. */
+export type Input<A> = A | { readonly data: A; readonly shape: readonly number[] };
+
+/** Where a file is, or its bytes. */
+export type Source = string | { readonly href: string } | ArrayBuffer | ArrayBufferView;
+`;
+
+/** `run` → `Run`, `step-2` → `Step2`; made unique by a number. */
+function typeNames(entries: readonly EntrySpec[]): string[] {
+  const used = new Set<string>();
+  return entries.map((e) => {
+    const words = e.name.split(/[^A-Za-z0-9]+/).filter(Boolean);
+    const base = words.map((w) => w.charAt(0).toUpperCase() + w.slice(1)).join('') || 'Entry';
+    const safe = /^\d/.test(base) ? `Entry${base}` : base;
+    let name = safe;
+    for (let i = 2; used.has(name); i++) name = `${safe}${i}`;
+    used.add(name);
+    return name;
+  });
+}
+
+const doc = (v: ValueSpec): string => `  /** ${comment(showValue(v))} */`;
+
+function declareEntry(e: EntrySpec, type: string): string {
+  const bounds = e.symbols.map((s) => `${s.lo} ≤ ${s.name} ≤ ${s.hi}`).join(', ');
+  const inputs = e.inputs.map((v) => `${doc(v)}\n  readonly ${property(v.name)}: Input<${arrayType(v.dtype)}>;\n`);
+  const outputs = e.outputs.map(
+    (v) => `${doc(v)}\n  readonly ${property(v.name)}: Tensor<'${v.dtype}', ${arrayType(v.dtype)}>;\n`,
+  );
+  return [
+    `/** Inputs of \`${comment(e.name)}\`.${bounds ? ` ${comment(bounds)}.` : ''} */`,
+    `export interface ${type}Inputs {\n${inputs.join('')}}\n`,
+    `/** Outputs of \`${comment(e.name)}\`: fresh copies. */`,
+    `export interface ${type}Outputs {\n${outputs.join('')}}\n`,
+  ].join('\n');
+}
+
+function declareModel(entries: readonly EntrySpec[], types: readonly string[]): string {
+  const methods = entries.map((e, i) => {
+    const optional = e.inputs.length === 0 ? '?' : '';
+    return `  ${property(e.name)}(inputs${optional}: ${types[i]}Inputs): Promise<${types[i]}Outputs>;\n`;
+  });
+  const reset = entries.some((e) => e.name === 'reset')
+    ? ''
+    : '  /** Puts state back to its initial contents. */\n  reset(): Promise<void>;\n';
+  return `/** One instance: its memory and state are its own. */\nexport interface Model {\n${methods.join('')}${reset}}\n`;
+}
+
+function declareLoad(hostOps: readonly string[]): string {
+  const tensor = 'Tensor<string, ArrayBufferView>';
+  const host = `{\n${hostOps.map((op) => `    readonly ${property(op)}: (inputs: readonly ${tensor}[], step: number) => readonly ${tensor}[];\n`).join('')}  }`;
+  const needed = hostOps.length > 0;
+  return [
+    'export interface LoadOptions {',
+    '  /** Default: `model.wasm` beside `model.mjs`. */',
+    '  readonly wasm?: Source;',
+    '  /** Default: the weight file beside `model.mjs`, where there is one. */',
+    '  readonly weights?: Source;',
+    ...(needed ? ['  /** Operators that run in JavaScript, by name. */', `  readonly host: ${host};`] : []),
+    '}\n',
+    '/** Makes an instance; call it again for another. */',
+    `export function load(options${needed ? '' : '?'}: LoadOptions): Promise<Model>;\n`,
+  ].join('\n');
+}
+
+/** The text of `model.d.ts`. */
+export function declarationText(program: Program, hostOps: readonly string[]): string {
+  const entries = program.entries.map(describeEntry);
+  const types = typeNames(entries);
+  return [
+    `// Types of the model ${comment(JSON.stringify(program.name))}.\n`,
+    PRELUDE,
+    ...entries.map((e, i) => declareEntry(e, types[i] as string)),
+    declareModel(entries, types),
+    declareLoad([...new Set(hostOps)]),
+  ].join('\n');
+}

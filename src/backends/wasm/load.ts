@@ -1,0 +1,114 @@
+// A Program run as WebAssembly in this process: tests, the command line and `verify` use it. What is shipped to users
+// is the loader in artifact.ts. Each session has a memory of its own; nothing is shared but the compiled code.
+
+import type { Program } from '../../ir/program.js';
+import type { RuntimeTensor, Session } from '../../runtime/session.js';
+import { type DType, DTYPE_INFO } from '../../support/dtype.js';
+import { CompileError, invariant } from '../../support/errors.js';
+import { sizeOf, STORAGE, type Tensor, type TypedArray } from '../../support/tensor.js';
+import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
+import { initialImage, type ValueLayout, type WasmLayout } from './layout.js';
+import { collectHosts, emitWasm } from './program.js';
+
+type EntryFunction = (...symbols: number[]) => void;
+
+/** Compiles and instantiates; E302 where the engine refuses that much memory. */
+export async function instantiateWasm(program: Program): Promise<Session> {
+  const { module, layout } = emitWasm(program, { weights: 'file', names: true });
+  const memory = makeMemory(layout.pages);
+  const { instance } = await WebAssembly.instantiate(module.slice(), {
+    env: { memory },
+    host: hostImports(program, layout, memory),
+  });
+  for (const { address, bytes } of initialImage(program, layout)) new Uint8Array(memory.buffer).set(bytes, address);
+  return openSession(program, layout, memory, instance);
+}
+
+function makeMemory(pages: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages });
+  } catch (e) {
+    const why = e instanceof Error ? e.message : String(e);
+    throw new CompileError('E302', `this engine gives no memory of ${pages} pages (${pages / 16} MiB): ${why}`);
+  }
+}
+
+function openSession(
+  program: Program,
+  layout: WasmLayout,
+  memory: WebAssembly.Memory,
+  instance: WebAssembly.Instance,
+): Session {
+  const { address, bytes } = layout.state;
+  const initial = layout.stateIsZero ? null : new Uint8Array(memory.buffer, address, bytes).slice();
+  const specs = program.entries.map(describeEntry);
+  let open = true;
+  return {
+    async run(inputs, name) {
+      if (!open) throw new CompileError('E402', 'the session is closed');
+      const index = findEntry(program, name);
+      const [spec, entry] = [specs[index], layout.entries[index]];
+      invariant(spec && entry, `entry ${index} has no layout`);
+      const symbols = solveInputs(spec, inputs);
+      for (const v of entry.inputs) writeTensor(memory, v.address, inputs[v.name] as RuntimeTensor);
+      (instance.exports[entry.name] as EntryFunction)(...entry.symbols.map((s) => symbols.get(s.name) as number));
+      return Object.fromEntries(entry.outputs.map((v) => [v.name, readOutput(memory, v)]));
+    },
+    async reset() {
+      const state = new Uint8Array(memory.buffer, address, bytes);
+      if (initial) state.set(initial);
+      else state.fill(0);
+    },
+    async close() {
+      open = false;
+    },
+  };
+}
+
+function writeTensor(memory: WebAssembly.Memory, address: number, t: RuntimeTensor): void {
+  invariant(ArrayBuffer.isView(t.data), 'a string tensor has no bytes');
+  new Uint8Array(memory.buffer).set(new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength), address);
+}
+
+/** A copy of the elements at `address`. */
+function readTensor(memory: WebAssembly.Memory, dtype: DType, address: number, shape: readonly number[]): Tensor {
+  invariant(dtype !== 'string', 'memory holds no strings');
+  const elements = sizeOf(shape);
+  const bytes = memory.buffer.slice(address, address + elements * DTYPE_INFO[dtype].bytes);
+  const data: TypedArray = new STORAGE[dtype](bytes);
+  return { dtype, shape, data };
+}
+
+function readOutput(memory: WebAssembly.Memory, v: ValueLayout): RuntimeTensor & Tensor {
+  const shape = [...new Int32Array(memory.buffer, v.sizes, v.rank)];
+  const t = readTensor(memory, v.dtype, v.address, shape);
+  return { ...t, data: t.data as TypedArray };
+}
+
+/** One import per host step: tensors are read from memory, the step's own function called, its results written back. */
+function hostImports(program: Program, layout: WasmLayout, memory: WebAssembly.Memory): WebAssembly.ModuleImports {
+  const imports: WebAssembly.ModuleImports = {};
+  collectHosts(program).forEach((step, n) => {
+    const host = layout.hosts[n];
+    invariant(host, `host step ${n} has no layout`);
+    imports[n] = (...values: number[]): void => {
+      let at = 0;
+      const take = (a: { dtype: DType; rank: number }) => {
+        const address = (values[at++] as number) >>> 0;
+        const shape = values.slice(at, at + a.rank);
+        at += a.rank;
+        return { dtype: a.dtype, address, shape };
+      };
+      const inputs = host.inputs.map(take).map((a) => readTensor(memory, a.dtype, a.address, a.shape));
+      const outputs = host.outputs.map(take);
+      const results = step.call(inputs);
+      outputs.forEach((o, i) => {
+        const result = results[i];
+        const fits = result?.dtype === o.dtype && sizeOf(result.shape) === sizeOf(o.shape);
+        invariant(fits, `host op ${step.op} gave ${result?.dtype}[${result?.shape}] for ${o.dtype}[${o.shape}]`);
+        writeTensor(memory, o.address, result as RuntimeTensor);
+      });
+    };
+  });
+  return imports;
+}

@@ -1,0 +1,168 @@
+// The text of a shipped `model.mjs`: plain JavaScript for browsers and Node, the same for every model but for MODEL,
+// the plan that artifact.ts fills in. Kept small: no dependency, no class, every message says what was expected.
+
+/** What the loader knows of its model; shapes are the sizes of runtime/io.ts. */
+export interface LoaderPlan {
+  readonly pages: number;
+  /** Address and length of the weight file's bytes, or null where the module brings them. */
+  readonly weights: readonly [address: number, bytes: number] | null;
+  /** Address, length, and whether it starts as zeros. */
+  readonly state: readonly [address: number, bytes: number, zero: boolean];
+  readonly entries: Readonly<Record<string, LoaderEntry>>;
+  readonly host: readonly {
+    readonly op: string;
+    readonly inputs: readonly HostArg[];
+    readonly outputs: readonly HostArg[];
+  }[];
+}
+
+type HostArg = readonly [dtype: string, rank: number];
+
+export interface LoaderEntry {
+  readonly symbols: readonly (readonly [name: string, lo: number, hi: number])[];
+  readonly inputs: readonly (readonly [name: string, dtype: string, shape: readonly unknown[], address: number])[];
+  readonly outputs: readonly (readonly [name: string, dtype: string, rank: number, address: number, sizes: number])[];
+}
+
+const LOADER = `
+const TYPES = {
+  f64: Float64Array, f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, i64: BigInt64Array, u64: BigUint64Array,
+  i32: Int32Array, u32: Uint32Array, i16: Int16Array, u16: Uint16Array, i8: Int8Array, i4: Int8Array, i2: Int8Array,
+};
+const typeOf = (dtype) => TYPES[dtype] ?? Uint8Array;
+const count = (shape) => shape.reduce((n, d) => n * d, 1);
+const show = (s) => (Array.isArray(s) ? s[0] + '(' + show(s[1]) + ', ' + show(s[2]) + ')' : s);
+
+/** Bytes of a URL, by file system or network; anything else is taken for bytes. */
+async function read(source) {
+  if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return source;
+  const url = new URL(source, import.meta.url);
+  if (url.protocol === 'file:') {
+    const fs = await import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:fs/promises');
+    return fs.readFile(url);
+  }
+  const response = await fetch(url);
+  if (!response.ok) throw new Error('cannot read ' + url + ': ' + response.status);
+  return response.arrayBuffer();
+}
+
+const bytesOf = (b) => (ArrayBuffer.isView(b) ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength) : new Uint8Array(b));
+
+/** The value of a size, NaN while a symbol of it is unknown. */
+function sizeOf(size, symbols) {
+  if (typeof size === 'number') return size;
+  if (typeof size === 'string') return symbols.get(size) ?? NaN;
+  const [x, y] = [sizeOf(size[1], symbols), sizeOf(size[2], symbols)];
+  const q = Math.floor(x / y);
+  return { '+': x + y, '*': x * y, '//': q, '%': x - q * y, min: Math.min(x, y), max: Math.max(x, y) }[size[0]];
+}
+
+/** The shape of a bare array: one unknown axis follows from the length. */
+function inferShape(data, shape, symbols, fail) {
+  const known = shape.map((s) => sizeOf(s, symbols));
+  const open = known.flatMap((d, i) => (Number.isNaN(d) ? [i] : []));
+  if (open.length > 1) fail('several axes vary: pass { data, shape }');
+  const rest = count(known.filter((d) => !Number.isNaN(d)));
+  return known.map((d) => (Number.isNaN(d) ? (rest ? data.length / rest : 0) : d));
+}
+
+/** One input as { data, shape }, its symbols solved. */
+function check([name, dtype, shape], value, entry, symbols) {
+  const fail = (why) => {
+    throw new Error('E402 input "' + name + '": expected ' + dtype + '[' + shape.map(show).join(', ') + ']: ' + why);
+  };
+  if (value == null) fail('it is missing');
+  const data = ArrayBuffer.isView(value) ? value : value.data;
+  const type = typeOf(dtype);
+  if (!(data instanceof type)) fail('data is no ' + type.name);
+  const got = value.shape ?? inferShape(data, shape, symbols, fail);
+  if (got.length !== shape.length) fail('got ' + got.length + ' axes');
+  shape.forEach((size, axis) => {
+    const [, lo, hi] = entry.symbols.find(([s]) => s === size) ?? [];
+    if (lo !== undefined && !symbols.has(size)) {
+      if (!(Number.isInteger(got[axis]) && got[axis] >= lo && got[axis] <= hi))
+        fail('axis ' + axis + ': expected ' + lo + ' ≤ ' + size + ' ≤ ' + hi + ', got ' + got[axis]);
+      symbols.set(size, got[axis]);
+    }
+    const expected = sizeOf(size, symbols);
+    if (expected !== got[axis] && !Number.isNaN(expected))
+      fail('axis ' + axis + ': expected ' + expected + ', got ' + got[axis]);
+  });
+  if (data.length !== count(got)) fail('[' + got.join(', ') + '] has ' + count(got) + ' elements, data ' + data.length);
+  return { data, shape: got };
+}
+
+/** One import per operator that runs in JavaScript. */
+const hostImports = (memory, host) =>
+  Object.fromEntries(MODEL.host.map(({ op, inputs, outputs }, n) => {
+    if (!host?.[op]) throw new Error('the model needs load({ host: { ' + op + ' } })');
+    return [n, (...values) => {
+      let at = 0;
+      const take = ([dtype, rank]) => {
+        const address = values[at++] >>> 0;
+        const shape = values.slice(at, (at += rank));
+        return { dtype, shape, address };
+      };
+      const ins = inputs.map(take).map((t) => ({ ...t, data: copy(memory, t) }));
+      const outs = outputs.map(take);
+      host[op](ins, n).forEach((r, i) => new Uint8Array(memory.buffer).set(bytesOf(r.data), outs[i].address));
+    }];
+  }));
+
+const copy = (memory, { dtype, shape, address }) => {
+  const type = typeOf(dtype);
+  return new type(memory.buffer.slice(address, address + count(shape) * type.BYTES_PER_ELEMENT));
+};
+
+function call(entry, invoke, memory, inputs) {
+  const symbols = new Map();
+  for (const name in inputs)
+    if (!entry.inputs.some((i) => i[0] === name)) throw new Error('E402 there is no input "' + name + '"');
+  const given = entry.inputs.map((i) => check(i, inputs[i[0]], entry, symbols));
+  given.forEach((t, i) => new Uint8Array(memory.buffer).set(bytesOf(t.data), entry.inputs[i][3]));
+  invoke(...entry.symbols.map(([name]) => symbols.get(name)));
+  return Object.fromEntries(entry.outputs.map(([name, dtype, rank, address, sizes]) => {
+    const shape = [...new Int32Array(memory.buffer, sizes, rank)];
+    return [name, { dtype, shape, data: copy(memory, { dtype, shape, address }) }];
+  }));
+}
+
+let compiled;
+
+/** A new instance with its own memory and state. \`options.wasm\` and \`options.weights\` may say where else the files are. */
+export async function load(options = {}) {
+  if (options.wasm || !compiled) {
+    const fresh = read(options.wasm ?? WASM).then((bytes) => WebAssembly.compile(bytes));
+    if (!options.wasm) fresh.catch(() => (compiled = undefined));
+    compiled = fresh;
+  }
+  const module = await compiled;
+  const memory = new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages });
+  const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });
+  if (MODEL.weights) {
+    const [address, bytes] = MODEL.weights;
+    const weights = bytesOf(await read(options.weights ?? WEIGHTS));
+    if (weights.length !== bytes) throw new Error('the weights have ' + weights.length + ' bytes instead of ' + bytes);
+    new Uint8Array(memory.buffer).set(weights, address);
+  }
+  const [address, bytes, zero] = MODEL.state;
+  const state = new Uint8Array(memory.buffer, address, bytes);
+  const initial = zero ? null : state.slice();
+  const model = { reset: async () => void (initial ? state.set(initial) : state.fill(0)) };
+  for (const [name, entry] of Object.entries(MODEL.entries))
+    model[name] = async (inputs = {}) => call(entry, exports[name], memory, inputs);
+  return model;
+}
+`;
+
+/** The module's text; `weightsFile` as in the artifact, or null. */
+export function loaderText(name: string, plan: LoaderPlan, wasmFile: string, weightsFile: string | null): string {
+  const title = JSON.stringify(name).slice(1, -1).replaceAll('*/', '* /');
+  return [
+    `// ${title}: import { load } from './model.mjs'; const model = await load(); see model.d.ts.`,
+    `const MODEL = ${JSON.stringify(plan)};`,
+    `const WASM = new URL('./${wasmFile}', import.meta.url);`,
+    ...(weightsFile ? [`const WEIGHTS = new URL('./${weightsFile}', import.meta.url);`] : ['const WEIGHTS = null;']),
+    LOADER,
+  ].join('\n');
+}

@@ -1,0 +1,263 @@
+// A whole Program as one module: each kernel a function, each entry an exported function that runs its steps and
+// writes its outputs' sizes. Memory is imported as `env.memory` unless the module shall own it; nothing else is
+// imported, save `host.<n>` where the program has host steps.
+
+import type { Dim } from '../../ir/dim.js';
+import type { BufferRef, Program, ProgramBuffer, ProgramEntry, Step } from '../../ir/program.js';
+import { type DType, DTYPE_INFO } from '../../support/dtype.js';
+import { CompileError, invariant, never } from '../../support/errors.js';
+import { dimToExpr } from '../dim-expr.js';
+import { scalarCell, writeCell } from './cells.js';
+import { CodeWriter, type Local } from './code.js';
+import { encodeModule, type FunctionBody, type FunctionType } from './encoder.js';
+import { writeExpr } from './expr.js';
+import { bindSymbol, emitKernel, newState } from './kernel.js';
+import type { KernelState } from './kernel-state.js';
+import {
+  type EntryLayout,
+  type HostLayout,
+  initialImage,
+  layHostArgs,
+  planLayout,
+  scratchAddress,
+  type WasmLayout,
+} from './layout.js';
+
+type HostStep = Extract<Step, { kind: 'host' }>;
+
+export interface WasmOptions {
+  /** Adds kernels' names for profilers. */
+  readonly names?: boolean | undefined;
+  /** Who makes the memory; default `import`. */
+  readonly memory?: 'import' | 'own' | undefined;
+  /** `inline`: constants and initial state are data segments; `file`: the loader writes them. Default by size. */
+  readonly weights?: 'inline' | 'file' | undefined;
+}
+
+export interface WasmOutput {
+  readonly module: Uint8Array;
+  readonly layout: WasmLayout;
+  /** Whether the module brings its constants and initial state itself. */
+  readonly inline: boolean;
+}
+
+/** Weights up to this many bytes are put into the module. */
+export const INLINE_LIMIT = 1 << 20;
+
+export function emitWasm(program: Program, options: WasmOptions = {}): WasmOutput {
+  const hosts = collectHosts(program);
+  const base = scratchAddress(program);
+  const kernels = program.kernels.map((k) => emitKernel(k, base));
+  const layout = planLayout(
+    program,
+    kernels.reduce((n, k) => Math.max(n, k.scratch), 0),
+    hosts.map((h) => ({ op: h.op, inputs: layHostArgs(h.inputs), outputs: layHostArgs(h.outputs) })),
+  );
+  const buffers = new Map(program.buffers.map((b) => [b.id, b]));
+  const entries = program.entries.map((e, i) => emitEntry(buffers, e, layout, i, hosts));
+  const image = initialImage(program, layout);
+  const weightBytes = image.reduce((n, s) => n + s.bytes.length, 0);
+  const inline = options.weights ? options.weights === 'inline' : weightBytes <= INLINE_LIMIT;
+  const module = encodeModule({
+    imports: layout.hosts.map((h, i) => ({ module: 'host', name: String(i), type: hostType(h) })),
+    functions: [...kernels.map((k) => k.body), ...entries],
+    exports: entries.map((e, i) => ({ name: e.name, index: hosts.length + kernels.length + i })),
+    memory: { pages: layout.pages, imported: options.memory !== 'own' },
+    data: inline ? image : [],
+    names: options.names ?? false,
+  });
+  return { module, layout, inline };
+}
+
+/** Host steps in program order; the position is the import's name. */
+export function collectHosts(program: Program): readonly HostStep[] {
+  const found: HostStep[] = [];
+  const visit = (steps: readonly Step[]): void => {
+    for (const s of steps) {
+      if (s.kind === 'host') found.push(s);
+      else if (s.kind === 'if') [s.then, s.else].forEach(visit);
+      else if (s.kind === 'loop') visit(s.body);
+      else if (s.kind === 'while') [s.test, s.body].forEach(visit);
+    }
+  };
+  for (const e of program.entries) visit(e.steps);
+  for (const h of found) checkHost(h);
+  return found;
+}
+
+function checkHost(h: HostStep): void {
+  if ([...h.inputs, ...h.outputs].every((a) => a.dtype !== 'string')) return;
+  const origin = h.origins[0];
+  throw new CompileError('E301', 'WebAssembly memory holds no strings', {
+    at: { op: h.op, node: origin?.node, operator: origin?.index },
+    hint: 'Run the string operators before the model',
+  });
+}
+
+function hostType(h: HostLayout): FunctionType {
+  const count = [...h.inputs, ...h.outputs].reduce((n, a) => n + 1 + a.rank, 0);
+  return { params: new Array<'i32'>(count).fill('i32'), results: [] };
+}
+
+interface EntryContext {
+  readonly buffers: ReadonlyMap<number, ProgramBuffer>;
+  readonly layout: WasmLayout;
+  readonly hosts: readonly HostStep[];
+  readonly k: KernelState;
+  readonly symbols: Map<string, Local>;
+}
+
+function emitEntry(
+  buffers: ReadonlyMap<number, ProgramBuffer>,
+  entry: ProgramEntry,
+  layout: WasmLayout,
+  index: number,
+  hosts: readonly HostStep[],
+): FunctionBody {
+  const own = layout.entries[index] as EntryLayout;
+  const c = new CodeWriter(entry.name, { params: own.symbols.map(() => 'i32'), results: [] });
+  const k = newState(c, new Map(), new Map());
+  const cx: EntryContext = { buffers, layout, hosts, k, symbols: new Map() };
+  own.symbols.forEach((s, i) => {
+    declareSymbol(cx, s.name, c.param(i));
+  });
+  writeSteps(cx, entry.steps);
+  entry.outputs.forEach((output, i) => {
+    const { sizes } = own.outputs[i] as { sizes: number };
+    output.shape.forEach((dim, axis) => {
+      c.i32(sizes + 4 * axis);
+      writeDim(cx, dim);
+      c.memory('i32.store', 0, 2);
+    });
+  });
+  return c.finish();
+}
+
+/** The local of a symbol, made on first mention. */
+function declareSymbol(cx: EntryContext, name: string, local?: Local): Local {
+  const known = cx.symbols.get(name);
+  if (known) return known;
+  const made = local ?? cx.k.c.local('i32');
+  cx.symbols.set(name, made);
+  bindSymbol(cx.k, name, made);
+  return made;
+}
+
+const writeDim = (cx: EntryContext, dim: Dim): void => writeExpr(cx.k, dimToExpr(dim));
+
+function bufferDtype(cx: EntryContext, ref: BufferRef): DType {
+  const buffer = cx.buffers.get(ref.buffer);
+  invariant(buffer, `a step refers to buffer ${ref.buffer}, which is none`);
+  return buffer.dtype;
+}
+
+/** Pushes the address of the first element at `ref`. */
+function writeRef(cx: EntryContext, ref: BufferRef): void {
+  const { c } = cx.k;
+  const address = cx.layout.addresses.get(ref.buffer);
+  const { bytes } = DTYPE_INFO[bufferDtype(cx, ref)];
+  invariant(address !== undefined, `buffer ${ref.buffer} has no address`);
+  if (typeof ref.offset === 'number') return c.i32(address + ref.offset * bytes);
+  writeDim(cx, ref.offset);
+  c.i32(bytes);
+  c.op('i32.mul');
+  c.i32(address);
+  c.op('i32.add');
+}
+
+/** Pushes the i1 element at `ref`. */
+function writeCondition(cx: EntryContext, ref: BufferRef): void {
+  writeRef(cx, ref);
+  cx.k.c.memory('i32.load8_u', 0);
+}
+
+function writeSteps(cx: EntryContext, steps: readonly Step[]): void {
+  for (const s of steps) writeStep(cx, s);
+}
+
+function writeStep(cx: EntryContext, s: Step): void {
+  const { c } = cx.k;
+  switch (s.kind) {
+    case 'kernel':
+      for (const ref of s.buffers) writeRef(cx, ref);
+      for (const dim of s.dims) writeDim(cx, dim);
+      return c.call(cx.hosts.length + s.kernel);
+    case 'bind':
+      return writeBind(cx, s);
+    case 'if':
+      writeCondition(cx, s.cond);
+      c.open('if');
+      writeSteps(cx, s.then);
+      if (s.else.length > 0) c.else();
+      writeSteps(cx, s.else);
+      return c.close();
+    case 'loop':
+      return writeLoop(cx, s);
+    case 'while':
+      return writeWhile(cx, s);
+    case 'host':
+      for (const a of [...s.inputs, ...s.outputs]) {
+        writeRef(cx, a.ref);
+        for (const dim of a.shape) writeDim(cx, dim);
+      }
+      return c.call(cx.hosts.indexOf(s));
+    default:
+      never(s, 'step');
+  }
+}
+
+/** sym = min(max(value, lo), hi) */
+function writeBind(cx: EntryContext, s: Extract<Step, { kind: 'bind' }>): void {
+  const { c } = cx.k;
+  const dtype = bufferDtype(cx, s.from);
+  invariant(dtype === 'i64' || dtype === 'i32', `the symbol ${s.sym.name} is bound to a value of type ${dtype}`);
+  const bound = (n: number): void => (dtype === 'i64' ? c.i64(BigInt(n)) : c.i32(n));
+  writeRef(cx, s.from);
+  c.memory(`${dtype}.load`, 0, dtype === 'i64' ? 3 : 2);
+  bound(s.sym.lo);
+  writeCell(c, scalarCell('max', dtype));
+  bound(s.sym.hi);
+  writeCell(c, scalarCell('min', dtype));
+  if (dtype === 'i64') c.op('i32.wrap_i64');
+  c.set(declareSymbol(cx, s.sym.name));
+}
+
+function writeLoop(cx: EntryContext, s: Extract<Step, { kind: 'loop' }>): void {
+  const { c } = cx.k;
+  const i = declareSymbol(cx, s.sym.name);
+  const count = c.local('i32');
+  const block = c.open('block');
+  writeDim(cx, s.count);
+  c.tee(count);
+  c.i32(0);
+  c.op('i32.le_s');
+  c.branch(block, true);
+  c.i32(0);
+  c.set(i);
+  const loop = c.open('loop');
+  writeSteps(cx, s.body);
+  c.get(i);
+  c.i32(1);
+  c.op('i32.add');
+  c.tee(i);
+  c.get(count);
+  c.op('i32.lt_s');
+  c.branch(loop, true);
+  c.close();
+  c.close();
+  c.free(count);
+}
+
+function writeWhile(cx: EntryContext, s: Extract<Step, { kind: 'while' }>): void {
+  const { c } = cx.k;
+  const block = c.open('block');
+  const loop = c.open('loop');
+  writeSteps(cx, s.test);
+  writeCondition(cx, s.cond);
+  c.op('i32.eqz');
+  c.branch(block, true);
+  writeSteps(cx, s.body);
+  c.branch(loop, false);
+  c.close();
+  c.close();
+}

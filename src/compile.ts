@@ -1,0 +1,67 @@
+// The whole compiler on one screen: read → import → passes → lower → emit.
+
+import { createInterpreter } from './backends/interp/interpreter.js';
+import { importModel, type ImportOptions } from './frontend/import.js';
+import { readOnnx } from './frontend/onnx/read.js';
+import { RECORDS } from './frontend/ops/index.js';
+import type { AnyRecord } from './frontend/ops/record.js';
+import { createRecordTable } from './frontend/record-table.js';
+import type { SourceModel } from './frontend/source.js';
+import { readTflite } from './frontend/tflite/read.js';
+import type { Program } from './ir/program.js';
+import type { Module } from './ir/tensor.js';
+import { finishKernel } from './passes/kernel/finish.js';
+import { lowerGeneric } from './passes/lower/generic.js';
+import { lowerModule } from './passes/lower/module.js';
+import { type PassContext, type RunOptions, runPasses } from './passes/pass.js';
+import { PIPELINE, REQUIRED } from './passes/pipeline.js';
+import { CompileError } from './support/errors.js';
+import type { Tensor } from './support/tensor.js';
+
+export interface ReadOptions {
+  readonly file: string;
+  /** Opens an ONNX external data file by its location in the model. */
+  readonly external?: (location: string) => Uint8Array;
+}
+
+/** ONNX or TFLite by content. */
+export function readModel(bytes: Uint8Array, options: ReadOptions): SourceModel {
+  const tflite = bytes.length >= 8 && String.fromCharCode(...bytes.subarray(4, 8)) === 'TFL3';
+  return tflite ? readTflite(bytes, options) : readOnnx(bytes, options);
+}
+
+export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptions {
+  /** Records in front of heddle's own. */
+  readonly plugins?: readonly AnyRecord[];
+  readonly numerics?: 'fast' | 'strict';
+  /** 'none': node by node, for the interpreter; 'full' (default): the whole pipeline. */
+  readonly optimize?: 'none' | 'full';
+  /** SIMD width in bytes the target has; 0: scalar code only. */
+  readonly vectorBytes?: number;
+}
+
+/** Source model → tensor IR. Throws CompileError with every problem found. */
+export function importSource(model: SourceModel, options: CompileOptions = {}): Module {
+  const table = createRecordTable([...RECORDS, ...(options.plugins ?? [])]);
+  return importModel(model, { ...options, records: table });
+}
+
+/** Tensor IR → program. */
+export function lowerToProgram(m: Module, options: CompileOptions = {}): Program {
+  const numerics = options.numerics ?? 'fast';
+  const context: PassContext = { numerics, evaluate };
+  const passes = options.optimize === 'none' ? REQUIRED : PIPELINE;
+  const optimised = runPasses(passes, m, context, options);
+  return lowerModule(optimised, { numerics, finish: finishKernel, generic: lowerGeneric });
+}
+
+export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>
+  lowerToProgram(importSource(model, options), options);
+
+/** Runs a program without inputs in the interpreter: how constants are folded. */
+function evaluate(p: Program): readonly Tensor[] {
+  const entry = p.entries[0];
+  if (!entry) throw new CompileError('E405', 'a program without entries cannot run');
+  const out = createInterpreter(p).runSync({});
+  return entry.outputs.map((o) => out[o.name] as Tensor);
+}

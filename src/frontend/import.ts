@@ -1,0 +1,322 @@
+// From a source model to a tensor IR module: walks the nodes, finds each one's record, decodes, lowers.
+// Problems are collected, not thrown one by one: a node whose input failed is skipped, everything else is still
+// looked at, and all problems are thrown together at the end.
+
+import { type Builder, createBuilder } from '../ir/builder.js';
+import { isConst, type Dim, type Sym, symDim } from '../ir/dim.js';
+import type { Origin } from '../ir/program.js';
+import type { Entry, Module, Region, TensorType, Value } from '../ir/tensor.js';
+import { DTYPE_INFO } from '../support/dtype.js';
+import { CompileError, type ErrorPlace, invariant, type Problem } from '../support/errors.js';
+import { sizeOf, STORAGE, type Tensor } from '../support/tensor.js';
+import { lowerNode } from './lower-node.js';
+import { tensorFromNumbers } from './node-reader.js';
+import type { RecordTable } from './record-table.js';
+import type { SourceGraph, SourceModel, SourceNode, SourceQuant, SourceValue } from './source.js';
+
+/** A size fixed to a number, or a range for a symbol. */
+export type DimOption = number | { readonly lo: number; readonly hi: number };
+
+export interface ImportOptions {
+  readonly records: RecordTable;
+  /** By symbol name; unnamed sizes are called `<input>_<axis>`. */
+  readonly dims?: Readonly<Record<string, DimOption>>;
+  /** Bounds of symbols that `dims` does not name. Default 1..Infinity (a size with no upper bound is an error where memory is planned). */
+  readonly defaultDim?: { readonly lo: number; readonly hi: number };
+  /** Element type and shape for inputs the file gives none. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>>;
+  /** ONNX: pairs of an input and the output that feeds it in the next call; both become state. */
+  readonly state?: readonly { readonly input: string; readonly output: string }[];
+  /** Source values to give out beside the model's own outputs ('all': every named one). */
+  readonly taps?: readonly string[] | 'all';
+  /** TFLite fixed-point rounding. */
+  readonly rounding?: 'double' | 'single';
+}
+
+/** Names visible in a graph being imported: its own, then those of the graphs around it. */
+export interface Scope {
+  readonly graph: SourceGraph;
+  /** undefined marks a value whose node failed. */
+  readonly values: Map<string, Value | undefined>;
+  readonly outer: Scope | null;
+}
+
+/** What lowering a node needs of the import in progress. */
+export interface ImportContext {
+  readonly model: SourceModel;
+  readonly b: Builder;
+  readonly options: ImportOptions;
+  /** Of the graph being imported, by value name. */
+  readonly quants: Map<string, SourceQuant>;
+  readonly problems: Problem[];
+  importGraph(
+    graph: SourceGraph,
+    args: readonly Value[],
+    outer: Scope | null,
+    prefix: readonly string[],
+  ): readonly Value[];
+  stateName(graph: SourceGraph, name: string): string | undefined;
+}
+
+export function importModel(model: SourceModel, options: ImportOptions): Module {
+  const b = createBuilder();
+  const problems: Problem[] = [];
+  const context = createContext(model, b, options, problems);
+  const entries = entryGraphs(model).map((e) => importEntry(e, context));
+  if (problems.length > 0) throw new CompileError(problems);
+  return { name: entries[0]?.name ?? 'main', entries: entries.map((e) => ({ ...e })), states: b.states };
+}
+
+interface EntryGraph {
+  readonly name: string;
+  readonly graph: SourceGraph;
+  readonly inputs: ReadonlyMap<string, string>;
+  readonly outputs: ReadonlyMap<string, string>;
+}
+
+/** Signatures where the file has several, else its main graph as `run`. Keys are value names, entries public names. */
+function entryGraphs(model: SourceModel): readonly EntryGraph[] {
+  const main = model.graphs[0];
+  invariant(main, 'a model has a graph');
+  const label = (v: SourceValue): [string, string] => [v.name, v.label ?? v.name];
+  const whole: EntryGraph = {
+    name: 'run',
+    graph: main,
+    inputs: new Map(uniqueNames(main.inputs.map(label))),
+    outputs: new Map(uniqueNames(main.outputs.map(label))),
+  };
+  const others = model.signatures
+    .filter((s) => s.graph !== 0 && model.graphs[s.graph])
+    .map((s) => ({
+      name: s.key,
+      graph: model.graphs[s.graph] as SourceGraph,
+      inputs: new Map(Object.entries(s.inputs).map(([k, v]) => [v, k])),
+      outputs: new Map(Object.entries(s.outputs).map(([k, v]) => [v, k])),
+    }));
+  return [whole, ...others];
+}
+
+function uniqueNames(pairs: readonly [string, string][]): [string, string][] {
+  const seen = new Map<string, number>();
+  return pairs.map(([name, label]) => {
+    const n = seen.get(label) ?? 0;
+    seen.set(label, n + 1);
+    return [name, n === 0 ? label : `${label}_${n}`];
+  });
+}
+
+function createContext(model: SourceModel, b: Builder, options: ImportOptions, problems: Problem[]): ImportContext {
+  const quants = new Map<string, SourceQuant>();
+  const context: ImportContext = {
+    model,
+    b,
+    options,
+    quants,
+    problems,
+    stateName(graph, name) {
+      const v = graph.values.get(name);
+      return v?.variable ? `${graph.name || 'graph'}.${v.label ?? name}` : undefined;
+    },
+    importGraph(graph, args, outer, prefix) {
+      const scope: Scope = { graph, values: new Map(), outer };
+      graph.inputs.forEach((v, k) => {
+        if (args[k]) scope.values.set(v.name, args[k]);
+      });
+      importNodes(scope, context, prefix);
+      return graph.outputs.map((o) => {
+        const v = lookup(o.name, scope, context);
+        if (!v) throw new CompileError('E206', `the subgraph's output "${o.name}" could not be built`);
+        return v;
+      });
+    },
+  };
+  return context;
+}
+
+function importEntry(entry: EntryGraph, context: ImportContext): Entry {
+  const { b, options } = context;
+  const { graph } = entry;
+  const scope: Scope = { graph, values: new Map(), outer: null };
+  const env = scope.values;
+  const symbols = new Map<string, Dim>();
+  const stateInputs = new Map((options.state ?? []).map((s) => [s.input, s.output]));
+  const inputs = graph.inputs.filter((v) => !graph.initializers.has(v.name) && !isVariable(graph, v.name));
+  const fed = inputs.filter((v) => !stateInputs.has(v.name));
+  const types = new Map(inputs.map((v) => [v.name, inputType(v, context, symbols)]));
+  const outputNames: string[] = [];
+  const body: Region = b.region(
+    fed.map((v) => types.get(v.name) as TensorType),
+    (params) => {
+      fed.forEach((v, k) => {
+        env.set(v.name, b.named(params[k] as Value, entry.inputs.get(v.name) ?? v.name));
+      });
+      for (const v of inputs.filter((x) => stateInputs.has(x.name)))
+        env.set(v.name, declareState(v.name, types.get(v.name) as TensorType, b));
+      importNodes(scope, context, []);
+      for (const [input, output] of stateInputs) writeState(input, output, scope, context);
+      return collectOutputs(entry, scope, context, outputNames, new Set(stateInputs.values()));
+    },
+  );
+  return { name: entry.name, inputNames: fed.map((v) => entry.inputs.get(v.name) ?? v.name), outputNames, body };
+}
+
+const isVariable = (graph: SourceGraph, name: string): boolean => graph.values.get(name)?.variable === true;
+
+function declareState(name: string, type: TensorType, b: Builder): Value {
+  b.state(name, type, zeros(type, name));
+  return b.stateRead(name);
+}
+
+/** All zeros of a concrete type. */
+export function zeros(type: TensorType, what: string): Tensor {
+  if (!type.shape.every(isConst))
+    throw new CompileError('E205', `state "${what}" has a size that is not fixed`, { hint: 'Fix it with --dim name=N' });
+  const { dtype } = type;
+  invariant(dtype !== 'string', 'no string state');
+  return { dtype, shape: type.shape as number[], data: new STORAGE[dtype](sizeOf(type.shape as number[])) };
+}
+
+function writeState(input: string, output: string, scope: Scope, context: ImportContext): void {
+  const v = lookup(output, scope, context);
+  if (v) context.b.stateWrite(input, v);
+  else context.problems.push({ code: 'E401', message: `--state names output "${output}", which the model does not have` });
+}
+
+/** The graph's outputs, then taps. */
+function collectOutputs(
+  entry: EntryGraph,
+  scope: Scope,
+  context: ImportContext,
+  names: string[],
+  skip: ReadonlySet<string>,
+): readonly Value[] {
+  const { graph } = entry;
+  const results: Value[] = [];
+  for (const o of graph.outputs) {
+    if (skip.has(o.name)) continue;
+    const v = lookup(o.name, scope, context);
+    if (v) {
+      names.push(entry.outputs.get(o.name) ?? o.name);
+      results.push(v);
+    } else if (context.problems.length === 0)
+      context.problems.push({ code: 'E206', message: `output "${o.name}" is never computed`, at: { file: context.model.file } });
+  }
+  const taps = context.options.taps ?? [];
+  for (const [name, v] of scope.values) {
+    if (!v?.node || v.node.kind === 'const' || (taps !== 'all' && !taps.includes(name)) || results.includes(v)) continue;
+    names.push(graph.values.get(name)?.label ?? name);
+    results.push(v);
+  }
+  return results;
+}
+
+function inputType(v: SourceValue, context: ImportContext, symbols: Map<string, Dim>): TensorType {
+  const { options, b, problems } = context;
+  const bad = (message: string, hint?: string): TensorType => {
+    problems.push({ code: 'E202', message: `input "${v.name}" ${message}`, at: { file: context.model.file }, hint });
+    return { dtype: 'f32', shape: [] };
+  };
+  if (v.type.kind !== 'tensor') return bad(`is a ${v.type.kind}, and only tensors can be inputs`);
+  if (v.type.dtype === 'string') return bad('holds strings, which only a host can process');
+  const given = options.shapes?.[v.name];
+  const shape = v.type.shape ?? given?.map(() => null);
+  if (!shape) return bad('has no shape in the file', 'Give one with --shape');
+  const dims = shape.map((d, k): Dim => {
+    if (typeof d === 'number') return d;
+    const name = d ?? `${v.label ?? v.name}_${k}`;
+    const known = symbols.get(name);
+    if (known !== undefined) return known;
+    const range = options.dims?.[name] ?? options.defaultDim ?? { lo: 1, hi: Number.POSITIVE_INFINITY };
+    const dim = typeof range === 'number' ? range : symDim(makeSym(b, name, range));
+    symbols.set(name, dim);
+    return dim;
+  });
+  return { dtype: v.type.dtype, shape: dims };
+}
+
+const makeSym = (b: Builder, name: string, range: { lo: number; hi: number }): Sym =>
+  b.freshSym(name.replace(/\W+/g, '_').replace(/^(\d)/, 'd$1') || 'n', range.lo, range.hi);
+
+/** A value by name: computed, constant or variable; undefined where its node failed. */
+export function lookup(name: string, scope: Scope, context: ImportContext): Value | undefined {
+  for (let at: Scope | null = scope; at; at = at.outer) {
+    if (at.values.has(name)) return at.values.get(name);
+    const made = constantOrState(name, at.graph, context);
+    if (!made) continue;
+    scope.values.set(name, made);
+    return made;
+  }
+  return undefined;
+}
+
+/** An initializer or a variable of one graph, built in the current region. */
+function constantOrState(name: string, graph: SourceGraph, context: ImportContext): Value | undefined {
+  const { b } = context;
+  const constant = graph.initializers.get(name);
+  if (constant) return b.named(b.lazyConstant(constant), graph.values.get(name)?.label ?? name);
+  const state = context.stateName(graph, name);
+  if (!state) return undefined;
+  const source = graph.values.get(name) as SourceValue;
+  return declareState(state, inputType(source, context, new Map()), b);
+}
+
+function importNodes(scope: Scope, context: ImportContext, prefix: readonly string[]): void {
+  const { graph } = scope;
+  for (const v of graph.values.values()) if (v.quant) context.quants.set(v.name, v.quant);
+  for (const v of [...graph.inputs, ...graph.outputs]) if (v.quant) context.quants.set(v.name, v.quant);
+  for (const node of graph.nodes) importNode(node, scope, context, prefix);
+}
+
+function importNode(
+  node: SourceNode,
+  scope: Scope,
+  context: ImportContext,
+  prefix: readonly string[],
+): void {
+  const { graph, values: env } = scope;
+  const { b, problems } = context;
+  const fail = (): void => {
+    for (const o of node.outputs) if (o) env.set(o, undefined);
+  };
+  const origin: Origin = { op: node.op, node: node.name, index: node.index, path: [...prefix, ...node.path] };
+  const at: ErrorPlace = { op: node.op, node: node.name || node.outputs.find(Boolean), operator: node.index, opset: node.version, file: context.model.file };
+  const inputs = node.inputs.map((name) => (name ? lookup(name, scope, context) : undefined));
+  const record = context.options.records.find(context.model.format, node);
+  if (!record) {
+    problems.push({ code: 'E201', message: `no record for operator ${node.domain}:${node.op}`, at, hint: 'Add a record for it with --plugin, or leave it out of the model' });
+    fail();
+    return;
+  }
+  if (node.inputs.some((name, k) => name && !inputs[k])) {
+    fail();
+    return;
+  }
+  b.setOrigin(origin);
+  try {
+    const results = lowerNode({ node, scope, inputs, record, context, prefix: [...prefix, node.name || `${node.op}_${node.index}`] });
+    b.setOrigin(origin);
+    node.outputs.forEach((name, k) => {
+      if (!name) return;
+      const v = results[k];
+      if (!v) {
+        env.set(name, undefined);
+        return;
+      }
+      env.set(name, b.named(foldKnown(v, b), graph.values.get(name)?.label ?? name));
+    });
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    problems.push(...error.problems.map((p) => ({ ...p, at: { ...at, ...p.at } })));
+    fail();
+  }
+}
+
+/** Small integer results whose contents are known become constants: shape chains end here. */
+function foldKnown(v: Value, b: Builder): Value {
+  if (!v.node || v.node.kind === 'const' || v.node.kind === 'dim' || DTYPE_INFO[v.type.dtype].kind === 'string') return v;
+  const dims = b.values(v);
+  if (!dims?.every(isConst)) return v;
+  const t = tensorFromNumbers(v.type.dtype, v.type.shape as number[], dims as readonly number[]);
+  return t ? b.constant(t) : v;
+}
+

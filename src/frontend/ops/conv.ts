@@ -1,0 +1,256 @@
+// Convolution operators: how each format states layout, window and groups. The arithmetic is in convolution.ts.
+
+import type { Builder } from '../../ir/builder.js';
+import { add, bounds, type Dim, dimEq, max, mul, sub } from '../../ir/dim.js';
+import { e } from '../../ir/expr.js';
+import type { Value } from '../../ir/tensor.js';
+import { CompileError } from '../../support/errors.js';
+import {
+  addBias,
+  type ConvSpec,
+  centred,
+  checkGroups,
+  convolution,
+  DEPTHWISE,
+  fixedTaps,
+  IOK,
+  KIO,
+  KOI,
+  OIK,
+  OKI,
+  type TransposedAxis,
+  transposedConvolution,
+  type WeightLayout,
+} from './convolution.js';
+import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
+import { type AnyRecord, type NodeReader, op } from './record.js';
+import {
+  autoPadOf,
+  CHANNELS_FIRST,
+  CHANNELS_LAST,
+  onnxWindow,
+  splitPadding,
+  tfliteWindow,
+  type WindowAttrs,
+  type WindowAxis,
+  windowAxes,
+} from './window.js';
+
+interface ConvAttrs extends WindowAttrs {
+  readonly group: number;
+  readonly activation: string;
+  readonly parameters: readonly number[];
+}
+
+const onnxConv = (n: NodeReader): ConvAttrs => ({
+  ...onnxWindow(n),
+  group: n.int('group', 1),
+  activation: n.string('activation', ''),
+  parameters: n.floats('activation_params', []),
+});
+
+const Conv = op('conv', {
+  doc: 'Convolution over any number of spatial axes, with groups, strides, dilations and padding; channels first.',
+  inputs: ['x', 'w', 'bias?', 'sum?'],
+  onnx: { 'Conv@1': onnxConv, 'com.microsoft:FusedConv@1': onnxConv },
+  lower: ({ x, w, bias, sum }, a: ConvAttrs, b, ctx) => {
+    const spec: ConvSpec = { x, w, window: a, layout: CHANNELS_FIRST, weights: OIK };
+    checkGroups(spec, a.group);
+    const y = addBias(b, convolution(b, spec), bias, CHANNELS_FIRST);
+    return convActivation(b, sum ? b.add(y, sum) : y, a, ctx.limit);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+  examples: [{ in: { x: [[[1, 2, 3]]], w: [[[1, 1]]] }, attrs: { ...windowDefaults(), group: 1 }, out: [[[3, 5]]] }],
+});
+
+function windowDefaults() {
+  return { kernel: [], strides: [], dilations: [], pads: [], autoPad: 'explicit', ceil: false, activation: '', parameters: [] };
+}
+
+/** The activation of FusedConv, with its parameters. */
+function convActivation(b: Builder, y: Value, a: ConvAttrs, limit: (m: string, hint?: string) => never): Value {
+  const [p, q] = [a.parameters[0] ?? 0, a.parameters[1] ?? 0];
+  switch (a.activation) {
+    case '':
+      return y;
+    case 'Relu':
+      return b.max(y, 0);
+    case 'Tanh':
+      return b.tanh(y);
+    case 'Sigmoid':
+      return b.sigmoid(y);
+    case 'LeakyRelu':
+      return b.map([y], (v) => e.select(e.lt(v, 0), e.mul(v, p), v));
+    case 'Clip':
+      return b.clamp(y, p, q);
+    case 'HardSigmoid':
+      return b.map([y], (v) => e.clamp(e.add(e.mul(v, p), q), 0, 1));
+    default:
+      return limit(`activation ${a.activation} is not one of FusedConv's`);
+  }
+}
+
+const ConvInteger = op('conv_integer', {
+  doc: 'Convolution of 8-bit integers less their zero points, summed in 32 bits.',
+  inputs: ['x', 'w', 'x_zero?', 'w_zero?'],
+  onnx: { 'ConvInteger@10': onnxConv },
+  lower: ({ x, w, x_zero, w_zero }, a: ConvAttrs, b) => {
+    const spec: ConvSpec = {
+      x: centred(b, x, x_zero),
+      w: centred(b, w, w_zero, 0),
+      window: a,
+      layout: CHANNELS_FIRST,
+      weights: OIK,
+      acc: 'i32',
+    };
+    checkGroups(spec, a.group);
+    return convolution(b, spec);
+  },
+});
+
+interface TransposeAttrs extends WindowAttrs {
+  readonly group: number;
+  readonly outputPadding: readonly number[];
+  readonly outputShape: readonly number[];
+}
+
+const ConvTranspose = op('conv_transpose', {
+  doc: 'Transposed convolution: the adjoint of Conv, channels first.',
+  inputs: ['x', 'w', 'bias?'],
+  onnx: {
+    'ConvTranspose@1': (n): TransposeAttrs => ({
+      ...onnxWindow(n),
+      group: n.int('group', 1),
+      outputPadding: n.ints('output_padding', []),
+      outputShape: n.ints('output_shape', []),
+    }),
+  },
+  lower: ({ x, w, bias }, a: TransposeAttrs, b) => {
+    const { spatial } = CHANNELS_FIRST.parts(x.type.shape);
+    const kernel = fixedTaps(IOK.sizes(w.type.shape).taps);
+    const axes = spatial.map((size, k) => transposedAxis(a, size, k, kernel[k] ?? 1, spatial.length));
+    const y = transposedConvolution(b, { x, w, layout: CHANNELS_FIRST, weights: IOK, groups: a.group, axes });
+    return addBias(b, y, bias, CHANNELS_FIRST);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+/** Output size and leading crop of one axis, from whichever of pads, output_shape and auto_pad is given. */
+function transposedAxis(a: TransposeAttrs, size: Dim, k: number, kernel: number, rank: number): TransposedAxis {
+  const [stride, dilation] = [a.strides[k] ?? 1, a.dilations[k] ?? 1];
+  const extra = a.outputPadding[k] ?? 0;
+  const full = add(add(mul(sub(size, 1), stride), (kernel - 1) * dilation + 1), extra);
+  const wanted = a.outputShape.at(k - rank) ?? (a.autoPad.startsWith('same') ? mul(size, stride) : undefined);
+  const shared = { kernel, stride, dilation };
+  if (wanted !== undefined) {
+    const total = max(0, sub(full, wanted));
+    // With output_shape alone the odd element is cropped in front, as for SAME_LOWER.
+    const [before] = splitPadding(total, a.autoPad === 'same_upper' ? 'same_upper' : 'same_lower');
+    return { ...shared, before, out: wanted };
+  }
+  const [before, after] = a.autoPad === 'explicit' ? [a.pads[k] ?? 0, a.pads[k + rank] ?? 0] : [0, 0];
+  return { ...shared, before, out: sub(full, before + after) };
+}
+
+interface TfliteConv extends WindowAttrs {
+  readonly activation: FusedActivation;
+}
+
+const Conv2d = op('conv_2d', {
+  doc: 'TFLite 2-D convolution, channels last; groups follow from the channel counts.',
+  inputs: ['x', 'w', 'bias?'],
+  tflite: { CONV_2D: (n): TfliteConv => ({ ...tfliteWindow(n, []), activation: activationOf(n) }) },
+  lower: ({ x, w, bias }, a: TfliteConv, b) => {
+    const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights: OKI });
+    return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+const DepthwiseConv2d = op('depthwise_conv_2d', {
+  doc: 'TFLite depthwise convolution: output channel c·m + j reads input channel c alone.',
+  inputs: ['x', 'w', 'bias?'],
+  tflite: { DEPTHWISE_CONV_2D: (n): TfliteConv => ({ ...tfliteWindow(n, []), activation: activationOf(n) }) },
+  lower: ({ x, w, bias }, a: TfliteConv, b) => {
+    const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights: DEPTHWISE });
+    return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+const window3d = (n: NodeReader): TfliteConv => ({
+  kernel: [],
+  strides: [n.int('stride_d', 1), n.int('stride_h', 1), n.int('stride_w', 1)],
+  dilations: [n.int('dilation_d_factor', 1), n.int('dilation_h_factor', 1), n.int('dilation_w_factor', 1)],
+  pads: [],
+  autoPad: autoPadOf(n.string('padding', 'SAME')),
+  ceil: false,
+  activation: activationOf(n),
+});
+
+const Conv3d = op('conv_3d', {
+  doc: 'TFLite 3-D convolution, channels last.',
+  inputs: ['x', 'w', 'bias?'],
+  tflite: { CONV_3D: window3d },
+  lower: ({ x, w, bias }, a: TfliteConv, b) => {
+    const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights: KIO });
+    return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+interface TfliteTranspose extends TfliteConv {
+  readonly shape: readonly Dim[];
+}
+
+const transposeInputs = (n: NodeReader) => ({
+  $inputs: { w: n.input(1), x: n.input(2), bias: n.input(3) },
+  shape: n.dims(0) ?? [],
+});
+
+/** The crop TFLite derives from the wanted output size: that of the forward convolution which has it as its input. */
+export const tfliteTransposedAxes = (a: TfliteTranspose, kernel: readonly number[]): readonly WindowAxis[] =>
+  windowAxes(a, a.shape.slice(1, -1), kernel);
+
+function tfliteTranspose(b: Builder, x: Value, w: Value, bias: Value | undefined, a: TfliteTranspose, weights: WeightLayout) {
+  const { out, taps } = weights.sizes(w.type.shape);
+  const axes = tfliteTransposedAxes(a, fixedTaps(taps)).map((t) => ({ ...t, out: t.size }));
+  const channels = a.shape.at(-1);
+  if (channels !== undefined && !dimEq(channels, out) && bounds(sub(channels, out))[0] > 0)
+    throw new CompileError('E204', 'the output shape has more channels than the weight');
+  const y = transposedConvolution(b, { x, w, layout: CHANNELS_LAST, weights, groups: 1, axes });
+  return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
+}
+
+const TransposeConv = op('transpose_conv', {
+  doc: 'TFLite 2-D transposed convolution to a stated output shape, channels last.',
+  inputs: ['w', 'x', 'bias?'],
+  tflite: {
+    TRANSPOSE_CONV: (n): TfliteTranspose => ({
+      ...tfliteWindow(n, []),
+      activation: activationOf(n),
+      ...transposeInputs(n),
+    }),
+  },
+  lower: ({ x, w, bias }, a: TfliteTranspose, b) => tfliteTranspose(b, x, w, bias, a, OKI),
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+const Conv3dTranspose = op('conv_3d_transpose', {
+  doc: 'TFLite 3-D transposed convolution to a stated output shape, channels last.',
+  inputs: ['w', 'x', 'bias?'],
+  tflite: { CONV_3D_TRANSPOSE: (n): TfliteTranspose => ({ ...window3d(n), ...transposeInputs(n) }) },
+  lower: ({ x, w, bias }, a: TfliteTranspose, b) => tfliteTranspose(b, x, w, bias, a, KOI),
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+export const records: readonly AnyRecord[] = [
+  Conv,
+  ConvInteger,
+  ConvTranspose,
+  Conv2d,
+  DepthwiseConv2d,
+  Conv3d,
+  TransposeConv,
+  Conv3dTranspose,
+];

@@ -1,0 +1,168 @@
+// Matrix products: MatMul and Gemm, einsum, integer products less zero points, TFLite's fully connected layers.
+// Every one is a single contraction over named axes; what is added or scaled afterwards is left to fusion.
+
+import type { Builder } from '../../ir/builder.js';
+import { floordiv, product } from '../../ir/dim.js';
+import { e } from '../../ir/expr.js';
+import { cast, i32 } from '../../ir/scalar.js';
+import type { Value } from '../../ir/tensor.js';
+import { CompileError } from '../../support/errors.js';
+import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
+import { type AnyRecord, op } from './record.js';
+
+interface MatMulAttrs {
+  readonly alpha: number;
+  readonly transposeX: boolean;
+  readonly transposeY: boolean;
+  /** FusedMatMul: the leading axis stands where the row axis should, behind the batch axes. */
+  readonly batchFirstX: boolean;
+  readonly batchFirstY: boolean;
+}
+
+const PLAIN: MatMulAttrs = { alpha: 1, transposeX: false, transposeY: false, batchFirstX: false, batchFirstY: false };
+
+/** Moves axis 0 behind the batch axes. */
+const lastRow = (b: Builder, x: Value): Value => {
+  const rank = x.type.shape.length;
+  if (rank < 3) return x;
+  return b.transpose(x, [...Array.from({ length: rank - 2 }, (_, k) => k + 1), 0, rank - 1]);
+};
+
+export const scale = (b: Builder, x: Value, factor: number): Value => (factor === 1 ? x : b.mul(x, factor));
+
+const MatMul = op('matmul', {
+  doc: 'Matrix product with numpy rules for vectors and broadcast batch axes.',
+  inputs: ['x', 'y'],
+  onnx: {
+    'MatMul@1': () => PLAIN,
+    'com.microsoft:FusedMatMul@1': (n): MatMulAttrs => ({
+      alpha: n.float('alpha', 1),
+      transposeX: n.bool('transA', false),
+      transposeY: n.bool('transB', false),
+      batchFirstX: n.bool('transBatchA', false),
+      batchFirstY: n.bool('transBatchB', false),
+    }),
+  },
+  tflite: {
+    BATCH_MATMUL: (n) => ({ ...PLAIN, transposeX: n.bool('adj_x', false), transposeY: n.bool('adj_y', false) }),
+  },
+  lower: ({ x, y }, a: MatMulAttrs, b) => {
+    const p = a.batchFirstX ? lastRow(b, x) : x;
+    const q = a.batchFirstY ? lastRow(b, y) : y;
+    const options = { transposeX: a.transposeX && x.type.shape.length > 1, transposeY: a.transposeY && y.type.shape.length > 1 };
+    return scale(b, b.matmul(p, q, options), a.alpha);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+  examples: [{ in: { x: [[1, 2]], y: [[3], [4]] }, attrs: { ...PLAIN }, out: [[11]] }],
+});
+
+interface GemmAttrs {
+  readonly alpha: number;
+  readonly beta: number;
+  readonly transposeX: boolean;
+  readonly transposeY: boolean;
+}
+
+const Gemm = op('gemm', {
+  doc: 'alpha · x·y + beta · c, with x and y transposed on request and c broadcast.',
+  inputs: ['x', 'y', 'c?'],
+  onnx: {
+    'Gemm@1': (n): GemmAttrs => ({
+      alpha: n.float('alpha', 1),
+      beta: n.float('beta', 1),
+      transposeX: n.bool('transA', false),
+      transposeY: n.bool('transB', false),
+    }),
+  },
+  lower: ({ x, y, c }, a: GemmAttrs, b) => {
+    const xy = scale(b, b.matmul(x, y, a), a.alpha);
+    return c && a.beta !== 0 ? b.add(xy, scale(b, c, a.beta)) : xy;
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+/** v − zero point in i32; a vector of zero points belongs to rows or columns, the axis before last or the last. */
+export function lessZero(b: Builder, v: Value, zero: Value | undefined, axis: 'row' | 'column'): Value {
+  if (!zero) return b.cast(v, 'i32');
+  const rows = axis === 'row' && zero.type.shape.length === 1 && zero.type.shape[0] !== 1;
+  return b.map([v, rows ? b.unsqueeze(zero, [1]) : zero], (p, z) => e.sub(cast(p, 'i32'), cast(z, 'i32')));
+}
+
+const MatMulInteger = op('matmul_integer', {
+  doc: 'Product of 8-bit integer matrices less their zero points, summed in 32 bits.',
+  inputs: ['x', 'y', 'x_zero?', 'y_zero?'],
+  onnx: { 'MatMulInteger@10': () => ({}) },
+  lower: ({ x, y, x_zero, y_zero }, _a, b) =>
+    b.matmul(lessZero(b, x, x_zero, 'row'), lessZero(b, y, y_zero, 'column'), { acc: 'i32' }),
+});
+
+/** Replaces the ellipsis of each term by letters nobody uses, one per axis it covers, aligned at the right. */
+function expandEllipsis(terms: readonly string[], output: string | undefined, ranks: readonly number[]) {
+  const covered = terms.map((t, k) => (ranks[k] as number) - t.replace('...', '').length);
+  const most = Math.max(0, ...terms.map((t, k) => (t.includes('...') ? (covered[k] as number) : 0)));
+  const letters = Array.from({ length: most }, (_, k) => String.fromCharCode(0x100 + k)).join('');
+  const expanded = terms.map((t, k) => t.replace('...', letters.slice(most - Math.max(0, covered[k] as number))));
+  const all = expanded.join('');
+  const once = [...new Set(all)].filter((c) => !letters.includes(c) && all.split(c).length === 2).sort();
+  return { terms: expanded, output: output === undefined ? letters + once.join('') : output.replace('...', letters) };
+}
+
+/** Contracts operands from the left, two at a time; letters that nobody else needs are summed first. */
+function contract(b: Builder, terms: readonly string[], output: string, values: readonly Value[]): Value {
+  const needed = (skip: number): string => output + terms.filter((_, k) => k !== skip).join('');
+  const reduced = terms.map((t, k) => (terms.length === 1 ? t : [...t].filter((c) => needed(k).includes(c)).join('')));
+  const inputs = values.map((v, k) => (reduced[k] === terms[k] ? v : b.einsum(`${terms[k]}->${unique(reduced[k] as string)}`, [v])));
+  const shown = reduced.map((t, k) => (t === terms[k] ? t : unique(t)));
+  if (inputs.length <= 2) return b.einsum(`${shown.join(',')}->${output}`, inputs);
+  const rest = shown.slice(2);
+  const kept = unique(`${shown[0]}${shown[1]}`).split('').filter((c) => (output + rest.join('')).includes(c)).join('');
+  const first = b.einsum(`${shown[0]},${shown[1]}->${kept}`, inputs.slice(0, 2));
+  return contract(b, [kept, ...rest], output, [first, ...inputs.slice(2)]);
+}
+
+const unique = (letters: string): string => [...new Set(letters)].join('');
+
+const Einsum = op('einsum', {
+  doc: 'Einstein summation: repeated letters, diagonals, ellipsis and implicit outputs.',
+  inputs: ['xs*'],
+  onnx: { 'Einsum@12': (n): { equation: string } => ({ equation: n.string('equation') }) },
+  lower: ({ xs }, { equation }: { equation: string }, b) => {
+    const [left = '', right] = equation.replaceAll(/\s/g, '').split('->');
+    const terms = left.split(',');
+    if (terms.length !== xs.length)
+      throw new CompileError('E203', `"${equation}" names ${terms.length} operands, ${xs.length} are given`);
+    const full = expandEllipsis(terms, right, xs.map((v) => v.type.shape.length));
+    return contract(b, full.terms, full.output, xs);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+  examples: [{ in: { xs: [[[1, 2], [3, 4]]] }, attrs: { equation: 'ii' }, out: 5 }],
+});
+
+interface FullyConnectedAttrs {
+  readonly keepDims: boolean;
+  readonly activation: FusedActivation;
+  readonly format: string;
+}
+
+const FullyConnected = op('fully_connected', {
+  doc: 'TFLite: x · wᵀ + bias over the last axis, with a fused activation.',
+  inputs: ['x', 'w', 'bias?'],
+  tflite: {
+    FULLY_CONNECTED: (n): FullyConnectedAttrs => ({
+      keepDims: n.bool('keep_num_dims', false),
+      activation: activationOf(n),
+      format: n.string('weights_format', 'DEFAULT'),
+    }),
+  },
+  lower: ({ x, w, bias }, a: FullyConnectedAttrs, b, ctx) => {
+    if (a.format !== 'DEFAULT') ctx.limit(`weights in format ${a.format}`, 'Convert the model without shuffled weights');
+    const width = w.type.shape[1] ?? 1;
+    const rows = a.keepDims ? x : b.reshape(x, [floordiv(product(x.type.shape), width), width]);
+    const y = b.matmul(rows, w, { transposeY: true });
+    const sum = bias ? b.generic({ shape: y.type.shape, body: (i, _r, read) => e.add(read(y, i), read(bias, [i.at(-1) ?? i32(0)])) }) : y;
+    return fusedActivation(b, sum, a.activation);
+  },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+export const records: readonly AnyRecord[] = [MatMul, Gemm, MatMulInteger, Einsum, FullyConnected];

@@ -1,0 +1,190 @@
+// Elementwise arithmetic on two TFLite integer tensors. Both operands are brought to a common fixed-point scale with a few
+// extra bits, combined, and scaled to the output. Which products of scales are rounded to float32 on the way is part of
+// the reference kernels' result: SUB and DIV differ from ADD and MUL in that.
+
+import type { Builder } from '../../../ir/builder.js';
+import { e } from '../../../ir/expr.js';
+import { cast, type Expr } from '../../../ir/scalar.js';
+import type { Value } from '../../../ir/tensor.js';
+import type { LowerContext } from '../record.js';
+import { type Affine, centred, fusedRange, inputAffine, mapRead, outputAffine, outputType, store, typeRange } from './affine.js';
+import { type Multiplier, quantizeMultiplier, reciprocal } from './fixed-point.js';
+import { mulHigh, scale, shiftRight } from './fixed-point-expr.js';
+import { lookUp, tabulate } from './tables.js';
+
+interface Pair {
+  readonly x: Value;
+  readonly y: Value;
+}
+
+type Integer = (inputs: Pair, attrs: object, b: Builder, ctx: LowerContext) => Value;
+
+/** Everything two-operand kernels are parameterised by. */
+interface Setup {
+  readonly left: Affine;
+  readonly right: Affine;
+  readonly output: Affine;
+  readonly multiplier: (m: number) => Multiplier;
+}
+
+const setupOf = (ctx: LowerContext): Setup => ({
+  left: inputAffine(ctx, 0),
+  right: inputAffine(ctx, 1),
+  output: outputAffine(ctx),
+  multiplier: (m) => quantizeMultiplier(m, ctx.rounding),
+});
+
+/** f on the operands without their zero points, then the output's zero point and clamp. */
+function combine(b: Builder, { x, y }: Pair, ctx: LowerContext, s: Setup, f: (p: Expr, q: Expr) => Expr): Value {
+  const dtype = outputType(ctx);
+  const range = fusedRange(ctx, s.output, dtype);
+  return b.map([x, y], (p, q) => store(f(centred(p, s.left.zero), centred(q, s.right.zero)), s.output.zero, range, dtype));
+}
+
+/** Operand × 2^bits × multiplier. */
+const lifted = (x: Expr, bits: number, m: Multiplier, ctx: LowerContext): Expr =>
+  scale(bits === 0 ? x : e.shl(x, bits), m, ctx.rounding, 2 ** 29);
+
+/** ADD: all scale arithmetic in double. */
+export const addIntegers: Integer = (inputs, _a, b, ctx) => {
+  const s = setupOf(ctx);
+  const bits = inputs.x.type.dtype === 'i16' ? 15 : 20;
+  const twice = 2 * Math.max(s.left.scale, s.right.scale);
+  return sumOf(b, inputs, ctx, s, bits, {
+    left: s.left.scale / twice,
+    right: s.right.scale / twice,
+    out: twice / (2 ** bits * s.output.scale),
+    negate: false,
+  });
+};
+
+/** SUB: ratios of scales are rounded to float32. */
+export const subtractIntegers: Integer = (inputs, _a, b, ctx) => {
+  const s = setupOf(ctx);
+  const bits = inputs.x.type.dtype === 'i16' ? 15 : 20;
+  const twice = 2 * Math.max(s.left.scale, s.right.scale);
+  return sumOf(b, inputs, ctx, s, bits, {
+    left: Math.fround(s.left.scale / twice),
+    right: Math.fround(s.right.scale / twice),
+    out: Math.fround(twice / (2 ** bits * s.output.scale)),
+    negate: true,
+  });
+};
+
+interface SumFactors {
+  readonly left: number;
+  readonly right: number;
+  readonly out: number;
+  readonly negate: boolean;
+}
+
+function sumOf(b: Builder, inputs: Pair, ctx: LowerContext, s: Setup, bits: number, f: SumFactors): Value {
+  const [left, right, out] = [s.multiplier(f.left), s.multiplier(f.right), s.multiplier(f.out)];
+  return combine(b, inputs, ctx, s, (p, q) => {
+    const [x, y] = [lifted(p, bits, left, ctx), lifted(q, bits, right, ctx)];
+    return scale(f.negate ? e.sub(x, y) : e.add(x, y), out, ctx.rounding, 2 ** 30);
+  });
+}
+
+export const multiplyIntegers: Integer = (inputs, _a, b, ctx) => {
+  const s = setupOf(ctx);
+  const m = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
+  return combine(b, inputs, ctx, s, (p, q) => scale(e.mul(p, q), m, ctx.rounding, 2 ** 30));
+};
+
+/** SQUARED_DIFFERENCE: 7 extra bits for 8-bit operands, none for 16-bit ones. */
+export const squareDifferences: Integer = (inputs, _a, b, ctx) => {
+  const s = setupOf(ctx);
+  const bits = inputs.x.type.dtype === 'i16' ? 0 : 7;
+  const twice = 2 * Math.max(s.left.scale, s.right.scale);
+  const [left, right] = [s.multiplier(s.left.scale / twice), s.multiplier(s.right.scale / twice)];
+  const out = s.multiplier((twice * twice) / (2 ** (2 * bits) * s.output.scale));
+  return combine(b, inputs, ctx, s, (p, q) => {
+    const d = e.sub(lifted(p, bits, left, ctx), lifted(q, bits, right, ctx));
+    return scale(e.mul(d, d), out, ctx.rounding);
+  });
+};
+
+/** Comparisons: both operands scaled with 8 extra bits, then compared as integers. */
+export const compareIntegers =
+  (compare: (p: Expr, q: Expr) => Expr): Integer =>
+  ({ x, y }, _a, b, ctx) => {
+    const [left, right] = [inputAffine(ctx, 0), inputAffine(ctx, 1)];
+    const [m, n] = [quantizeMultiplier(left.scale, ctx.rounding), quantizeMultiplier(right.scale, ctx.rounding)];
+    return b.map([x, y], (p, q) =>
+      compare(lifted(centred(p, left.zero), 8, m, ctx), lifted(centred(q, right.zero), 8, n, ctx)),
+    );
+  };
+
+/** PRELU: the slope's product with the input has its own multiplier. */
+export const parametricRelu = (
+  { x, slope }: { readonly x: Value; readonly slope: Value },
+  _a: object,
+  b: Builder,
+  ctx: LowerContext,
+): Value => {
+  const s = setupOf(ctx);
+  const plain = s.multiplier(s.left.scale / s.output.scale);
+  const sloped = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
+  return combine(b, { x, y: slope }, ctx, s, (p, q) =>
+    e.select(
+      e.ge(p, 0),
+      scale(p, plain, ctx.rounding, 2 ** 16),
+      scale(e.mul(p, q), sloped, ctx.rounding, 2 ** 25),
+    ),
+  );
+};
+
+/**
+ * DIV: the divisor's reciprocal and the bits it is off by, from tables over its 256 values; the dividend is shifted to use
+ * all 31 bits, and one shift to the right undoes both.
+ */
+export const divideIntegers: Integer = ({ x, y }, _a, b, ctx) => {
+  const s = setupOf(ctx);
+  if (x.type.dtype === 'i16' || y.type.dtype === 'i16') return ctx.limit('division of 16-bit quantised tensors');
+  const out = s.multiplier(Math.fround(s.left.scale / Math.fround(s.right.scale * s.output.scale)));
+  const divisor = (q: number) => reciprocal(Math.max(1, Math.abs(q - s.right.zero)), 31);
+  const inverses = tabulate(b, y.type.dtype, 'i32', (q) => divisor(q).scale);
+  const excess = tabulate(b, y.type.dtype, 'i32', (q) => divisor(q).bitsOverUnit);
+  const headroom = (p: number): number => (p === 0 ? 31 : Math.clz32(p < 0 ? ~p : p) - 1);
+  const free = tabulate(b, x.type.dtype, 'i32', (p) => headroom(p - s.left.zero));
+  const freeNegated = tabulate(b, x.type.dtype, 'i32', (p) => headroom(s.left.zero - p));
+  const dtype = outputType(ctx);
+  const range = fusedRange(ctx, s.output, dtype);
+  return mapRead(b, [x, y], (read, p, q) => {
+    const [px, qx] = [p as Expr, q as Expr];
+    const flip = e.lt(centred(qx, s.right.zero), 0);
+    const dividend = e.select(flip, e.neg(centred(px, s.left.zero)), centred(px, s.left.zero));
+    const bits = e.select(flip, lookUp(read, freeNegated, px), lookUp(read, free, px));
+    const quotient = mulHigh(e.shl(dividend, bits), lookUp(read, inverses, qx));
+    const right = e.sub(e.add(lookUp(read, excess, qx), bits), out.shift);
+    const product = scale(quotient, { q: out.q, shift: 0 }, 'double');
+    return store(shiftRight(product, e.clamp(right, 0, 31)), s.output.zero, range, dtype);
+  });
+};
+
+/** CONCATENATION of 8-bit tensors with differing scales: each is rescaled in float32. */
+export function concatenateIntegers(b: Builder, xs: readonly Value[], axis: number, ctx: LowerContext): Value {
+  const output = ctx.quantOut(0);
+  const first = output && outputAffine(ctx);
+  if (!first) return b.concat(xs, axis);
+  const rescaled = xs.map((x, k) => {
+    const q = ctx.quantIn(k) ? inputAffine(ctx, k) : first;
+    if (q.scale === first.scale && q.zero === first.zero) return x;
+    return rescaleInFloat(b, x, q, first);
+  });
+  return b.concat(rescaled, axis);
+}
+
+/** round(x·ratio + bias) + zero, as the 8-bit concatenation does it. */
+function rescaleInFloat(b: Builder, x: Value, from: Affine, to: Affine): Value {
+  const { dtype } = x.type;
+  const { lo, hi } = typeRange(dtype);
+  const inverse = Math.fround(1 / to.scale);
+  const ratio = Math.fround(from.scale * inverse);
+  const bias = Math.fround(-from.zero * ratio);
+  return b.map([x], (p) => {
+    const real = e.round(e.add(e.mul(cast(p, 'f32'), ratio), bias));
+    return cast(e.clamp(e.add(cast(real, 'i32'), to.zero), lo, hi), dtype);
+  });
+}

@@ -1,0 +1,70 @@
+// Nodes with float activations and integer weights: the weights are dequantised (folded or fused by passes) and the
+// float lowering does the rest. The reference runtimes quantise the activations on the fly instead, within tolerance.
+
+import type { Builder } from '../../../ir/builder.js';
+import { floordiv } from '../../../ir/dim.js';
+import { e } from '../../../ir/expr.js';
+import { cast } from '../../../ir/scalar.js';
+import type { Value } from '../../../ir/tensor.js';
+import { isFloat } from '../../../support/dtype.js';
+import { dequantizeValue } from '../../quantization.js';
+import type { SourceQuant } from '../../source.js';
+import type { LowerContext } from '../record.js';
+
+type Bound = Readonly<Record<string, Value | readonly Value[] | undefined>>;
+type Lower<I, A> = (inputs: I, attrs: A, b: Builder, ctx: LowerContext) => Value | readonly Value[];
+
+/** Integer arithmetic where the input named `x` is an integer, else `lower` on dequantised inputs. */
+export const integerOr =
+  <I extends object, A>(lower: Lower<I, A>, integer: Lower<I, A>): Lower<I, A> =>
+  (inputs, attrs, b, ctx) =>
+    isFloat((inputs as { x: Value }).x.type.dtype)
+      ? lower(dequantizeAll(inputs as unknown as Bound, b, ctx) as unknown as I, attrs, b, ctx)
+      : integer(inputs, attrs, b, ctx);
+
+/** Every bound input in float, by the quantisation of its position in the file. */
+export function dequantizeAll(inputs: Bound, b: Builder, ctx: LowerContext): Bound {
+  const one = (v: Value): Value => {
+    const at = Array.from({ length: ctx.reader.inputCount }, (_, i) => i).find((i) => ctx.reader.input(i) === v);
+    const q = at === undefined ? undefined : ctx.quantIn(at);
+    return q && !isFloat(v.type.dtype) ? dequantize(b, v, q, ctx) : v;
+  };
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, v]) => [name, isList(v) ? v.map(one) : v && one(v)]),
+  );
+}
+
+const isList = (v: Value | readonly Value[] | undefined): v is readonly Value[] => Array.isArray(v);
+
+/** As dequantizeValue, with blockwise scales too. */
+export function dequantize(b: Builder, v: Value, q: SourceQuant, ctx: LowerContext): Value {
+  return q.block ? dequantizeBlocks(b, v, q, ctx) : dequantizeValue(b, v, q);
+}
+
+/** One scale for each block of `size` elements along an axis, in a tensor with a block axis in that place. */
+function dequantizeBlocks(b: Builder, v: Value, q: SourceQuant, ctx: LowerContext): Value {
+  const block = q.block ?? ctx.limit('no blocks');
+  const scales = ctx.constantNamed(block.scales) ?? ctx.limit('the blocks’ scales are missing');
+  const zeros = block.zeroPoints ? ctx.constantNamed(block.zeroPoints) : undefined;
+  const axis = blockAxis(v, scales, block.size, q.axis);
+  const size = block.size || (floordiv(v.type.shape[axis] ?? 1, scales.type.shape[axis] ?? 1) as number);
+  return b.generic({
+    shape: v.type.shape,
+    body: (i, _r, read) => {
+      const at = i.map((x, k) => (k === axis ? e.div(x, size) : x)).slice(0, scales.type.shape.length);
+      const stored = cast(read(v, i), 'i32');
+      const centred = zeros ? e.sub(stored, cast(read(zeros, at), 'i32')) : stored;
+      return e.mul(cast(centred, 'f32'), cast(read(scales, at), 'f32'));
+    },
+  });
+}
+
+/** The axis whose size the scales' shape divides by the block size; the file's own `axis` where that fits. */
+function blockAxis(v: Value, scales: Value, size: number, stated: number): number {
+  const fits = (k: number): boolean => {
+    const [whole, blocks] = [v.type.shape[k], scales.type.shape[k]];
+    return typeof whole === 'number' && typeof blocks === 'number' && blocks * (size || 1) === whole;
+  };
+  if (fits(stated)) return stated;
+  return v.type.shape.findIndex((_, k) => fits(k));
+}

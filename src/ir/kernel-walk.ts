@@ -1,0 +1,91 @@
+// Walking and rebuilding kernels: the expressions and nested bodies of each statement, in one place.
+
+import type { Kernel, Stmt } from './kernel.js';
+import { type Expr, visitExpr } from './scalar.js';
+import type { Dim } from './dim.js';
+import { never } from '../support/errors.js';
+
+/** Expressions a statement evaluates itself (not those of nested bodies). */
+export function stmtExprs(s: Stmt): readonly Expr[] {
+  switch (s.s) {
+    case 'for':
+      return [s.lo, s.hi];
+    case 'while':
+    case 'if':
+      return [s.cond];
+    case 'let':
+    case 'set':
+      return [s.value];
+    case 'store':
+    case 'atomic':
+      return [s.index, s.value];
+    case 'intrin':
+      return s.args;
+    case 'break':
+    case 'alloc':
+    case 'barrier':
+      return [];
+    default:
+      return never(s, 'statement');
+  }
+}
+
+/** Bodies nested in a statement. */
+export function stmtBodies(s: Stmt): readonly (readonly Stmt[])[] {
+  if (s.s === 'if') return [s.then, s.else];
+  return s.s === 'for' || s.s === 'while' || s.s === 'intrin' ? [s.body] : [];
+}
+
+/** Rebuilds a statement with its own expressions and nested bodies mapped. */
+export function mapStmt(s: Stmt, f: (e: Expr) => Expr, g: (body: readonly Stmt[]) => readonly Stmt[]): Stmt {
+  switch (s.s) {
+    case 'for':
+      return { ...s, lo: f(s.lo), hi: f(s.hi), body: g(s.body) };
+    case 'while':
+      return { ...s, cond: f(s.cond), body: g(s.body) };
+    case 'if':
+      return { ...s, cond: f(s.cond), then: g(s.then), else: g(s.else) };
+    case 'let':
+    case 'set':
+      return { ...s, value: f(s.value) };
+    case 'store':
+    case 'atomic':
+      return { ...s, index: f(s.index), value: f(s.value) };
+    case 'intrin':
+      return { ...s, args: s.args.map(f), body: g(s.body) };
+    case 'break':
+    case 'alloc':
+    case 'barrier':
+      return s;
+    default:
+      return never(s, 'statement');
+  }
+}
+
+/** Maps every expression of a body, nested bodies included. */
+export const mapExprs = (body: readonly Stmt[], f: (e: Expr) => Expr): readonly Stmt[] =>
+  body.map((s) => mapStmt(s, f, (b) => mapExprs(b, f)));
+
+export function visitStmts(body: readonly Stmt[], f: (s: Stmt) => void): void {
+  for (const s of body) {
+    f(s);
+    for (const b of stmtBodies(s)) visitStmts(b, f);
+  }
+}
+
+/** Every expression node of a kernel body, shared nodes once. */
+export function visitKernelExprs(body: readonly Stmt[], f: (e: Expr) => void): void {
+  const seen = new Set<Expr>();
+  visitStmts(body, (s) => {
+    for (const e of stmtExprs(s)) visitExpr(e, f, seen);
+  });
+}
+
+/** Sizes a body mentions. */
+export function kernelDims(body: Kernel['body']): Dim[] {
+  const dims: Dim[] = [];
+  visitKernelExprs(body, (e) => {
+    if (e.k === 'dim') dims.push(e.dim);
+  });
+  return dims;
+}

@@ -1,0 +1,84 @@
+// Computes at compile time what depends on constants alone: all such nodes of the module become one small program,
+// run once in the interpreter. Nothing is folded that would make the artifact much larger than its inputs.
+
+import { isConst } from '../ir/dim.js';
+import { rewriteModule, visitNodes } from '../ir/rewrite.js';
+import type { ConstData, Module, Node, Value } from '../ir/tensor.js';
+import { DTYPE_INFO } from '../support/dtype.js';
+import { sizeOf } from '../support/tensor.js';
+import { finishKernel } from './kernel/finish.js';
+import { lowerGeneric } from './lower/generic.js';
+import { lowerModule } from './lower/module.js';
+import { materialize } from './materialize.js';
+import type { PassContext } from './pass.js';
+
+/** A folded constant may be this many elements larger than its inputs… */
+const GROWTH = 4096;
+/** …and no larger than this in bytes where it takes more bytes than they do. */
+const MAX_BYTES = 16 << 20;
+
+const FOLDABLE = new Set<Node['kind']>(['generic', 'view', 'concat', 'scatter', 'kernel']);
+
+export function foldConstants(m: Module, c: PassContext): Module {
+  const known = new Set<Value>();
+  const order: Node[] = [];
+  const wanted = new Set<Value>();
+  for (const e of m.entries)
+    visitNodes(e.body, (n, region) => {
+      if (n.kind === 'const' ? n.data.dtype !== 'string' : isFoldable(n, known)) {
+        for (const v of n.outputs) known.add(v);
+        order.push(n);
+      } else for (const v of n.inputs) want(v, known, wanted);
+      for (const v of region.results) want(v, known, wanted);
+    });
+  for (const e of m.entries) for (const v of e.body.results) want(v, known, wanted);
+  if (wanted.size === 0) return m;
+  const results = [...wanted];
+  const folded = evaluate(order, results, m, c);
+  return rewriteModule(m, {
+    node(node, w) {
+      const data = node.outputs.map((v) => folded.get(v));
+      if (!data.some(Boolean)) return undefined;
+      return node.outputs.map((v, k) => {
+        const d = data[k];
+        return d ? (w.emit({ kind: 'const', data: d }, [], [v.type], node.origin)[0] as Value) : v;
+      });
+    },
+  });
+}
+
+function want(v: Value, known: ReadonlySet<Value>, wanted: Set<Value>): void {
+  if (known.has(v) && v.node && v.node.kind !== 'const' && v.node.kind !== 'view') wanted.add(v);
+}
+
+function isFoldable(n: Node, known: ReadonlySet<Value>): boolean {
+  if (!FOLDABLE.has(n.kind) || n.binds.length > 0 || !n.inputs.every((v) => known.has(v))) return false;
+  if (!n.outputs.every((v) => v.type.shape.every(isConst))) return false;
+  if (n.kind === 'generic' && !n.reduce.every(isConst)) return false;
+  if (n.kind === 'view') return true;
+  const [inputs, outputs] = [n.inputs.map(measure), n.outputs.map(measure)];
+  const total = (list: readonly { elements: number; bytes: number }[], key: 'elements' | 'bytes'): number =>
+    list.reduce((s, x) => s + x[key], 0);
+  if (total(outputs, 'elements') > 2 * total(inputs, 'elements') + GROWTH) return false;
+  return total(outputs, 'bytes') <= Math.max(MAX_BYTES, total(inputs, 'bytes'));
+}
+
+function measure(v: Value): { elements: number; bytes: number } {
+  const elements = sizeOf(v.type.shape as number[]);
+  return { elements, bytes: elements * DTYPE_INFO[v.type.dtype].bytes };
+}
+
+function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, c: PassContext): Map<Value, ConstData> {
+  const body = { params: [], nodes, results };
+  const names = results.map((_, k) => `c${k}`);
+  const module: Module = { ...m, states: [], entries: [{ name: 'fold', inputNames: [], outputNames: names, body }] };
+  const program = lowerModule(materialize(module), { numerics: 'strict', finish: finishKernel, generic: lowerGeneric });
+  const tensors = c.evaluate(program);
+  return new Map(
+    results.map((v, k): [Value, ConstData] => {
+      const t = tensors[k];
+      if (!t) throw new Error(`folding gave no value for result ${k}`);
+      return [v, { dtype: t.dtype, shape: t.shape, read: () => t }];
+    }),
+  );
+}

@@ -1,0 +1,251 @@
+// Regions to steps. Every node gets storage (a view shares its source's where the order of elements allows), every
+// computation a kernel call; if, scan and while become steps with nested lists, their results placed without copies
+// where the producing buffer can simply be the destination.
+
+import { invariant, never } from '../../support/errors.js';
+import { add, type Dim, mul, product, symDim } from '../../ir/dim.js';
+import type { Stmt } from '../../ir/kernel.js';
+import { cast, dimExpr, i32, load, variable } from '../../ir/scalar.js';
+import type { BufferRef, Origin } from '../../ir/program.js';
+import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
+import { createKernelContext, isVirtual, type KernelContext } from './access.js';
+import { type ProgramBuilder, refKey, resolveRef } from './build.js';
+import { lowerConcat, lowerCopy, lowerGeneric, lowerScatter } from './generic.js';
+
+export interface RegionLowering {
+  readonly p: ProgramBuilder;
+  readonly storage: Map<Value, BufferRef>;
+  readonly consts: Map<ConstData, BufferRef>;
+  readonly states: ReadonlyMap<string, BufferRef>;
+  /** How a generic becomes a kernel; the schedule pass may replace the plain one. */
+  readonly generic: typeof lowerGeneric;
+}
+
+const nameOf = (n: Node): string => n.origin.node || `${n.origin.op}_${n.origin.index}` || n.kind;
+const sizeOf = (t: TensorType): Dim => product(t.shape);
+
+export function lowerRegion(l: RegionLowering, region: Region): void {
+  for (const node of region.nodes) {
+    lowerNode(l, node);
+    for (const bind of node.binds)
+      l.p.emit({ kind: 'bind', sym: bind.sym, from: storageOf(l, node.outputs[bind.output] as Value) });
+  }
+}
+
+/** The buffer behind a value; re-indexing views have none (the materialise pass keeps them out of here). */
+export function storageOf(l: RegionLowering, v: Value): BufferRef {
+  const known = l.storage.get(v);
+  if (known) return known;
+  const n = v.node;
+  if (n?.kind === 'view' && !isVirtual(v)) return storageOf(l, n.inputs[0] as Value);
+  invariant(n?.kind !== 'view', `a view of ${n?.origin.node} has no buffer of its own`);
+  throw new Error(`value ${v.id} (${v.name ?? n?.kind ?? 'parameter'}) has no storage`);
+}
+
+const context = (l: RegionLowering, node: Node): KernelContext =>
+  createKernelContext(l.p, (v) => storageOf(l, v), nameOf(node), [node.origin]);
+
+function newOutput(l: RegionLowering, node: Node, k = 0): BufferRef {
+  const v = node.outputs[k] as Value;
+  const ref = l.p.newBuffer(v.name ?? nameOf(node), v.type, { kind: 'arena' });
+  l.storage.set(v, ref);
+  return ref;
+}
+
+function lowerNode(l: RegionLowering, node: Node): void {
+  switch (node.kind) {
+    case 'const':
+      return lowerConst(l, node);
+    case 'view':
+      return;
+    case 'dim':
+      return lowerDim(l, node);
+    case 'generic':
+      return l.p.emitKernel(l.generic(context(l, node), node, newOutput(l, node)));
+    case 'concat':
+      return l.p.emitKernel(lowerConcat(context(l, node), node, newOutput(l, node)));
+    case 'scatter':
+      return l.p.emitKernel(lowerScatter(context(l, node), node, newOutput(l, node)));
+    case 'kernel':
+      return lowerKernelNode(l, node);
+    case 'if':
+      return lowerIf(l, node);
+    case 'scan':
+      return lowerScan(l, node);
+    case 'while':
+      return lowerWhile(l, node);
+    case 'call':
+      return lowerHostCall(l, node);
+    case 'state_read': {
+      const v = node.outputs[0] as Value;
+      l.storage.set(v, l.p.newBuffer(node.state, v.type, { kind: 'arena' }));
+      return copyTo(l, stateRef(l, node.state), v.type, storageOf(l, v), node.origin);
+    }
+    case 'state_write': {
+      const v = node.inputs[0] as Value;
+      return copyTo(l, storageOf(l, v), v.type, stateRef(l, node.state), node.origin);
+    }
+    default:
+      return never(node, 'node');
+  }
+}
+
+function stateRef(l: RegionLowering, name: string): BufferRef {
+  const ref = l.states.get(name);
+  invariant(ref, `state ${name} is not declared`);
+  return ref;
+}
+
+function lowerConst(l: RegionLowering, node: NodeOf<'const'>): void {
+  const v = node.outputs[0] as Value;
+  const known = l.consts.get(node.data);
+  const ref = known ?? l.p.newBuffer(v.name ?? 'const', v.type, { kind: 'const', data: node.data });
+  l.consts.set(node.data, ref);
+  l.storage.set(v, ref);
+}
+
+function lowerDim(l: RegionLowering, node: NodeOf<'dim'>): void {
+  const c = context(l, node);
+  const out = newOutput(l, node);
+  const slot = c.write(out, { dtype: 'i64', size: node.dims.length });
+  l.p.emitKernel(
+    c.task(
+      node.dims.map((d, k) => ({ s: 'store', buf: slot, index: i32(k), value: cast(dimExpr(d), 'i64') })),
+    ),
+  );
+}
+
+function lowerKernelNode(l: RegionLowering, node: NodeOf<'kernel'>): void {
+  const { kernel } = node;
+  const outs = node.outputs.map((_, k) => newOutput(l, node, k));
+  const scratch = kernel.params
+    .filter((q) => q.access === 'scratch')
+    .map((q) => l.p.newBuffer(`${nameOf(node)}.${q.name}`, { dtype: q.dtype, shape: [q.size] }, { kind: 'arena' }));
+  const refs = [...node.inputs.map((v) => storageOf(l, v)), ...outs, ...scratch];
+  l.p.emitKernel({ name: kernel.name, params: kernel.params, refs, body: kernel.body, origins: [node.origin] });
+}
+
+function lowerHostCall(l: RegionLowering, node: NodeOf<'call'>): void {
+  invariant(node.host, `call of ${node.callee} without a host function`);
+  const arg = (v: Value) => ({ ref: storageOf(l, v), dtype: v.type.dtype, shape: v.type.shape });
+  const inputs = node.inputs.map(arg);
+  node.outputs.forEach((_, k) => {
+    newOutput(l, node, k);
+  });
+  l.p.emit({ kind: 'host', op: node.callee, call: node.host, inputs, outputs: node.outputs.map(arg), origins: [node.origin] });
+}
+
+/** Copies between buffers of one type. */
+function copyTo(l: RegionLowering, from: BufferRef, type: TensorType, to: BufferRef, origin: Origin): void {
+  if (refKey(resolveRef(from, l.p.renamed)) === refKey(resolveRef(to, l.p.renamed))) return;
+  const size = sizeOf(type);
+  const body: Stmt = {
+    s: 'for',
+    var: 'i0',
+    lo: i32(0),
+    hi: dimExpr(size),
+    step: 1,
+    mode: 'parallel',
+    body: [{ s: 'store', buf: 1, index: variable('i0', 'i32'), value: load(0, [variable('i0', 'i32')], type.dtype) }],
+  };
+  l.p.emitKernel({
+    name: 'copy',
+    params: [
+      { name: 'x', dtype: type.dtype, access: 'read', size },
+      { name: 'y', dtype: type.dtype, access: 'write', size },
+    ],
+    refs: [from, to],
+    body: [body],
+    origins: [origin],
+  });
+}
+
+/** Puts a result of the region just lowered into `to`: by merging its buffer into it where that is safe, else by a copy. */
+export function place(l: RegionLowering, v: Value, to: BufferRef, region: number, origin: Origin, taken: Set<number>): void {
+  const from = resolveRef(storageOf(l, v), l.p.renamed);
+  const buffer = l.p.buffers[from.buffer];
+  invariant(buffer, 'a reference names a buffer');
+  const whole = from.offset === 0 && buffer.place.kind === 'arena' && buffer.region === region && !taken.has(buffer.id);
+  const target = l.p.buffers[to.buffer] as typeof buffer;
+  const fits = buffer.dtype === target.dtype && to.buffer !== buffer.id;
+  if (whole && fits) {
+    taken.add(buffer.id);
+    l.p.renamed.set(buffer.id, to);
+  } else copyTo(l, from, v.type, to, origin);
+}
+
+function lowerIf(l: RegionLowering, node: NodeOf<'if'>): void {
+  const cond = storageOf(l, node.inputs[0] as Value);
+  const outs = node.outputs.map((_, k) => newOutput(l, node, k));
+  const branch = (r: Region) =>
+    l.p.nested(() => {
+      const region = l.p.region();
+      lowerRegion(l, r);
+      const taken = new Set<number>();
+      r.results.forEach((v, k) => {
+        place(l, v, outs[k] as BufferRef, region, node.origin, taken);
+      });
+    }).steps;
+  l.p.emit({ kind: 'if', cond, then: branch(node.then), else: branch(node.else) });
+}
+
+/** Copies the next values over the carried ones; through temporaries where one still reads another. */
+function updateCarried(l: RegionLowering, next: readonly Value[], carried: readonly BufferRef[], origin: Origin): void {
+  const sources = next.map((v) => resolveRef(storageOf(l, v), l.p.renamed));
+  const temps = sources.map((from, k) => {
+    const clobbered = carried.some((c, j) => j < k && c.buffer === from.buffer);
+    if (!clobbered) return from;
+    const type = (next[k] as Value).type;
+    const temp = l.p.newBuffer('carried', type, { kind: 'arena' });
+    copyTo(l, from, type, temp, origin);
+    return temp;
+  });
+  next.forEach((v, k) => {
+    copyTo(l, temps[k] as BufferRef, v.type, carried[k] as BufferRef, origin);
+  });
+}
+
+function lowerScan(l: RegionLowering, node: NodeOf<'scan'>): void {
+  const outs = node.outputs.map((_, k) => newOutput(l, node, k));
+  const carried = outs.slice(0, node.carried);
+  carried.forEach((to, k) => {
+    const v = node.inputs[k] as Value;
+    copyTo(l, storageOf(l, v), v.type, to, node.origin);
+    l.storage.set(node.body.params[k] as Value, to);
+  });
+  const at = symDim(node.step);
+  const slice = (base: BufferRef, t: TensorType): BufferRef => ({ buffer: base.buffer, offset: add(base.offset, mul(at, sizeOf(t))) });
+  node.inputs.slice(node.carried).forEach((v, k) => {
+    const p = node.body.params[node.carried + k] as Value;
+    l.storage.set(p, slice(storageOf(l, v), p.type));
+  });
+  const { steps } = l.p.nested(() => {
+    const region = l.p.region();
+    lowerRegion(l, node.body);
+    const taken = new Set<number>();
+    node.body.results.slice(node.carried).forEach((v, k) => {
+      place(l, v, slice(outs[node.carried + k] as BufferRef, v.type), region, node.origin, taken);
+    });
+    updateCarried(l, node.body.results.slice(0, node.carried), carried, node.origin);
+  });
+  l.p.emit({ kind: 'loop', sym: node.step, count: node.count, body: steps });
+}
+
+function lowerWhile(l: RegionLowering, node: NodeOf<'while'>): void {
+  const carried = node.outputs.map((_, k) => newOutput(l, node, k));
+  carried.forEach((to, k) => {
+    const v = node.inputs[k] as Value;
+    copyTo(l, storageOf(l, v), v.type, to, node.origin);
+    l.storage.set(node.test.params[k] as Value, to);
+    l.storage.set(node.body.params[k] as Value, to);
+  });
+  const test = l.p.nested(() => {
+    lowerRegion(l, node.test);
+    return storageOf(l, node.test.results[0] as Value);
+  });
+  const body = l.p.nested(() => {
+    lowerRegion(l, node.body);
+    updateCarried(l, node.body.results, carried, node.origin);
+  });
+  l.p.emit({ kind: 'while', test: test.steps, cond: test.result, body: body.steps });
+}

@@ -1,0 +1,205 @@
+// One arena, planned at compile time. Steps are numbered in program order (loop bodies count as one stretch for
+// what crosses them); a buffer lives from its first to its last mention; buffers that never live together share
+// bytes. Elementwise results move into an operand that dies there. Sizes are the symbols' upper bounds.
+
+import { DTYPE_INFO, type DType } from '../support/dtype.js';
+import type { Origin, Program, ProgramBuffer, ProgramEntry, Step } from '../ir/program.js';
+import type { ProgramBuilder, VirtualBuffer } from './lower/build.js';
+
+const ALIGN = 16;
+const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
+
+const bytesOf = (b: VirtualBuffer): number => align(b.elements * storedBytes(b.dtype));
+const storedBytes = (t: DType): number => DTYPE_INFO[t].bytes;
+
+interface Draft {
+  readonly name: string;
+  readonly numerics: 'fast' | 'strict';
+  readonly p: ProgramBuilder;
+  readonly entries: readonly ProgramEntry[];
+}
+
+/** A stretch of steps in which a buffer's bytes must not be reused, both ends included. */
+interface Life {
+  first: number;
+  last: number;
+}
+
+export function planMemory(draft: Draft): Program {
+  const { p, entries } = draft;
+  const lives = new Map<number, Life>();
+  const origins: (Origin | null)[] = [];
+  const mentions = new Map<number, number>();
+  for (const e of entries) countMentions(e.steps, mentions);
+  const w: Walk = { lives, origins, mentions, kernels: [] };
+  for (const e of entries) walk(e.steps, w);
+  const shared = shareInPlace(p, w);
+  const { offsets, arenaBytes } = assign(p.buffers, lives, shared);
+  const peak = findPeak(p.buffers, lives, shared, origins);
+  let weightBytes = 0;
+  let stateBytes = 0;
+  const buffers = p.buffers.map((b): ProgramBuffer => {
+    const common = { id: b.id, name: b.name, dtype: b.dtype, elements: b.elements };
+    switch (b.place.kind) {
+      case 'input':
+      case 'output':
+        return { ...common, place: b.place };
+      case 'const': {
+        if (!mentions.has(b.id)) return { ...common, elements: 0, place: { kind: 'arena', offset: 0 } };
+        const offset = weightBytes;
+        weightBytes += bytesOf(b);
+        return { ...common, place: { kind: 'const', offset, data: b.place.data.read() } };
+      }
+      case 'state': {
+        const offset = stateBytes;
+        stateBytes += bytesOf(b);
+        return { ...common, place: { kind: 'state', offset, init: b.place.init } };
+      }
+      case 'arena':
+        return { ...common, place: { kind: 'arena', offset: offsets.get(b.id) ?? 0 } };
+    }
+  });
+  const { name, numerics } = draft;
+  return { name, numerics, kernels: p.kernels, buffers, entries, arenaBytes, stateBytes, weightBytes, peak };
+}
+
+/** Buffers a step itself mentions. */
+export function refsOf(s: Step): readonly number[] {
+  switch (s.kind) {
+    case 'kernel':
+      return s.buffers.map((r) => r.buffer);
+    case 'bind':
+      return [s.from.buffer];
+    case 'if':
+    case 'while':
+      return [s.cond.buffer];
+    case 'loop':
+      return [];
+    case 'host':
+      return [...s.inputs, ...s.outputs].map((a) => a.ref.buffer);
+  }
+}
+
+export function nestedSteps(s: Step): readonly (readonly Step[])[] {
+  if (s.kind === 'if') return [s.then, s.else];
+  if (s.kind === 'loop') return [s.body];
+  return s.kind === 'while' ? [s.test, s.body] : [];
+}
+
+interface Walk {
+  readonly lives: Map<number, Life>;
+  readonly origins: (Origin | null)[];
+  /** How often each buffer is mentioned in the whole program. */
+  readonly mentions: ReadonlyMap<number, number>;
+  readonly kernels: { readonly step: Extract<Step, { kind: 'kernel' }>; readonly at: number }[];
+}
+
+/** Numbers steps and records lives; what a loop mentions but does not own lives through the whole loop. */
+function walk(steps: readonly Step[], w: Walk): void {
+  for (const s of steps) {
+    const at = w.origins.push('origins' in s ? (s.origins[0] ?? null) : null) - 1;
+    for (const b of refsOf(s)) touch(w, b, at);
+    if (s.kind === 'kernel') w.kernels.push({ step: s, at });
+    for (const list of nestedSteps(s)) walk(list, w);
+    if (s.kind !== 'loop' && s.kind !== 'while') continue;
+    const end = w.origins.push(null) - 1;
+    for (const [b, inside] of countMentions([s])) {
+      if (s.kind !== 'while' || b !== s.cond.buffer) if (inside === w.mentions.get(b)) continue;
+      const life = w.lives.get(b) as Life;
+      life.first = Math.min(life.first, at);
+      life.last = Math.max(life.last, end);
+    }
+  }
+}
+
+function touch(w: Walk, b: number, at: number): void {
+  const life = w.lives.get(b);
+  if (life) life.last = at;
+  else w.lives.set(b, { first: at, last: at });
+}
+
+function countMentions(steps: readonly Step[], into: Map<number, number> = new Map()): Map<number, number> {
+  for (const s of steps) {
+    for (const b of refsOf(s)) into.set(b, (into.get(b) ?? 0) + 1);
+    for (const list of nestedSteps(s)) countMentions(list, into);
+  }
+  return into;
+}
+
+/** Merges an elementwise result into an operand whose last use it is: result → operand. */
+function shareInPlace(p: ProgramBuilder, w: Walk): Map<number, number> {
+  const shared = new Map<number, number>();
+  const root = (b: number): number => {
+    const to = shared.get(b);
+    return to === undefined ? b : root(to);
+  };
+  for (const { step, at } of w.kernels) {
+    for (const [out, input] of p.inPlace.get(step.kernel) ?? []) {
+      const [to, from] = [step.buffers[out], step.buffers[input]];
+      if (!to || !from || shared.has(to.buffer)) continue;
+      const target = root(from.buffer);
+      const [a, b] = [p.buffers[to.buffer], p.buffers[target]];
+      const [lifeA, lifeB] = [w.lives.get(to.buffer), w.lives.get(target)];
+      if (!a || !b || !lifeA || !lifeB || a.place.kind !== 'arena' || b.place.kind !== 'arena') continue;
+      const alone = step.buffers.filter((r) => root(r.buffer) === target).length === 1;
+      if (!alone || to.offset !== 0 || from.offset !== 0 || bytesOf(a) !== bytesOf(b)) continue;
+      if (lifeA.first !== at || lifeB.last !== at || to.buffer === target) continue;
+      shared.set(to.buffer, target);
+      lifeB.last = lifeA.last;
+    }
+  }
+  return shared;
+}
+
+/** Greedy by size: each buffer at the lowest offset free during its life. */
+function assign(
+  buffers: readonly VirtualBuffer[],
+  lives: ReadonlyMap<number, Life>,
+  shared: ReadonlyMap<number, number>,
+): { offsets: Map<number, number>; arenaBytes: number } {
+  const offsets = new Map<number, number>();
+  let arenaBytes = 0;
+  const list = buffers
+    .filter((b) => b.place.kind === 'arena' && lives.has(b.id) && !shared.has(b.id))
+    .sort((a, b) => bytesOf(b) - bytesOf(a) || a.id - b.id);
+  const placed: { life: Life; start: number; end: number }[] = [];
+  for (const b of list) {
+    const life = lives.get(b.id) as Life;
+    const size = bytesOf(b);
+    const conflicts = placed
+      .filter((q) => q.life.first <= life.last && life.first <= q.life.last)
+      .sort((x, y) => x.start - y.start);
+    let start = 0;
+    for (const q of conflicts) {
+      if (start + size <= q.start) break;
+      start = Math.max(start, q.end);
+    }
+    placed.push({ life, start, end: start + size });
+    offsets.set(b.id, start);
+    arenaBytes = Math.max(arenaBytes, start + size);
+  }
+  for (const [b, to] of shared) offsets.set(b, offsets.get(to) ?? 0);
+  return { offsets, arenaBytes };
+}
+
+function findPeak(
+  buffers: readonly VirtualBuffer[],
+  lives: ReadonlyMap<number, Life>,
+  shared: ReadonlyMap<number, number>,
+  origins: readonly (Origin | null)[],
+): Program['peak'] {
+  const delta = new Float64Array(origins.length + 1);
+  for (const b of buffers) {
+    const life = lives.get(b.id);
+    if (b.place.kind !== 'arena' || !life || shared.has(b.id)) continue;
+    delta[life.first] = (delta[life.first] as number) + bytesOf(b);
+    delta[life.last + 1] = (delta[life.last + 1] as number) - bytesOf(b);
+  }
+  let now = 0;
+  let best = { bytes: 0, origin: null as Origin | null };
+  origins.forEach((origin, k) => {
+    now += delta[k] as number;
+    if (now > best.bytes) best = { bytes: now, origin };
+  });
+  return best;
+}
