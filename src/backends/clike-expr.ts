@@ -86,7 +86,7 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
         ? put(vector().bitcast(e.arg.dtype, e.dtype, e.lanes), print(e.arg))
         : put(cx.lang.bitcast(e.arg.dtype as NumberType, e.dtype as NumberType), print(e.arg));
     case 'vec':
-      return put(vecCell(vector(), e), ...e.args.map(print));
+      return put(vecCell(vector(), e), ...(e.args.length ? e.args : [constant(0, e.dtype)]).map(print));
     default:
       return never(e, 'expression');
   }

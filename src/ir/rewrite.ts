@@ -10,8 +10,8 @@ export interface Rewriter {
   emit(payload: Payload, inputs: readonly Value[], types: readonly TensorType[], origin: Origin, binds?: readonly Bind[]): readonly Value[];
 }
 
-/** Sees a node whose inputs are already mapped; returns its outputs' replacements, or undefined to keep it. */
-export type Replace = (node: Node, w: Rewriter) => readonly Value[] | undefined;
+/** Sees a node whose inputs are already mapped (and the node as it was); returns its outputs' replacements, or undefined to keep it. */
+export type Replace = (node: Node, w: Rewriter, original: Node) => readonly Value[] | undefined;
 
 export interface RewriteRules {
   readonly node?: Replace;
@@ -35,7 +35,7 @@ export function rewriteRegion(region: Region, rules: RewriteRules, outer: Readon
   };
   for (const node of region.nodes) {
     const mapped = mapNode(node, env, rules, depth);
-    const replaced = rules.node?.(mapped, w);
+    const replaced = rules.node?.(mapped, w, node);
     if (!replaced) nodes.push(mapped);
     const outputs = replaced ?? mapped.outputs;
     node.outputs.forEach((v, k) => {

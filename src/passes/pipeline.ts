@@ -1,13 +1,34 @@
 // The passes over tensor IR, in order, each with its reason. Lowering to kernels follows (lower/module.ts).
 
+import { commonSubexpressions } from './common-subexpressions.js';
 import { deadCode } from './dead-code.js';
+import { foldConstants } from './fold-constants.js';
+import { fuse } from './fuse.js';
 import { materialize } from './materialize.js';
 import type { Pass } from './pass.js';
 
+const removeDead: Pass = {
+  name: 'dead-code',
+  doc: 'Removes what nobody reads.',
+  run: deadCode,
+};
+
+const copyViews: Pass = {
+  name: 'materialize',
+  doc: 'Copies views that someone needs in memory.',
+  run: materialize,
+};
+
 /** What every program goes through, optimised or not. */
 export const REQUIRED: readonly Pass[] = [
-  { name: 'dead-code', doc: 'Removes what nobody reads: importing leaves shape chains behind.', run: deadCode },
-  { name: 'materialize', doc: 'Copies views that someone needs in memory; last, when all readers are known.', run: materialize },
+  removeDead, // importing leaves shape chains behind
+  copyViews, // last, when all readers are known
 ];
 
-export const PIPELINE: readonly Pass[] = [...REQUIRED];
+export const PIPELINE: readonly Pass[] = [
+  removeDead, // first, so that nothing below works on what importing left behind
+  { name: 'cse', doc: 'Merges equal nodes.', run: commonSubexpressions }, // before folding and fusion count readers
+  { name: 'fold', doc: 'Computes at compile time what is constant.', run: foldConstants },
+  { name: 'fuse', doc: 'Inlines elementwise producers, merges epilogues.', run: (m) => deadCode(fuse(m)) }, // after folding: constants are leaves
+  copyViews, // last, when all readers are known
+];

@@ -40,6 +40,7 @@ const FLOAT: Partial<Record<PrimitiveOp, (a: number, b: number) => number | bool
   le: (a, b) => a <= b,
 };
 
+const pick = (first: boolean, a: bigint, b: bigint): bigint => (first ? a : b);
 const count = (bits: string, digit: string): bigint => BigInt([...bits].filter((c) => c === digit).length);
 
 const INTEGER: Partial<Record<PrimitiveOp, (a: bigint, b: bigint, t: NumberType) => bigint | boolean>> = {
@@ -48,8 +49,8 @@ const INTEGER: Partial<Record<PrimitiveOp, (a: bigint, b: bigint, t: NumberType)
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
   rem: (a, b) => a % b,
-  min: (a, b) => Math.min(a, b),
-  max: (a, b) => Math.max(a, b),
+  min: (a, b) => pick(a < b, a, b),
+  max: (a, b) => pick(a > b, a, b),
   and: (a, b) => a & b,
   or: (a, b) => a | b,
   xor: (a, b) => a ^ b,

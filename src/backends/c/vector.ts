@@ -36,8 +36,8 @@ interface VectorType {
 
 const laneBytes = (t: VectorType): number => DTYPE_INFO[t.lane].bytes;
 
-/** Cells that add what they use to `helpers`; `scalar` gives the language's scalar cells. */
-export function createVectorCells(helpers: Map<string, string>, scalar: () => Lang): VectorCells {
+/** Cells that add what they use to `helpers`; `scalar` gives the language's scalar cells; `strict` as in helpers.ts. */
+export function createVectorCells(helpers: Map<string, string>, scalar: () => Lang, strict: boolean): VectorCells {
   const define: Define = (name, text) => {
     if (!helpers.has(name)) helpers.set(name, text);
   };
@@ -55,7 +55,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       const name = `${op}_${v.name}`;
       const unary = ['neg', 'abs', 'floor', 'ceil', 'trunc', 'rint', 'sqrt', 'clz', 'popcnt'].includes(op);
       const args = unary ? `@${v.name} a` : `@${v.name} a, @${v.name} b`;
-      f(name, result, args, { simd: simdOp(op, v), lane: laneOp(op, t, v, result, scalar()) });
+      f(name, result, args, { simd: simdOp(op, v, strict), lane: laneOp(op, t, v, result, scalar()) });
       return unary ? `@${name}($0)` : `@${name}($0, $1)`;
     },
     cast: (from, to, lanes) => {
@@ -181,7 +181,7 @@ function laneCast(from: DType, to: DType, lang: Lang): string {
   return `(${C_TYPES[to as StoredType]})${value}`;
 }
 
-function simdOp(op: PrimitiveOp, v: VectorType): string | undefined {
+function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undefined {
   const unsigned = `@u${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
   const signed = `@i${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
   const one = `${C_TYPES[v.lane.startsWith('u') ? v.lane : (`u${v.lane.slice(1)}` as StoredType)] ?? ''}`;
@@ -196,7 +196,7 @@ function simdOp(op: PrimitiveOp, v: VectorType): string | undefined {
   if (op === 'div') return float ? 'return a / b;' : undefined;
   if (op === 'neg') return float ? 'return -a;' : `return (@${v.name})(-(${unsigned})a);`;
   if (op === 'abs' && v.lane === 'f32') return `return (@${v.name})((${signed})a & INT32_MAX);`;
-  if (float || op === 'min' || op === 'max') return simdExtremum(op, v);
+  if (float || op === 'min' || op === 'max') return float && strict ? undefined : simdExtremum(op, v);
   const count = `((${unsigned})b & (${one})${DTYPE_INFO[v.lane].bits - 1})`;
   if (op === 'shl') return `return (@${v.name})((${unsigned})a << ${count});`;
   if (op === 'shr_u') return `return (@${v.name})((${unsigned})a >> ${count});`;

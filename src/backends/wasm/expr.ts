@@ -25,7 +25,11 @@ import { writeVectorLoad } from './vector-load.js';
 
 type OpExpr = Extract<Expr, { k: 'op' }>;
 
+const NARROW: ReadonlySet<DType> = new Set(['i8', 'u8', 'i16', 'u16']);
+
+/** The type a scalar travels as. A single lane of a vector of narrow integers is an i32. */
 export const computeType = (t: DType): ComputeType => {
+  if (NARROW.has(t)) return 'i32';
   invariant(isComputeType(t), `a legalized kernel computes with ${t}`);
   return t;
 };

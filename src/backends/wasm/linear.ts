@@ -19,6 +19,7 @@ export interface Linear {
 const MOST_TERMS = 8;
 
 function sum(constant: number, terms: readonly LinearTerm[]): Linear {
+  if (terms.length < 2) return { constant, terms: terms[0]?.coef === 0 ? [] : terms };
   const merged = new Map<string, LinearTerm>();
   for (const t of terms) {
     const old = merged.get(t.key);
@@ -32,13 +33,14 @@ const term = (coef: number, factors: readonly Expr[]): LinearTerm => {
   return { coef, factors: sorted, key: sorted.map(exprKey).join('*') };
 };
 
-const scale = (x: Linear, by: number): Linear =>
-  sum(
-    x.constant * by,
-    x.terms.map((t) => ({ ...t, coef: t.coef * by })),
-  );
+const scale = (x: Linear, by: number): Linear => ({
+  constant: x.constant * by,
+  terms: by === 0 ? [] : x.terms.map((t) => ({ ...t, coef: t.coef * by })),
+});
 
 function multiply(x: Linear, y: Linear): Linear {
+  if (y.terms.length === 0) return scale(x, y.constant);
+  if (x.terms.length === 0) return scale(y, x.constant);
   const all = (v: Linear): LinearTerm[] => [...v.terms, term(v.constant, [])];
   const products = all(x).flatMap((a) => all(y).map((b) => term(a.coef * b.coef, [...a.factors, ...b.factors])));
   const constant = products.filter((t) => t.factors.length === 0).reduce((n, t) => n + t.coef, 0);
@@ -52,6 +54,18 @@ const fits = (x: Linear): boolean =>
   x.terms.length <= MOST_TERMS &&
   Number.isSafeInteger(x.constant) &&
   x.terms.every((t) => Number.isSafeInteger(t.coef));
+
+const keys = new WeakMap<readonly LinearTerm[], string>();
+
+/** A text equal for equal terms in any order. */
+export function termsKey(terms: readonly LinearTerm[]): string {
+  const known = keys.get(terms);
+  if (known !== undefined) return known;
+  const texts = terms.map((t) => `${t.coef}*${t.key}`);
+  const key = texts.length > 1 ? texts.sort().join('+') : (texts[0] ?? '');
+  keys.set(terms, key);
+  return key;
+}
 
 /** Definitions of immutable i32 variables worth seeing through: pure index arithmetic. */
 export type Definitions = ReadonlyMap<string, Expr>;

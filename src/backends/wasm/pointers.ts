@@ -8,7 +8,7 @@ import { type Expr, visitExpr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { Local } from './code.js';
 import { type KernelState, LOW_MEMORY, type Pointer } from './kernel-state.js';
-import { isInvariant, type Linear, type LinearTerm, linearize } from './linear.js';
+import { isInvariant, type Linear, type LinearTerm, linearize, termsKey } from './linear.js';
 
 export type ForStmt = Extract<Stmt, { s: 'for' }>;
 
@@ -54,11 +54,7 @@ function changedVars(body: readonly Stmt[]): Set<string> {
   return changed;
 }
 
-const keyOf = (buf: number, terms: readonly LinearTerm[]): string =>
-  `${buf}|${terms
-    .map((t) => `${t.coef}*${t.key}`)
-    .sort()
-    .join('+')}`;
+const keyOf = (buf: number, terms: readonly LinearTerm[]): string => `${buf}|${termsKey(terms)}`;
 
 const isVar = (e: Expr, name: string): boolean => e.k === 'var' && e.name === name;
 

@@ -8,6 +8,9 @@ import { records as quantize } from './quantize.js';
 import { records as qlinear } from './qlinear.js';
 import { records as resize } from './resize.js';
 import { records as gridSample } from './grid-sample.js';
+import { records as attention } from './attention.js';
+import { records as attentionContrib } from './attention-contrib.js';
+import { records as contrib } from './contrib.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -19,4 +22,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...qlinear,
   ...resize,
   ...gridSample,
+  ...attention,
+  ...attentionContrib,
+  ...contrib,
 ];

@@ -22,13 +22,13 @@ import {
   windowIndex,
 } from './window.js';
 
-interface Pool {
+export interface Pool {
   readonly x: Value;
   readonly axes: readonly WindowAxis[];
   readonly layout: Layout;
 }
 
-const poolOf = (x: Value, window: WindowAttrs, layout: Layout): Pool => ({
+export const poolOf = (x: Value, window: WindowAttrs, layout: Layout): Pool => ({
   x,
   layout,
   axes: windowAxes(window, layout.parts(x.type.shape).spatial),
@@ -46,7 +46,7 @@ function elementOf({ axes, layout }: Pool, i: readonly Expr[], r: readonly Expr[
 }
 
 /** Reduces each window of `f(x)`; `pad` stands for what lies outside. */
-function poolWith(b: Builder, p: Pool, reducer: 'add' | 'max', pad: Expr, f: (v: Expr) => Expr = (v) => v): Value {
+export function poolWith(b: Builder, p: Pool, reducer: 'add' | 'max', pad: Expr, f: (v: Expr) => Expr = (v) => v): Value {
   const outside = p.axes.some((a) => a.padded) ? { pad } : {};
   return b.generic({
     shape: pooledShape(p),
@@ -87,7 +87,7 @@ const flatIndex = (at: readonly Expr[], sizes: readonly Dim[]): Expr =>
   at.reduce((flat, v, k) => e.add(e.mul(flat, e.dim(sizes[k] as Dim)), v), i32(0));
 
 /** Number of elements an average divides by, at output position `i`. */
-function windowCount(p: Pool, i: readonly Expr[], includePad: boolean): Expr {
+export function windowCount(p: Pool, i: readonly Expr[], includePad: boolean): Expr {
   const { spatial } = p.layout.parts(i);
   const each = p.axes.map((a, k): Expr => {
     if (!a.padded) return i32(a.kernel);

@@ -2,7 +2,7 @@
 // Sizes come, in this order, from folding, from what the file declares for the output, or from a bound symbol.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { bounds, type Dim } from '../../ir/dim.js';
+import { add, bounds, type Dim } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
@@ -10,7 +10,7 @@ import type { LowerContext } from './record.js';
 
 /** Integers from an attribute, or what a constant input holds; null where they depend on data. */
 export function knownInts(b: Builder, attr: readonly number[] | undefined, v: Value | undefined): readonly number[] | null {
-  if (attr || !v) return attr ?? [];
+  if (attr || !v || v.type.shape.includes(0)) return attr ?? [];
   const dims = b.values(v);
   return dims?.every((d): d is number => typeof d === 'number') ? dims : null;
 }
@@ -54,6 +54,12 @@ export function declaredSize(ctx: LowerContext, output: number, axis: number): n
   return typeof d === 'number' && d >= 0 ? d : undefined;
 }
 
+/** The whole shape the file declares for output 0, if it is all numbers. */
+export function declaredShape(ctx: LowerContext): readonly Dim[] | undefined {
+  const shape = ctx.declared(0)?.shape;
+  return shape?.every((d) => typeof d === 'number' && d >= 0) ? shape : undefined;
+}
+
 /** Sizes a shape input asks for. `bound` gives the largest admissible value of each where nothing else does. */
 export function sizesFrom(b: Builder, v: Value, ctx: LowerContext, bound?: (k: number) => number): readonly Dim[] {
   const known = b.values(v);
@@ -79,3 +85,6 @@ export function nthKept(rank: number, position: number, keep: (d: number) => Exp
   }
   return found;
 }
+
+/** Sum of sizes. */
+export const sumDims = (dims: readonly Dim[]): Dim => dims.reduce<Dim>((s, d) => add(s, d), 0);

@@ -31,6 +31,6 @@ function expandAtom(atom: Atom): Expr {
     case 'mod':
       return isNatural ? op('rem', a, b) : expandMacro('floormod', [a, b], 'i32');
     default:
-      return never(atom.kind, 'size');
+      return never(atom, 'size');
   }
 }

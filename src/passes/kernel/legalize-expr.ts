@@ -120,6 +120,7 @@ function legalizeNode(s: State, e: Expr): Expr {
 
 function legalizeConst(e: ConstExpr): Expr {
   if (isNarrowFloat(e.dtype)) return constant(decodeFloat(e.dtype, encodeFloat(e.dtype, Number(e.value))), 'f32');
+  if (e.dtype === 'f32') return constant(Math.fround(Number(e.value)), 'f32');
   if (!isNarrowInt(e.dtype)) return e;
   const { kind, bits } = DTYPE_INFO[e.dtype];
   const value = BigInt(Math.trunc(Number(e.value)));
@@ -202,7 +203,8 @@ function floatOp(s: State, e: Expr & { k: 'op' }, type: DType, args: readonly Ex
 }
 
 function rounded(s: State, raw: Expr, kind: NarrowFloat): Expr {
-  if (patternOf(s, raw, kind)) return raw;
+  if (raw.k === 'const') return constant(decodeFloat(kind, encodeFloat(kind, Number(raw.value))), 'f32');
+  if (s.patterns.get(raw)?.kind === kind) return raw;
   const value = roundNarrow(kind, raw);
   s.unrounded.set(value, { kind, raw });
   return value;

@@ -11,6 +11,7 @@ import { DTYPE_INFO, type DType } from '../../support/dtype.js';
 import { invariant, never } from '../../support/errors.js';
 import { isNarrowFloat } from '../../support/float.js';
 import { carrierOf, createExprLegalizer, type ExprLegalizer, storageOf } from './legalize-expr.js';
+import { isNarrowInt, rangeOfType } from './legalize-int.js';
 import { FULL, type Range, rangeOf } from './value-range.js';
 
 /** The kernel in legal form. `syms` become those the body reads, in order of first appearance. */
@@ -88,6 +89,7 @@ function legalizeStmt(w: Walk, stmt: Stmt): Stmt {
     case 'let': {
       const value = w.expr(stmt.value);
       if (!stmt.mutable) w.ranges.vars.set(stmt.var, rangeOf(value, w.ranges));
+      else if (isNarrowInt(stmt.value.dtype)) w.ranges.vars.set(stmt.var, rangeOfType(stmt.value.dtype));
       return { ...stmt, value };
     }
     case 'set':
@@ -95,6 +97,7 @@ function legalizeStmt(w: Walk, stmt: Stmt): Stmt {
     case 'store':
       return { ...stmt, index: w.expr(stmt.index), value: w.stored(w.expr(stmt.value), slotType(w, stmt.buf)) };
     case 'atomic':
+      invariant(!isNarrowFloat(slotType(w, stmt.buf)), 'atomic on a narrow float');
       return { ...stmt, index: w.expr(stmt.index), value: w.stored(w.expr(stmt.value), slotType(w, stmt.buf)) };
     case 'alloc':
       return { ...stmt, dtype: storageOf(isNarrowFloat(stmt.dtype) ? carrierOf(stmt.dtype) : stmt.dtype) };

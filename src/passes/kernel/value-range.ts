@@ -82,7 +82,7 @@ function ofType(t: DType): Range {
 
 function operation(e: Expr & { k: 'op' }, scope: RangeScope): Range {
   const first = e.args[0];
-  if (!first || first.dtype !== 'i32') return FULL;
+  if (first?.dtype !== 'i32') return FULL;
   const a = rangeOf(first, scope);
   const b = e.args[1] ? rangeOf(e.args[1], scope) : a;
   switch (e.op) {

@@ -1,0 +1,66 @@
+// A Program as a C project: names and contents of its files. Start at source.ts for the code, header.ts for the interface.
+
+import type { Program, Step } from '../../ir/program.js';
+import { CompileError, type Problem } from '../../support/errors.js';
+import { sanitize } from '../names.js';
+import { printHeader } from './header.js';
+import { type CInterface, describeInterface } from './interface.js';
+import { printMain } from './npy-main.js';
+import { innerSteps } from './overlap.js';
+import { printCMake, printMakefile } from './project.js';
+import { printSource } from './source.js';
+import { weightAssembly, weightBytes } from './weights.js';
+
+/** Above this many bytes weights become a file of their own. */
+export const INLINE_WEIGHT_LIMIT = 65536;
+
+export interface EmitCOptions {
+  /** Prefix of files and of all global names; by default the program's name. */
+  readonly prefix?: string;
+  /** `inline`: arrays in the source. `file`: `<prefix>.bin`. By default, by size. */
+  readonly weights?: 'inline' | 'file';
+  /** Whether to write a main.c that runs .npy files. */
+  readonly main?: boolean;
+}
+
+/** The prefix `emitC` uses. */
+export const cPrefix = (program: Program, options: EmitCOptions = {}): string => sanitize(options.prefix ?? program.name);
+
+/** `<prefix>.c`, `<prefix>.h`, `Makefile`, `CMakeLists.txt`; with a weight file also `<prefix>.bin` and `<prefix>_weights.S`. */
+export function emitC(program: Program, options: EmitCOptions = {}): Record<string, string | Uint8Array> {
+  refuseHostSteps(program);
+  const prefix = cPrefix(program, options);
+  const weightsInline = (options.weights ?? (program.weightBytes > INLINE_WEIGHT_LIMIT ? 'file' : 'inline')) === 'inline';
+  const c: CInterface = describeInterface(program, prefix);
+  const project = { prefix, weightsInline, main: options.main ?? false };
+  return {
+    [`${prefix}.c`]: printSource(program, c, weightsInline),
+    [`${prefix}.h`]: printHeader(program, c, { weightsInline }),
+    ...(weightsInline
+      ? {}
+      : { [`${prefix}.bin`]: weightBytes(program), [`${prefix}_weights.S`]: weightAssembly(prefix) }),
+    Makefile: printMakefile(program, project),
+    'CMakeLists.txt': printCMake(program, project),
+    ...(options.main ? { 'main.c': printMain(c) } : {}),
+  };
+}
+
+/** One error that lists every host op: C has no host to run them. */
+function refuseHostSteps(program: Program): void {
+  const problems: Problem[] = [];
+  const visit = (steps: readonly Step[]): void => {
+    for (const step of steps) {
+      for (const inner of innerSteps(step)) visit(inner);
+      if (step.kind !== 'host') continue;
+      const origin = step.origins[0];
+      problems.push({
+        code: 'E301',
+        message: 'C cannot run this operator: it exists only as a function of the host',
+        at: { op: step.op, node: origin?.node, operator: origin?.index },
+        hint: 'Compile for wasm, or cut the model at this node',
+      });
+    }
+  };
+  for (const entry of program.entries) visit(entry.steps);
+  if (problems.length > 0) throw new CompileError(problems);
+}
