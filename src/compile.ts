@@ -1,6 +1,7 @@
 // The whole compiler on one screen: read → import → passes → lower → emit.
 
 import { createInterpreter } from './backends/interp/interpreter.js';
+import { wasmVectorOps } from './backends/wasm/vector-cells.js';
 import { importModel, type ImportOptions } from './frontend/import.js';
 import { readOnnx } from './frontend/onnx/read.js';
 import { RECORDS } from './frontend/ops/index.js';
@@ -8,13 +9,15 @@ import type { AnyRecord } from './frontend/ops/record.js';
 import { createRecordTable } from './frontend/record-table.js';
 import type { SourceModel } from './frontend/source.js';
 import { readTflite } from './frontend/tflite/read.js';
+import type { Kernel } from './ir/kernel.js';
 import type { Program } from './ir/program.js';
 import type { Module } from './ir/tensor.js';
 import { finishKernel } from './passes/kernel/finish.js';
 import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
-import { type PassContext, type RunOptions, runPasses } from './passes/pass.js';
+import { type RunOptions, runPasses } from './passes/pass.js';
 import { PIPELINE, REQUIRED } from './passes/pipeline.js';
+import type { VectorTarget } from './passes/schedule/target.js';
 import { CompileError } from './support/errors.js';
 import type { Tensor } from './support/tensor.js';
 
@@ -34,11 +37,25 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
   /** Records in front of heddle's own. */
   readonly plugins?: readonly AnyRecord[];
   readonly numerics?: 'fast' | 'strict';
-  /** 'none': node by node, for the interpreter; 'full' (default): the whole pipeline. */
+  /** Who will run it. 'interp' (default) keeps node by node and scalar code; the others take the whole pipeline. */
+  readonly target?: Target;
+  /** Overrides what the target implies: 'none' leaves every source node a kernel of its own. */
   readonly optimize?: 'none' | 'full';
-  /** SIMD width in bytes the target has; 0: scalar code only. */
-  readonly vectorBytes?: number;
 }
+
+export const TARGETS = ['interp', 'c', 'wasm'] as const;
+export type Target = (typeof TARGETS)[number];
+
+/** What a target's vectors can do; null: scalar code. */
+const VECTORS: Readonly<Record<Target, VectorTarget | null>> = {
+  interp: null,
+  c: { lanes: 4, supports: () => true, tile: { vectors: 2, rows: 4 } },
+  wasm: {
+    lanes: 4,
+    supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
+    tile: { vectors: 2, rows: 4 },
+  },
+};
 
 /** Source model → tensor IR. Throws CompileError with every problem found. */
 export function importSource(model: SourceModel, options: CompileOptions = {}): Module {
@@ -48,11 +65,12 @@ export function importSource(model: SourceModel, options: CompileOptions = {}): 
 
 /** Tensor IR → program. */
 export function lowerToProgram(m: Module, options: CompileOptions = {}): Program {
-  const numerics = options.numerics ?? 'fast';
-  const context: PassContext = { numerics, evaluate };
-  const passes = options.optimize === 'none' ? REQUIRED : PIPELINE;
-  const optimised = runPasses(passes, m, context, options);
-  return lowerModule(optimised, { numerics, finish: finishKernel, generic: lowerGeneric });
+  const { numerics = 'fast', target = 'interp' } = options;
+  const full = (options.optimize ?? (target === 'interp' ? 'none' : 'full')) === 'full';
+  const vectors = VECTORS[target];
+  const optimised = runPasses(full ? PIPELINE : REQUIRED, m, { numerics, evaluate }, options);
+  const finish = (k: Kernel): Kernel => finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined);
+  return lowerModule(optimised, { numerics, finish, generic: lowerGeneric });
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>

@@ -37,6 +37,13 @@ export function fill(cell: string, args: readonly Text[], onHelper: (name: strin
   return { text, level: c.level };
 }
 
+/** `text` with helper marks resolved. */
+export const useHelpers = (text: string, onHelper: (name: string) => void): string =>
+  text.replace(/@(\w+)/g, (_, name: string) => {
+    onHelper(name);
+    return name;
+  });
+
 function wrap(arg: Text | undefined, needs: number, cell: string): string {
   invariant(arg !== undefined, `the cell "${cell}" lacks an operand`);
   return arg.level >= needs ? arg.text : `(${arg.text})`;
@@ -45,11 +52,7 @@ function wrap(arg: Text | undefined, needs: number, cell: string): string {
 function compileCell(cell: string): CompiledCell {
   const parts: (string | Hole)[] = [];
   const helpers: string[] = [];
-  const plain = (s: string): string =>
-    s.replace(/@(\w+)/g, (_, name: string) => {
-      helpers.push(name);
-      return name;
-    });
+  const plain = (s: string): string => useHelpers(s, (name) => void helpers.push(name));
   let from = 0;
   for (const m of cell.matchAll(/\$(\d)/g)) {
     if (m.index > from) parts.push(plain(cell.slice(from, m.index)));

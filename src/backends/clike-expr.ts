@@ -5,6 +5,7 @@ import { type ConstExpr, constant, type Expr, type LoadExpr, type PrimitiveOp, i
 import { invariant, never } from '../support/errors.js';
 import { atom, fill, type Text } from './cell.js';
 import type { Local } from './clike.js';
+import { decide, remaining } from './decide.js';
 import { dimToExpr } from './dim-expr.js';
 import type { Ranges } from './int-range.js';
 import { type CellLookup, computeType, type Lang, type NumberType, type VectorCells } from './lang.js';
@@ -17,8 +18,8 @@ export interface ExprContext {
   readonly slots: ReadonlyMap<number, Local>;
   readonly vars: ReadonlyMap<string, string>;
   readonly onHelper: (name: string) => void;
-  /** Adds a line before the statement at hand. */
-  readonly emit: (line: string) => void;
+  /** Declares a constant with the value of `e`, before the statement at hand. */
+  readonly declare: (e: Expr, name: string, text: string) => void;
 }
 
 export interface ExprPrinter {
@@ -41,7 +42,7 @@ export function createExprPrinter(cx: ExprContext): ExprPrinter {
       const printed = printNode(cx, vector, text, e);
       if (!shared.has(e)) return printed;
       const name = cx.names.fresh('t');
-      cx.emit(cx.lang.declare(computeType(e.dtype), e.lanes, name, printed.text, false));
+      cx.declare(e, name, printed.text);
       named.set(e, atom(name));
       return atom(name);
     };
@@ -73,6 +74,8 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
         ? put(vectorCell(vector(), e), ...e.args.map((a) => asVector(a, lanesOfArgs(e))))
         : printOp(cx, print, e);
     case 'select': {
+      const known = decide(cx.ranges, e.cond);
+      if (known !== null) return asVector(known ? e.a : e.b, e.lanes);
       const arms = [e.a, e.b].map((x) => (e.lanes > 1 ? asVector(x, e.lanes) : print(x)));
       const cell = e.cond.lanes > 1 ? vector().select(e.dtype, e.lanes) : '$0 ? $1 : $2';
       return put(cell, print(e.cond), ...arms);
@@ -116,13 +119,15 @@ function vecCell(cells: VectorCells, e: Expr & { k: 'vec' }): string {
 function printOp(cx: ExprContext, print: Print, e: OpExpr): Text {
   const [a, b] = e.args;
   invariant(isPrimitive(e.op) && a, `${e.op} was not expanded`);
-  const known = decideComparison(cx, e);
+  const known = decide(cx.ranges, e);
   if (known !== null) return printConst(cx, constant(known, 'i1'));
+  const rest = remaining(cx.ranges, e);
+  if (rest) return print(rest);
   const put = (cell: string, ...args: Text[]): Text => fill(cell, args, cx.onHelper);
   const type = computeType(a.dtype);
   const exact = cx.ranges.isExact(e) ? (cx.lang.exact as CellLookup)[e.op]?.[type] : undefined;
   if (exact !== undefined) {
-    const less = e.op === 'add' && b?.k === 'const' && Number(b.value) < 0 ? cx.lang.exact['sub']?.[type] : undefined;
+    const less = e.op === 'add' && b?.k === 'const' && Number(b.value) < 0 ? cx.lang.exact.sub?.[type] : undefined;
     if (less !== undefined)
       return put(less, print(a), printConst(cx, constant(-Number((b as ConstExpr).value), 'i32')));
     return put(exact, ...e.args.map(print));
@@ -134,21 +139,6 @@ function opCell(lang: Lang, op: PrimitiveOp, type: string): string {
   const cell = (lang.ops as CellLookup)[op]?.[type];
   invariant(cell !== undefined, `${lang.name} has no cell for ${op} of ${type}`);
   return cell;
-}
-
-/** Integer comparisons whose outcome the operands' ranges decide; compilers warn about those. */
-function decideComparison(cx: ExprContext, e: OpExpr): boolean | null {
-  const [a, b] = e.args;
-  if (!a || !b || (e.op !== 'lt' && e.op !== 'le' && e.op !== 'eq')) return null;
-  if (a.dtype === 'u32' || a.dtype === 'u64') {
-    if (e.op === 'lt' && b.k === 'const' && Number(b.value) === 0) return false;
-    return e.op === 'le' && a.k === 'const' && Number(a.value) === 0 ? true : null;
-  }
-  if (a.dtype !== 'i32') return null;
-  const [x, y] = [cx.ranges.of(a), cx.ranges.of(b)];
-  if (e.op === 'eq') return x.hi < y.lo || y.hi < x.lo ? false : null;
-  if (e.op === 'lt') return x.hi < y.lo ? true : x.lo >= y.hi ? false : null;
-  return x.hi <= y.lo ? true : x.lo > y.hi ? false : null;
 }
 
 function printLoad(cx: ExprContext, vector: () => VectorCells, print: Print, e: LoadExpr): Text {
@@ -163,7 +153,9 @@ function printLoad(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
   const cell =
     e.lanes > 1 ? vector().load(local.type, e.dtype, e.lanes, { gather: index.lanes > 1, masked }) : cx.lang.load;
   const buffer = atom(local.name);
-  if (e.guard === undefined) return put(cell, buffer, print(index));
+  const guard = e.guard && decide(cx.ranges, e.guard);
+  if (guard === false) return padText();
+  if (e.guard === undefined || guard === true) return put(cell, buffer, print(index));
   if (masked) return put(cell, buffer, print(index), print(e.guard), padText());
   return put('$0 ? $1 : $2', print(e.guard), put(cell, buffer, print(index)), padText());
 }

@@ -5,7 +5,7 @@
 import type { BufferParam, Kernel, Stmt } from '../ir/kernel.js';
 import { type Expr, load, op, variable } from '../ir/scalar.js';
 import { invariant, never } from '../support/errors.js';
-import { atom, fill, type Text } from './cell.js';
+import { atom, fill, type Text, useHelpers } from './cell.js';
 import { createExprPrinter, type ExprPrinter } from './clike-expr.js';
 import { createRanges, type Ranges } from './int-range.js';
 import { computeType, type Lang, type StoredType, storedType } from './lang.js';
@@ -35,6 +35,8 @@ interface Walk {
   readonly slots: Map<number, Local>;
   readonly vars: Map<string, string>;
   readonly hoisted: string[];
+  /** Declared constants, in order. */
+  readonly constants: { readonly name: string; readonly line: string }[];
   readonly exprs: ExprPrinter;
   readonly onHelper: (name: string) => void;
   out: string[];
@@ -63,29 +65,53 @@ export function printKernel(kernel: Kernel, lang: Lang, onHelper: (name: string)
     slots,
     vars,
     hoisted: [],
-    exprs: createExprPrinter({ lang, names, ranges, slots, vars, onHelper, emit: (line) => emit(w, line) }),
+    constants: [],
+    exprs: createExprPrinter({
+      lang,
+      names,
+      ranges,
+      slots,
+      vars,
+      onHelper,
+      declare: (e, name, text) => declare(w, e, name, text),
+    }),
     onHelper,
     out: [],
     depth: 1,
     inLocalLoop: false,
   };
-  printUnused(w, kernel);
   printBody(w, kernel.body);
   const syms = kernel.syms.map((s) => vars.get(s.name) as string);
-  return { params, syms, lines: [...w.hoisted, ...w.out], hasLocals: slots.size > params.length };
+  const lines = dropIdle(w, [...w.hoisted, ...w.out], [...params.map((p) => p.name), ...syms]);
+  return { params, syms, lines, hasLocals: slots.size > params.length };
 }
 
 const emit = (w: Walk, line: string): void => void w.out.push('  '.repeat(w.depth) + line);
 
-function printUnused(w: Walk, kernel: Kernel): void {
-  const idle = [
-    ...kernel.params.map((_, slot) => (w.uses.slots.has(slot) ? '' : (w.slots.get(slot)?.name ?? ''))),
-    ...kernel.syms.map((s) => (w.uses.vars.has(s.name) ? '' : (w.vars.get(s.name) ?? ''))),
-  ];
-  for (const name of idle.filter(Boolean)) {
-    const line = w.lang.unused(name);
-    if (line) emit(w, line);
+/** Declares `name`, whose value is `text`; a constant that turns out not to be used vanishes again (see dropIdle). */
+function declare(w: Walk, e: Expr, name: string, text: string, mutable = false): void {
+  const line = w.lang.declare(computeType(e.dtype), e.lanes, name, text, mutable);
+  if (!mutable) w.constants.push({ name, line });
+  emit(w, line);
+}
+
+const WORDS = /(?<![\w.])[A-Za-z_]\w*/g;
+
+/** Removes constants that nothing reads, and marks parameters and local storage that nothing mentions. */
+function dropIdle(w: Walk, lines: readonly string[], params: readonly string[]): readonly string[] {
+  const mentions = new Map<string, number>();
+  const count = (text: string, by: number): void => {
+    for (const [word] of text.matchAll(WORDS)) mentions.set(word, (mentions.get(word) ?? 0) + by);
+  };
+  for (const line of lines) count(line, 1);
+  const dropped = new Set<string>();
+  for (const { name, line } of w.constants.reverse()) {
+    if (mentions.get(name) !== 1) continue;
+    dropped.add(line);
+    count(line, -1);
   }
+  const idle = params.filter((name) => !mentions.get(name)).map((name) => w.lang.unused(name));
+  return [...idle.filter(Boolean).map((l) => `  ${l}`), ...lines.filter((l) => !dropped.has(l.trimStart()))];
 }
 
 function printBody(w: Walk, body: readonly Stmt[]): void {
@@ -106,29 +132,40 @@ function exprs(w: Walk, ...roots: Expr[]): Text[] {
 function printStmt(w: Walk, s: Stmt): void {
   switch (s.s) {
     case 'for':
-      return printFor(w, s);
+      printFor(w, s);
+      break;
     case 'while':
-      return printWhile(w, s.cond, s.body);
+      printWhile(w, s.cond, s.body);
+      break;
     case 'if':
-      return printIf(w, s);
+      printIf(w, s);
+      break;
     case 'break':
-      return emit(w, 'break;');
+      emit(w, 'break;');
+      break;
     case 'let':
-      return printLet(w, s);
+      printLet(w, s);
+      break;
     case 'set':
-      return printSet(w, s.var, s.value);
+      printSet(w, s.var, s.value);
+      break;
     case 'store':
-      return printStore(w, s.buf, s.index, s.value);
+      printStore(w, s.buf, s.index, s.value);
+      break;
     case 'atomic':
-      return printAtomic(w, s);
+      printAtomic(w, s);
+      break;
     case 'alloc':
-      return printAlloc(w, s);
+      printAlloc(w, s);
+      break;
     case 'barrier':
-      return invariant(!w.inLocalLoop, 'a barrier inside a loop that this target runs serially');
+      invariant(!w.inLocalLoop, 'a barrier inside a loop that this target runs serially');
+      break;
     case 'intrin':
-      return printBody(w, s.body);
+      printBody(w, s.body);
+      break;
     default:
-      return never(s, 'statement');
+      never(s, 'statement');
   }
 }
 
@@ -138,13 +175,14 @@ function printFor(w: Walk, s: Stmt & { s: 'for' }): void {
   let limit = hi.level >= 2 ? hi.text : `(${hi.text})`;
   if (!w.uses.isStable(s.hi)) {
     limit = w.names.fresh(`${s.var}_end`);
-    emit(w, w.lang.declare('i32', 1, limit, hi.text, false));
+    declare(w, s.hi, limit, hi.text);
   }
   const name = w.names.fresh(s.var);
   w.vars.set(s.var, name);
   const innermost = !s.body.some((b) => containsLoop(b));
-  for (const line of w.lang.loop({ name, lo: lo.text, hi: limit, step: s.step, mode: s.mode, innermost }))
-    emit(w, line);
+  for (const line of w.lang.loop({ name, lo: lo.text, hi: limit, step: s.step, mode: s.mode, innermost })) {
+    emit(w, useHelpers(line, w.onHelper));
+  }
   const outer = w.inLocalLoop;
   w.inLocalLoop ||= s.mode === 'local';
   printBlock(w, s.body);
@@ -196,7 +234,7 @@ function printLet(w: Walk, s: Stmt & { s: 'let' }): void {
   if (!s.mutable) w.ranges.bind(s.var, w.ranges.of(s.value));
   const name = w.names.fresh(s.var);
   w.vars.set(s.var, name);
-  emit(w, w.lang.declare(computeType(s.value.dtype), s.value.lanes, name, value.text, s.mutable));
+  declare(w, s.value, name, value.text, s.mutable);
 }
 
 function printSet(w: Walk, name: string, value: Expr): void {
@@ -225,7 +263,7 @@ function printAtomic(w: Walk, s: Stmt & { s: 'atomic' }): void {
     const [at] = exprs(w, s.index) as [Text];
     const name = w.names.fresh('at');
     w.vars.set(`${s.buf}_at`, name);
-    emit(w, w.lang.declare('i32', 1, name, at.text, false));
+    declare(w, s.index, name, at.text);
   }
   printStore(w, s.buf, index, op(s.op, load(s.buf, [index], s.value.dtype), s.value));
 }

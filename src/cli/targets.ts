@@ -1,20 +1,19 @@
 // The targets a program can be run on from here, each with how much it wants optimised and how a session is opened.
 // Back ends are loaded when first asked for, so that `heddle --help` stays quick.
 
+import type { BuildCOptions, NamedProgram } from '../backends/c/load-node.js';
 import { createInterpreter } from '../backends/interp/interpreter.js';
+import { TARGETS, type Target } from '../compile.js';
 import type { Program, Step } from '../ir/program.js';
 import type { Session } from '../runtime/session.js';
 import { invariant } from '../support/errors.js';
 
-export const TARGETS = ['interp', 'c', 'wasm'] as const;
-export type Target = (typeof TARGETS)[number];
+export { TARGETS };
+export type { Target };
 
 /** Targets that compile writes files for. */
 export const ARTIFACT_TARGETS = ['c', 'wasm'] as const;
 export type ArtifactTarget = (typeof ARTIFACT_TARGETS)[number];
-
-/** The interpreter runs node by node, so that it stays an oracle for the passes. */
-export const optimizeFor = (target: Target): 'none' | 'full' => (target === 'interp' ? 'none' : 'full');
 
 export async function openSession(target: Target, program: Program): Promise<Session> {
   switch (target) {
@@ -25,7 +24,7 @@ export async function openSession(target: Target, program: Program): Promise<Ses
       return instantiateWasm(program);
     }
     case 'c': {
-      const sessions = await openC([{ name: 'model', program }]);
+      const sessions = await openC([{ name: 'model', program }], {});
       const session = sessions.get('model');
       invariant(session, 'the one program was built');
       return session;
@@ -34,11 +33,16 @@ export async function openSession(target: Target, program: Program): Promise<Ses
 }
 
 /** One compiler call for all. */
-export async function openC(
-  programs: readonly { readonly name: string; readonly program: Program }[],
-): Promise<Map<string, Session>> {
+export async function openC(programs: readonly NamedProgram[], options: BuildCOptions): Promise<Map<string, Session>> {
   const { buildC } = await import('../backends/c/load-node.js');
-  return buildC(programs, {});
+  return buildC(programs, options);
+}
+
+/** Throws what emitting C would throw, before a batch is built. */
+export async function refuseForC(program: Program): Promise<void> {
+  if (hostOps(program).length === 0) return;
+  const { emitC } = await import('../backends/c/emit.js');
+  emitC(program);
 }
 
 /** Names of the ops that need a host, each once. */

@@ -170,7 +170,9 @@ function declareState(name: string, type: TensorType, b: Builder): Value {
 /** All zeros of a concrete type. */
 export function zeros(type: TensorType, what: string): Tensor {
   if (!type.shape.every(isConst))
-    throw new CompileError('E205', `state "${what}" has a size that is not fixed`, { hint: 'Fix it with --dim name=N' });
+    throw new CompileError('E205', `state "${what}" has a size that is not fixed`, {
+      hint: 'Fix it with --dim name=N',
+    });
   const { dtype } = type;
   invariant(dtype !== 'string', 'no string state');
   return { dtype, shape: type.shape as number[], data: new STORAGE[dtype](sizeOf(type.shape as number[])) };
@@ -179,7 +181,8 @@ export function zeros(type: TensorType, what: string): Tensor {
 function writeState(input: string, output: string, scope: Scope, context: ImportContext): void {
   const v = lookup(output, scope, context);
   if (v) context.b.stateWrite(input, v);
-  else context.problems.push({ code: 'E401', message: `--state names output "${output}", which the model does not have` });
+  else
+    context.problems.push({ code: 'E401', message: `--state names output "${output}", which the model does not have` });
 }
 
 /** The graph's outputs, then taps. */
@@ -199,11 +202,16 @@ function collectOutputs(
       names.push(entry.outputs.get(o.name) ?? o.name);
       results.push(v);
     } else if (context.problems.length === 0)
-      context.problems.push({ code: 'E206', message: `output "${o.name}" is never computed`, at: { file: context.model.file } });
+      context.problems.push({
+        code: 'E206',
+        message: `output "${o.name}" is never computed`,
+        at: { file: context.model.file },
+      });
   }
   const taps = context.options.taps ?? [];
   for (const [name, v] of scope.values) {
-    if (!v?.node || v.node.kind === 'const' || (taps !== 'all' && !taps.includes(name)) || results.includes(v)) continue;
+    if (!v?.node || v.node.kind === 'const' || (taps !== 'all' && !taps.includes(name)) || results.includes(v))
+      continue;
     names.push(graph.values.get(name)?.label ?? name);
     results.push(v);
   }
@@ -267,23 +275,29 @@ function importNodes(scope: Scope, context: ImportContext, prefix: readonly stri
   for (const node of graph.nodes) importNode(node, scope, context, prefix);
 }
 
-function importNode(
-  node: SourceNode,
-  scope: Scope,
-  context: ImportContext,
-  prefix: readonly string[],
-): void {
+function importNode(node: SourceNode, scope: Scope, context: ImportContext, prefix: readonly string[]): void {
   const { graph, values: env } = scope;
   const { b, problems } = context;
   const fail = (): void => {
     for (const o of node.outputs) if (o) env.set(o, undefined);
   };
   const origin: Origin = { op: node.op, node: node.name, index: node.index, path: [...prefix, ...node.path] };
-  const at: ErrorPlace = { op: node.op, node: node.name || node.outputs.find(Boolean), operator: node.index, opset: node.version, file: context.model.file };
+  const at: ErrorPlace = {
+    op: node.op,
+    node: node.name || node.outputs.find(Boolean),
+    operator: node.index,
+    opset: node.version,
+    file: context.model.file,
+  };
   const inputs = node.inputs.map((name) => (name ? lookup(name, scope, context) : undefined));
   const record = context.options.records.find(context.model.format, node);
   if (!record) {
-    problems.push({ code: 'E201', message: `no record for operator ${node.domain}:${node.op}`, at, hint: 'Add a record for it with --plugin, or leave it out of the model' });
+    problems.push({
+      code: 'E201',
+      message: `no record for operator ${node.domain}:${node.op}`,
+      at,
+      hint: 'Add a record for it with --plugin, or leave it out of the model',
+    });
     fail();
     return;
   }
@@ -293,7 +307,14 @@ function importNode(
   }
   b.setOrigin(origin);
   try {
-    const results = lowerNode({ node, scope, inputs, record, context, prefix: [...prefix, node.name || `${node.op}_${node.index}`] });
+    const results = lowerNode({
+      node,
+      scope,
+      inputs,
+      record,
+      context,
+      prefix: [...prefix, node.name || `${node.op}_${node.index}`],
+    });
     b.setOrigin(origin);
     node.outputs.forEach((name, k) => {
       if (!name) return;
@@ -313,10 +334,10 @@ function importNode(
 
 /** Small integer results whose contents are known become constants: shape chains end here. */
 function foldKnown(v: Value, b: Builder): Value {
-  if (!v.node || v.node.kind === 'const' || v.node.kind === 'dim' || DTYPE_INFO[v.type.dtype].kind === 'string') return v;
+  if (!v.node || v.node.kind === 'const' || v.node.kind === 'dim' || DTYPE_INFO[v.type.dtype].kind === 'string')
+    return v;
   const dims = b.values(v);
   if (!dims?.every(isConst)) return v;
   const t = tensorFromNumbers(v.type.dtype, v.type.shape as number[], dims as readonly number[]);
   return t ? b.constant(t) : v;
 }
-

@@ -27,7 +27,8 @@ export function lowerNode(task: NodeTask): readonly Value[] {
   const ctx = createLowerContext(task);
   const quantized = isQuantized(task);
   const mode = quantized ? (record.quantized ?? 'dequantize') : 'raw';
-  const inputs = mode === 'dequantize' ? task.inputs.map((v, k) => dequantizeInput(v, ctx.quantIn(k), ctx)) : task.inputs;
+  const inputs =
+    mode === 'dequantize' ? task.inputs.map((v, k) => dequantizeInput(v, ctx.quantIn(k), ctx)) : task.inputs;
   const reader = createNodeReader(task.node, inputs, task.context.b);
   const attrs = decode(reader);
   const bound = bindInputs(record, attrs, reader);
@@ -53,10 +54,13 @@ function isQuantized(task: NodeTask): boolean {
     const v = task.inputs[k];
     return v && narrow(v.type.dtype) && task.context.quants.has(name);
   });
-  return inputs || task.node.outputs.some((name) => {
-    const t = task.scope.graph.values.get(name)?.type;
-    return t?.kind === 'tensor' && narrow(t.dtype) && task.context.quants.has(name);
-  });
+  return (
+    inputs ||
+    task.node.outputs.some((name) => {
+      const t = task.scope.graph.values.get(name)?.type;
+      return t?.kind === 'tensor' && narrow(t.dtype) && task.context.quants.has(name);
+    })
+  );
 }
 
 function dequantizeInput(v: Value | undefined, q: SourceQuant | undefined, ctx: LowerContext): Value | undefined {
@@ -95,7 +99,8 @@ function createLowerContext(task: NodeTask): LowerContext {
     quantIn: (i) => context.quants.get(at(node.inputs, i)),
     quantOut: (i) => context.quants.get(at(node.outputs, i)),
     declared(i) {
-      const t = graph.values.get(at(node.outputs, i))?.type ?? graph.outputs.find((o) => o.name === at(node.outputs, i))?.type;
+      const t =
+        graph.values.get(at(node.outputs, i))?.type ?? graph.outputs.find((o) => o.name === at(node.outputs, i))?.type;
       if (t?.kind !== 'tensor' || !t.shape) return undefined;
       return { dtype: t.dtype, shape: t.shape.map((d) => (typeof d === 'number' ? d : -1)) };
     },

@@ -14,11 +14,7 @@ import type { AttrValue, SourceNode } from './source.js';
 type Kind = AttrValue['kind'];
 type ValueOf<K extends Kind> = Extract<AttrValue, { kind: K }>['value'];
 
-export function createNodeReader(
-  node: SourceNode,
-  inputs: readonly (Value | undefined)[],
-  b: Builder,
-): NodeReader {
+export function createNodeReader(node: SourceNode, inputs: readonly (Value | undefined)[], b: Builder): NodeReader {
   /** The attribute as one of `kinds`, the fallback where absent. */
   function attr<K extends Kind, T>(name: string, kinds: readonly K[], fallback: T | undefined): ValueOf<K> | T {
     const a = node.attrs.get(name);
@@ -88,7 +84,11 @@ export function constantOf(v: Value, b: Builder): Tensor | undefined {
   return tensorFromNumbers(v.type.dtype, v.type.shape as number[], dims as readonly number[]);
 }
 
-export function tensorFromNumbers(dtype: DType, shape: readonly number[], values: readonly number[]): Tensor | undefined {
+export function tensorFromNumbers(
+  dtype: DType,
+  shape: readonly number[],
+  values: readonly number[],
+): Tensor | undefined {
   if (dtype === 'string' || (isFloat(dtype) && dtype !== 'f32' && dtype !== 'f64')) return undefined;
   if (!isFloat(dtype) && !values.every(Number.isSafeInteger)) return undefined;
   const data: TypedArray = new STORAGE[dtype](values.length);

@@ -34,7 +34,10 @@ export function createRecordTable(records: readonly AnyRecord[]): RecordTable {
       const { domain, name, since } = parseKey(key);
       const id = `${domain}:${name}`;
       const list = onnx.get(id) ?? [];
-      onnx.set(id, [...list.filter((v) => v.since !== since), { since, record, decode }].sort((p, q) => q.since - p.since));
+      onnx.set(
+        id,
+        [...list.filter((v) => v.since !== since), { since, record, decode }].sort((p, q) => q.since - p.since),
+      );
     }
     for (const [key, decode] of Object.entries(record.tflite ?? {})) tflite.set(key, { record, decode });
   }

@@ -43,7 +43,13 @@ export interface MathBuilder {
   /** Reduces over `axes` (negative count from the end; all where omitted). Sums of f16/bf16/f8 accumulate in f32; 'mean' divides. */
   reduce(x: Value, how: Reducer | 'mean', axes?: readonly number[], keepDims?: boolean): Value;
   /** Position of the extreme along one axis, as `dtype` (default i64). */
-  argReduce(x: Value, how: 'argmax' | 'argmin' | 'argmax_last' | 'argmin_last', axis: number, keepDims?: boolean, dtype?: DType): Value;
+  argReduce(
+    x: Value,
+    how: 'argmax' | 'argmin' | 'argmax_last' | 'argmin_last',
+    axis: number,
+    keepDims?: boolean,
+    dtype?: DType,
+  ): Value;
   softmax(x: Value, axis: number): Value;
   /** Numpy matmul semantics incl. rank 1 and broadcast batch axes. `acc`: type products are formed and summed in. */
   matmul(x: Value, y: Value, options?: { transposeX?: boolean; transposeY?: boolean; acc?: DType }): Value;
@@ -58,8 +64,7 @@ export interface MathBuilder {
   readBroadcast(read: Read, v: Value, i: readonly Expr[]): Expr;
 }
 
-export const lowest = (t: DType): Expr =>
-  constant(isFloat(t) ? -Infinity : intRange(t).lo, t);
+export const lowest = (t: DType): Expr => constant(isFloat(t) ? -Infinity : intRange(t).lo, t);
 export const highest = (t: DType): Expr => constant(isFloat(t) ? Infinity : intRange(t).hi, t);
 
 function broadcastDim(a: Dim, b: Dim): Dim {
@@ -76,7 +81,10 @@ function broadcastDim(a: Dim, b: Dim): Dim {
 export function broadcastShape(shapes: readonly (readonly Dim[])[]): readonly Dim[] {
   const rank = Math.max(0, ...shapes.map((s) => s.length));
   return Array.from({ length: rank }, (_, k) =>
-    shapes.reduce<Dim>((d, s) => (k - (rank - s.length) >= 0 ? broadcastDim(d, s[k - (rank - s.length)] as Dim) : d), 1),
+    shapes.reduce<Dim>(
+      (d, s) => (k - (rank - s.length) >= 0 ? broadcastDim(d, s[k - (rank - s.length)] as Dim) : d),
+      1,
+    ),
   );
 }
 
@@ -123,7 +131,8 @@ export function mathBuilder(b: Builder): MathBuilder {
   function reduceAxes(x: Value, axes: readonly number[] | undefined): readonly number[] {
     const rank = x.type.shape.length;
     const list = (axes ?? x.type.shape.map((_, k) => k)).map((a) => {
-      if (a < -rank || a >= Math.max(rank, 1)) throw new CompileError('E203', `axis ${a} is outside a tensor of rank ${rank}`);
+      if (a < -rank || a >= Math.max(rank, 1))
+        throw new CompileError('E203', `axis ${a} is outside a tensor of rank ${rank}`);
       return a < 0 ? a + rank : a;
     });
     return [...new Set(list)].sort((p, q) => p - q);
@@ -162,7 +171,10 @@ export function mathBuilder(b: Builder): MathBuilder {
       shape: sum.type.shape,
       body: (i, _r, read) => {
         const count = sizes.reduce<Expr>((p, d) => e.mul(p, dimExpr(d)), i32(1));
-        return e.div(read(sum, i), count.k === 'const' ? constant(count.value, sum.type.dtype) : cast(count, sum.type.dtype));
+        return e.div(
+          read(sum, i),
+          count.k === 'const' ? constant(count.value, sum.type.dtype) : cast(count, sum.type.dtype),
+        );
       },
     });
   }

@@ -49,7 +49,8 @@ export interface ShapeBuilder {
 
 export function shapeBuilder(b: Builder): ShapeBuilder {
   const axisOf = (rank: number, axis: number): number => {
-    if (axis < -rank || axis >= rank) throw new CompileError('E203', `axis ${axis} is outside a tensor of rank ${rank}`);
+    if (axis < -rank || axis >= rank)
+      throw new CompileError('E203', `axis ${axis} is outside a tensor of rank ${rank}`);
     return axis < 0 ? axis + rank : axis;
   };
   const rankOf = (x: Value): number => x.type.shape.length;
@@ -81,11 +82,13 @@ export function shapeBuilder(b: Builder): ShapeBuilder {
       steps[k] = s.step;
       shape[k] = count;
     }
-    if (starts.every((s) => s === 0) && steps.every((s) => s === 1) && shape.every((d, k) => dimEq(d, x.type.shape[k] as Dim)))
+    if (
+      starts.every((s) => s === 0) &&
+      steps.every((s) => s === 1) &&
+      shape.every((d, k) => dimEq(d, x.type.shape[k] as Dim))
+    )
       return x;
-    return view(x, shape, (i) =>
-      i.map((v, k) => e.add(dimExpr(starts[k] as Dim), e.mul(v, steps[k] as number))),
-    );
+    return view(x, shape, (i) => i.map((v, k) => e.add(dimExpr(starts[k] as Dim), e.mul(v, steps[k] as number))));
   }
 
   function broadcast(x: Value, shape: readonly Dim[]): Value {
@@ -107,7 +110,13 @@ export function shapeBuilder(b: Builder): ShapeBuilder {
     return b.generic({
       shape,
       body: (i, _r, read) => {
-        const fill = typeof value === 'object' && 'type' in value ? read(value, value.type.shape.map(() => i32(0))) : value;
+        const fill =
+          typeof value === 'object' && 'type' in value
+            ? read(
+                value,
+                value.type.shape.map(() => i32(0)),
+              )
+            : value;
         return read(
           x,
           i.map((v, k) => e.sub(v, dimExpr(before[k] ?? 0))),
@@ -193,7 +202,7 @@ export function shapeBuilder(b: Builder): ShapeBuilder {
       }
       const total = xs.reduce<Dim>((s, x) => add(s, x.type.shape[k] as Dim), 0);
       const shape = first.type.shape.map((d, j) =>
-        j === k ? total : xs.map((x) => x.type.shape[j] as Dim).find((s) => typeof s === 'number') ?? d,
+        j === k ? total : (xs.map((x) => x.type.shape[j] as Dim).find((s) => typeof s === 'number') ?? d),
       );
       return b.node({ kind: 'concat', axis: k }, xs, [{ dtype: first.type.dtype, shape }])[0] as Value;
     },
@@ -233,4 +242,3 @@ export function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { sta
   const last = clamp(wrap(end), -1, sub(size, 1));
   return { start: first, count: max(0, floordiv(add(sub(first, last), -step - 1), -step)) };
 }
-

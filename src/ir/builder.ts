@@ -47,7 +47,12 @@ export interface KernelSpec {
 export interface CoreBuilder {
   /** Types of values made from now on carry this origin. */
   setOrigin(origin: Origin): void;
-  node(payload: Payload, inputs: readonly Value[], types: readonly TensorType[], binds?: readonly Bind[]): readonly Value[];
+  node(
+    payload: Payload,
+    inputs: readonly Value[],
+    types: readonly TensorType[],
+    binds?: readonly Bind[],
+  ): readonly Value[];
   constant(t: Tensor): Value;
   lazyConstant(data: ConstData): Value;
   scalar(value: number | bigint | boolean, dtype: DType): Value;
@@ -151,7 +156,9 @@ export function createBuilder(): Builder {
       const reducer = reduce.length > 0 ? (spec.reducer ?? 'add') : null;
       const dtype = reducer?.startsWith('arg') ? (spec.dtype ?? 'i64') : body.dtype;
       return one(
-        core.node({ kind: 'generic', shape: spec.shape, reduce, reducer, body, post: null }, inputs, [{ dtype, shape: spec.shape }]),
+        core.node({ kind: 'generic', shape: spec.shape, reduce, reducer, body, post: null }, inputs, [
+          { dtype, shape: spec.shape },
+        ]),
       );
     },
     scatter(dest, space, mode, at) {
@@ -181,14 +188,19 @@ export function createBuilder(): Builder {
       ),
     scan(count, carried, scanned, body) {
       const step = core.freshSym('step', 0, Math.max(0, bounds(count)[1] - 1));
-      const types = [...carried.map((v) => v.type), ...scanned.map((v) => ({ ...v.type, shape: v.type.shape.slice(1) }))];
-      const region = core.region(types, (p) =>
-        body(symDim(step), p.slice(0, carried.length), p.slice(carried.length)),
-      );
+      const types = [
+        ...carried.map((v) => v.type),
+        ...scanned.map((v) => ({ ...v.type, shape: v.type.shape.slice(1) })),
+      ];
+      const region = core.region(types, (p) => body(symDim(step), p.slice(0, carried.length), p.slice(carried.length)));
       const outs = region.results.map((v, k) =>
         k < carried.length ? v.type : { ...v.type, shape: [count, ...v.type.shape] },
       );
-      return core.node({ kind: 'scan', count, step, carried: carried.length, body: region }, [...carried, ...scanned], outs);
+      return core.node(
+        { kind: 'scan', count, step, carried: carried.length, body: region },
+        [...carried, ...scanned],
+        outs,
+      );
     },
     state: (name, type, init) => {
       if (!states.some((s) => s.name === name)) states.push({ name, type, init });
@@ -202,7 +214,9 @@ export function createBuilder(): Builder {
         ? core.constant({ dtype: 'i64', shape: [dims.length], data: BigInt64Array.from(dims as number[], BigInt) })
         : one(core.node({ kind: 'dim', dims }, [], [{ dtype: 'i64', shape: [dims.length] }])),
     dim: (d) =>
-      typeof d === 'number' ? core.scalar(d, 'i64') : one(core.node({ kind: 'dim', dims: [d] }, [], [{ dtype: 'i64', shape: [] }])),
+      typeof d === 'number'
+        ? core.scalar(d, 'i64')
+        : one(core.node({ kind: 'dim', dims: [d] }, [], [{ dtype: 'i64', shape: [] }])),
     values: (v) => symbolicValues(v),
     freshSym(hint, lo, hi) {
       let name = hint;
@@ -258,7 +272,11 @@ export function createBuilder(): Builder {
       return { params: [], nodes: [...r.nodes, ...sizes.nodes], results: [...r.results, ...sizes.results] };
     };
     const all = [...types, ...extra.then.map((): TensorType => ({ dtype: 'i64', shape: [] }))];
-    const payload: Payload = { kind: 'if', then: withSizes(then, extra.then), else: withSizes(otherwise, extra.otherwise) };
+    const payload: Payload = {
+      kind: 'if',
+      then: withSizes(then, extra.then),
+      else: withSizes(otherwise, extra.otherwise),
+    };
     return core.node(payload, [cond], all, extra.binds).slice(0, count);
   }
 

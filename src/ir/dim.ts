@@ -240,7 +240,14 @@ export function substituteDim(d: Dim, replace: (sym: Sym) => Dim | undefined): D
     const y = substituteDim(a.b, replace);
     return { floordiv, mod, min, max }[a.kind](x, y);
   };
-  return d.terms.reduce<Dim>((s, t) => add(s, t.factors.reduce<Dim>((p, f) => mul(p, atomDim(f)), t.coef)), d.constant);
+  return d.terms.reduce<Dim>(
+    (s, t) =>
+      add(
+        s,
+        t.factors.reduce<Dim>((p, f) => mul(p, atomDim(f)), t.coef),
+      ),
+    d.constant,
+  );
 }
 
 /** Every symbol a dim mentions. */

@@ -3,11 +3,26 @@
 
 import type { Sym } from './dim.js';
 import type { Origin } from './program.js';
-import { type Bind, makeNode, type Module, type Node, type Payload, type Region, type TensorType, type Value } from './tensor.js';
+import {
+  type Bind,
+  makeNode,
+  type Module,
+  type Node,
+  type Payload,
+  type Region,
+  type TensorType,
+  type Value,
+} from './tensor.js';
 
 export interface Rewriter {
   /** Adds a node before the one being looked at. */
-  emit(payload: Payload, inputs: readonly Value[], types: readonly TensorType[], origin: Origin, binds?: readonly Bind[]): readonly Value[];
+  emit(
+    payload: Payload,
+    inputs: readonly Value[],
+    types: readonly TensorType[],
+    origin: Origin,
+    binds?: readonly Bind[],
+  ): readonly Value[];
 }
 
 /** Sees a node whose inputs are already mapped (and the node as it was); returns its outputs' replacements, or undefined to keep it. */
@@ -23,7 +38,12 @@ export function rewriteModule(m: Module, rules: RewriteRules): Module {
   return { ...m, entries: m.entries.map((e) => ({ ...e, body: rewriteRegion(e.body, rules, new Map(), 0) })) };
 }
 
-export function rewriteRegion(region: Region, rules: RewriteRules, outer: ReadonlyMap<Value, Value>, depth: number): Region {
+export function rewriteRegion(
+  region: Region,
+  rules: RewriteRules,
+  outer: ReadonlyMap<Value, Value>,
+  depth: number,
+): Region {
   const env = new Map(outer);
   const nodes: Node[] = [];
   const w: Rewriter = {
@@ -67,7 +87,12 @@ function mapNode(node: Node, env: ReadonlyMap<Value, Value>, rules: RewriteRules
   );
 }
 
-function mapRegions(node: Node, env: ReadonlyMap<Value, Value>, rules: RewriteRules, depth: number): Partial<Record<'body' | 'test' | 'then' | 'else', Region>> | null {
+function mapRegions(
+  node: Node,
+  env: ReadonlyMap<Value, Value>,
+  rules: RewriteRules,
+  depth: number,
+): Partial<Record<'body' | 'test' | 'then' | 'else', Region>> | null {
   const go = (r: Region): Region => rewriteRegion(r, rules, env, depth + 1);
   switch (node.kind) {
     case 'scan':

@@ -14,7 +14,8 @@ export function verifyModule(m: Module): string | null {
   for (const entry of m.entries) {
     const syms = new Set<string>();
     for (const p of entry.body.params) for (const d of p.type.shape) for (const s of dimSyms(d).keys()) syms.add(s);
-    if (entry.outputNames.length !== entry.body.results.length) return `entry ${entry.name}: output names do not match results`;
+    if (entry.outputNames.length !== entry.body.results.length)
+      return `entry ${entry.name}: output names do not match results`;
     const problem = verifyRegion(entry.body, { values: new Set(), syms });
     if (problem) return `entry ${entry.name}: ${problem}`;
   }
@@ -36,7 +37,8 @@ function verifyRegion(r: Region, outer: Scope): string | null {
 
 function verifyNode(n: Node, scope: Scope): string | null {
   for (const [k, v] of n.inputs.entries()) {
-    if (!scope.values.has(v)) return `operand ${k} (${v.name ?? v.node?.origin.node ?? v.id}) is not defined before use`;
+    if (!scope.values.has(v))
+      return `operand ${k} (${v.name ?? v.node?.origin.node ?? v.id}) is not defined before use`;
   }
   const mine = new Set([...scope.syms, ...n.binds.map((b) => b.sym.name)]);
   for (const v of n.outputs) {
@@ -62,15 +64,19 @@ function verifyPayload(n: Node): string | null {
     case 'generic': {
       const operands = verifyLoads([n.body, ...(n.post ? [n.post] : [])], n.inputs);
       if (operands) return operands;
-      if (n.post && n.post.dtype !== out?.type.dtype) return `epilogue gives ${n.post.dtype}, output is ${out?.type.dtype}`;
+      if (n.post && n.post.dtype !== out?.type.dtype)
+        return `epilogue gives ${n.post.dtype}, output is ${out?.type.dtype}`;
       if (!n.post && !n.reducer?.startsWith('arg') && n.body.dtype !== out?.type.dtype)
         return `body gives ${n.body.dtype}, output is ${out?.type.dtype}`;
-      return n.shape.map(dimKey).join() === out?.type.shape.map(dimKey).join() ? null : 'shape differs from the output type';
+      return n.shape.map(dimKey).join() === out?.type.shape.map(dimKey).join()
+        ? null
+        : 'shape differs from the output type';
     }
     case 'scatter':
       return verifyLoads([...n.index, n.body], n.inputs);
     case 'view':
-      if (n.map !== 'reshape' && n.map.length !== n.inputs[0]?.type.shape.length) return 'view map does not fit its source';
+      if (n.map !== 'reshape' && n.map.length !== n.inputs[0]?.type.shape.length)
+        return 'view map does not fit its source';
       return n.inputs[0]?.type.dtype === out?.type.dtype ? null : 'a view keeps the element type';
     default:
       return null;
@@ -84,7 +90,8 @@ function verifyLoads(exprs: readonly Expr[], inputs: readonly Value[]): string |
       if (y.k !== 'load') return;
       const v = inputs[y.src];
       if (!v) problem = `load of operand ${y.src}, which does not exist`;
-      else if (v.type.shape.length !== y.index.length) problem = `load of operand ${y.src} with ${y.index.length} indices`;
+      else if (v.type.shape.length !== y.index.length)
+        problem = `load of operand ${y.src} with ${y.index.length} indices`;
       else if (v.type.dtype !== y.dtype) problem = `load of operand ${y.src} as ${y.dtype}, which is ${v.type.dtype}`;
     });
   return problem;

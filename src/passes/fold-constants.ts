@@ -72,7 +72,11 @@ function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, 
   const body = { params: [], nodes, results };
   const names = results.map((_, k) => `c${k}`);
   const module: Module = { ...m, states: [], entries: [{ name: 'fold', inputNames: [], outputNames: names, body }] };
-  const program = lowerModule(materialize(module), { numerics: 'strict', finish: finishKernel, generic: lowerGeneric });
+  const program = lowerModule(materialize(module), {
+    numerics: 'strict',
+    finish: (k) => finishKernel(k),
+    generic: lowerGeneric,
+  });
   const tensors = c.evaluate(program);
   return new Map(
     results.map((v, k): [Value, ConstData] => {

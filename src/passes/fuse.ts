@@ -46,7 +46,12 @@ export function fuse(m: Module): Module {
       if (node.outputs[0]) keep(node.outputs[0]);
       if (node.kind !== 'generic' || node.binds.length > 0) return undefined;
       const same = (v: Value): boolean => infoOf(v).region === region;
-      const fused = inlineProducers(node, w, (v) => same(v), (v) => infoOf(v).uses);
+      const fused = inlineProducers(
+        node,
+        w,
+        (v) => same(v),
+        (v) => infoOf(v).uses,
+      );
       const merged = mergeEpilogue(fused, w, (v) => same(v) && infoOf(v).uses === 1);
       if (merged === node) return undefined;
       if (merged.outputs[0]) keep(merged.outputs[0]);
@@ -120,8 +125,10 @@ function inlineProducers(
     if (!path) continue;
     const sites = loadSites(d, k);
     if (sites.length === 0) continue;
-    const single = uses(v) <= 1 && path.views.every((x) => uses(x) <= 1) && uses(path.producer.outputs[0] as Value) <= 1;
-    if (!worthInlining(node, path.producer, sites.length, single) || !local(path.producer.outputs[0] as Value)) continue;
+    const single =
+      uses(v) <= 1 && path.views.every((x) => uses(x) <= 1) && uses(path.producer.outputs[0] as Value) <= 1;
+    if (!worthInlining(node, path.producer, sites.length, single) || !local(path.producer.outputs[0] as Value))
+      continue;
     const next = substituteLoads(d, k, path, w);
     if (!next) continue;
     Object.assign(d, next);
@@ -159,7 +166,12 @@ function loadSites(d: Draft, slot: number): LoadExpr[] {
   return sites;
 }
 
-function worthInlining(consumer: NodeOf<'generic'>, producer: NodeOf<'generic'>, sites: number, single: boolean): boolean {
+function worthInlining(
+  consumer: NodeOf<'generic'>,
+  producer: NodeOf<'generic'>,
+  sites: number,
+  single: boolean,
+): boolean {
   const cost = bodyCost(producer.body);
   const points = product([...consumer.shape, ...consumer.reduce]);
   const once = single && sites === 1 && notLarger(points, product(producer.shape));
@@ -197,7 +209,11 @@ function substituteLoads(d: Draft, slot: number, path: ProducerPath, w: Rewriter
 }
 
 /** An inlined load must not touch memory where the consumer's own guard is false. */
-function guardLoad(x: LoadExpr, operand: Value, guard: Expr | undefined): { guard?: Expr | undefined; pad?: Expr | undefined } {
+function guardLoad(
+  x: LoadExpr,
+  operand: Value,
+  guard: Expr | undefined,
+): { guard?: Expr | undefined; pad?: Expr | undefined } {
   const own = x.pad && !x.guard ? inside(x.index, operand.type.shape) : x.guard;
   if (!guard) return { guard: own, pad: x.pad };
   return { guard: own ? e.and(guard, own) : guard, pad: x.pad ?? e.const(0, x.dtype) };
@@ -228,7 +244,11 @@ function throughViews(index: readonly Expr[], views: readonly Value[]): readonly
 }
 
 /** Reshapes whose index needs no division: unit axes come and go, and axes merge (a·n + b). */
-export function throughReshape(index: readonly Expr[], from: readonly Dim[], to: readonly Dim[]): readonly Expr[] | null {
+export function throughReshape(
+  index: readonly Expr[],
+  from: readonly Dim[],
+  to: readonly Dim[],
+): readonly Expr[] | null {
   const out: Expr[] = [];
   let k = 0;
   for (const size of to) {
@@ -255,7 +275,14 @@ export function throughReshape(index: readonly Expr[], from: readonly Dim[], to:
 function rebuild(node: NodeOf<'generic'>, d: Draft, w: Rewriter): NodeOf<'generic'> {
   const compact = dropUnused(d);
   const v = w.emit(
-    { kind: 'generic', shape: node.shape, reduce: node.reduce, reducer: node.reducer, body: compact.body, post: compact.post },
+    {
+      kind: 'generic',
+      shape: node.shape,
+      reduce: node.reduce,
+      reducer: node.reducer,
+      body: compact.body,
+      post: compact.post,
+    },
     compact.operands,
     node.outputs.map((o) => o.type),
     node.origin,
@@ -272,9 +299,12 @@ function dropUnused(d: Draft): Draft {
       if (y.k === 'load') used.add(y.src);
     });
   const order = [...used].sort((a, b) => a - b);
-  const renumber = (x: Expr): Expr =>
-    rewriteExpr(x, (y) => (y.k === 'load' ? { ...y, src: order.indexOf(y.src) } : y));
-  return { body: renumber(d.body), post: d.post && renumber(d.post), operands: order.map((k) => d.operands[k] as Value) };
+  const renumber = (x: Expr): Expr => rewriteExpr(x, (y) => (y.k === 'load' ? { ...y, src: order.indexOf(y.src) } : y));
+  return {
+    body: renumber(d.body),
+    post: d.post && renumber(d.post),
+    operands: order.map((k) => d.operands[k] as Value),
+  };
 }
 
 /** An elementwise consumer whose reads of a reduction are all at its own position becomes the reduction's epilogue. */
@@ -337,7 +367,14 @@ function asEpilogue(
   if (d.operands.length > MAX_OPERANDS) return node;
   const compact = dropUnused(d);
   const v = w.emit(
-    { kind: 'generic', shape: node.shape, reduce: reduction.reduce, reducer: reduction.reducer, body: compact.body, post: compact.post },
+    {
+      kind: 'generic',
+      shape: node.shape,
+      reduce: reduction.reduce,
+      reducer: reduction.reducer,
+      body: compact.body,
+      post: compact.post,
+    },
     compact.operands,
     node.outputs.map((o) => o.type),
     node.origin,

@@ -2,6 +2,7 @@
 // to check by eye. `calls` run in order on one session.
 
 import * as D from '../../src/ir/dim.js';
+import type { Stmt } from '../../src/ir/kernel.js';
 import type { Program } from '../../src/ir/program.js';
 import {
   bitcast,
@@ -51,7 +52,7 @@ function elementwise(): ProgramCase {
           [x, 'read'],
           [y, 'write'],
         ],
-        [loop('i', iv('n'), store(1, iv('i'), op('max', scaled, f32(0))))],
+        [{ ...loop('i', iv('n'), store(1, iv('i'), op('max', scaled, f32(0)))), mode: 'parallel' } as Stmt],
         [n],
       ),
     );

@@ -5,13 +5,14 @@ import { describe, expect, it } from 'vitest';
 import { instantiateWasm } from '../../src/backends/wasm/load.js';
 import { emitWasm } from '../../src/backends/wasm/program.js';
 import { wasmVectorLoad } from '../../src/backends/wasm/vector-cells.js';
-import { type Dim, symDim } from '../../src/ir/dim.js';
+import { type Dim, sub, symDim } from '../../src/ir/dim.js';
 import type { BufferParam, Stmt } from '../../src/ir/kernel.js';
 import type { Program } from '../../src/ir/program.js';
 import { cast, constant, type Expr, i32, load, op, rawOp, variable, vec } from '../../src/ir/scalar.js';
 import type { DType } from '../../src/support/dtype.js';
 import type { Tensor } from '../../src/support/tensor.js';
 import { buildProgram, type Handle, iv, letVar, loop, setVar, store, tensor } from './program-builder.js';
+import { validate } from './wasm-validate.js';
 
 type Stored = Exclude<DType, 'string'>;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -30,6 +31,7 @@ async function run(
     ]);
     b.steps(b.kernel('k', [...ins, [b.output('y', ...y), 'write']], body));
   });
+  await validate(program);
   const session = await instantiateWasm(program);
   return [...((await session.run(inputs)).y as Tensor).data].map(Number);
 }
@@ -117,6 +119,34 @@ describe('wasm memory access', () => {
     const guard = rawOp('eq', iv('i'), i32(0));
     const guarded = load(0, [op('mul', iv('i'), i32(0x10000000))], 'i32', { guard, pad: i32(7) });
     expect(await run({ x }, ['i32', [3]], [loop('i', 3, store(1, iv('i'), guarded))])).toEqual([42, 7, 7]);
+  });
+});
+
+describe('wasm address offsets', () => {
+  it('reaches an element by a negative size and a large constant', async () => {
+    const n = { name: 'n', lo: 1, hi: 50 };
+    const negative: Expr = { k: 'dim', dim: sub(symDim(n), 5000), dtype: 'i32', lanes: 1 };
+    const program = buildProgram('negative', (b) => {
+      const x = b.input('x', 'f32', [1100]);
+      const z = b.input('z', 'u8', [symDim(n)]);
+      const y = b.output('y', 'f32', [1]);
+      const body = [store(2, i32(0), load(0, [op('add', negative, i32(6000))], 'f32'))];
+      b.steps(
+        b.kernel(
+          'k',
+          [
+            [x, 'read'],
+            [z, 'read'],
+            [y, 'write'],
+          ],
+          body,
+          [n],
+        ),
+      );
+    });
+    const session = await instantiateWasm(program);
+    const out = await session.run({ x: tensor('f32', [1100], range(1100)), z: tensor('u8', [30], []) });
+    expect(out.y).toEqual(tensor('f32', [1], [1030]));
   });
 });
 

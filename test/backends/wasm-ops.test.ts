@@ -33,6 +33,7 @@ import {
   tensorOf,
   type Value,
 } from './wasm-model.js';
+import { validate } from './wasm-validate.js';
 
 const SEED = 20240607;
 const COUNT = 1024;
@@ -69,6 +70,7 @@ async function runAll(
       );
     }
   });
+  await validate(program);
   const session = await instantiateWasm(program);
   return (await session.run({ x: tensorOf(from, inputs[0]), y: tensorOf(from, inputs[1]) })) as Record<string, Tensor>;
 }

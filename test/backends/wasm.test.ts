@@ -1,7 +1,6 @@
 // WebAssembly runs the shared programs bit for bit as the interpreter does; every module validates in an independent
 // reader with SIMD as its only extension.
 
-import wabt from 'wabt';
 import { describe, expect, it } from 'vitest';
 import { createInterpreter } from '../../src/backends/interp/interpreter.js';
 import { instantiateWasm } from '../../src/backends/wasm/load.js';
@@ -9,15 +8,7 @@ import { emitWasm, type WasmOptions } from '../../src/backends/wasm/program.js';
 import type { Program } from '../../src/ir/program.js';
 import { tensor } from './program-builder.js';
 import { PROGRAMS } from './programs.js';
-
-/** Throws where the module is not valid WebAssembly 1.0 with SIMD, sign extension and saturating conversion. */
-async function validate(program: Program, options: WasmOptions = {}): Promise<void> {
-  const reader = await wabt();
-  const features = { simd: true, bulk_memory: false, reference_types: false, multi_value: false };
-  const module = reader.readWasm(emitWasm(program, options).module, { readDebugNames: true, ...features });
-  module.validate();
-  module.destroy();
-}
+import { validate } from './wasm-validate.js';
 
 const find = (name: string): Program => PROGRAMS.find((p) => p.name === name)!.program;
 

@@ -24,13 +24,15 @@ export interface EmitCOptions {
 }
 
 /** The prefix `emitC` uses. */
-export const cPrefix = (program: Program, options: EmitCOptions = {}): string => sanitize(options.prefix ?? program.name);
+export const cPrefix = (program: Program, options: EmitCOptions = {}): string =>
+  sanitize(options.prefix ?? program.name);
 
 /** `<prefix>.c`, `<prefix>.h`, `Makefile`, `CMakeLists.txt`; with a weight file also `<prefix>.bin` and `<prefix>_weights.S`. */
 export function emitC(program: Program, options: EmitCOptions = {}): Record<string, string | Uint8Array> {
   refuseHostSteps(program);
   const prefix = cPrefix(program, options);
-  const weightsInline = (options.weights ?? (program.weightBytes > INLINE_WEIGHT_LIMIT ? 'file' : 'inline')) === 'inline';
+  const weightsInline =
+    (options.weights ?? (program.weightBytes > INLINE_WEIGHT_LIMIT ? 'file' : 'inline')) === 'inline';
   const c: CInterface = describeInterface(program, prefix);
   const project = { prefix, weightsInline, main: options.main ?? false };
   return {

@@ -64,7 +64,9 @@ function printEntry(e: CEntry, param: string): string {
   ];
   const outputs = e.outputs.flatMap((v) => [
     `  ${v.type} *${v.field}; /* ${describe(v)}; room for ${v.elementsMacro} elements */`,
-    ...(v.shapeField ? [`  int32_t ${v.shapeField}[${v.value.shape.length}]; /* written: the shape of ${v.field} */`] : []),
+    ...(v.shapeField
+      ? [`  int32_t ${v.shapeField}[${v.value.shape.length}]; /* written: the shape of ${v.field} */`]
+      : []),
   ]);
   const macros = [...e.inputs, ...e.outputs].map((v) => `#define ${v.elementsMacro} ${v.maxElements}`);
   return `/* Entry "${commentText(e.entry.name)}". The macros are element counts at the sizes' upper bounds. */

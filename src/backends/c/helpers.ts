@@ -34,14 +34,14 @@ function integerHelpers(bits: 32 | 64): Helpers {
       u,
       `clz_u${bits}`,
       `${u} a`,
-      `#if defined(__GNUC__)\nreturn a ? (${u})__builtin_clz${bits === 64 ? 'll' : ''}(a) : ${bits}u;\n#else\n` +
+      `#if @GNU_C\nreturn a ? (${u})__builtin_clz${bits === 64 ? 'll' : ''}(a) : ${bits}u;\n#else\n` +
         `${u} n = ${bits}u;\nfor (; a != 0; a >>= 1) --n;\nreturn n;\n#endif`,
     ),
     ...define(
       u,
       `popcnt_u${bits}`,
       `${u} a`,
-      `#if defined(__GNUC__)\nreturn (${u})__builtin_popcount${bits === 64 ? 'll' : ''}(a);\n#else\n` +
+      `#if @GNU_C && (defined(__POPCNT__) || defined(__aarch64__))\nreturn (${u})__builtin_popcount${bits === 64 ? 'll' : ''}(a);\n#else\n` +
         `${u} n = 0;\nfor (; a != 0; a &= a - 1) ++n;\nreturn n;\n#endif`,
     ),
   };
@@ -69,7 +69,10 @@ return (int64_t)(high - (a < 0 ? (uint64_t)b : 0u) - (b < 0 ? (uint64_t)a : 0u))
 
 function extrema(strict: boolean): Helpers {
   const all: Record<string, string> = {};
-  for (const [name, sign, join] of [['min', '<', '|'], ['max', '>', '&']] as const) {
+  for (const [name, sign, join] of [
+    ['min', '<', '|'],
+    ['max', '>', '&'],
+  ] as const) {
     for (const t of INTS) {
       const c = C_TYPES[t];
       Object.assign(all, define(c, `${name}_${t}`, both(c), `return a ${sign} b ? a : b;`));
@@ -136,7 +139,21 @@ return x != x ? 0 : x >= ${end} ? ${max} : r;`,
   ),
 );
 
-const HAS_ROUNDING = `#if defined(__GNUC__) && (defined(__SSE4_1__) || defined(__aarch64__) || defined(__ARM_FEATURE_DIRECTED_ROUNDING) || defined(__wasm__))
+const GNU_C = `#if defined(__GNUC__) && !defined(HEDDLE_PLAIN_C)
+#define GNU_C 1 /* builtins and attributes of gcc and clang */
+#else
+#define GNU_C 0
+#endif`;
+
+const INDEPENDENT = `#if @GNU_C && defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif @GNU_C
+#define INDEPENDENT _Pragma("GCC ivdep") /* no iteration reads what another writes */
+#else
+#define INDEPENDENT
+#endif`;
+
+const HAS_ROUNDING = `#if @GNU_C && (defined(__SSE4_1__) || defined(__aarch64__) || defined(__ARM_FEATURE_DIRECTED_ROUNDING) || defined(__wasm__))
 #define HAS_ROUNDING 1 /* instructions for floor, ceil, trunc and rint */
 #else
 #define HAS_ROUNDING 0
@@ -155,9 +172,12 @@ function roundings(f: 'f32' | 'f64'): Helpers {
     );
   const fallbackAbs = `return @bits_${i}_${f}(@bits_${f}_${i}(x) & ${i === 'i32' ? 'INT32_MAX' : 'INT64_MAX'});`;
   return {
-    ...define(c, `abs_${f}`, `${c} x`, `#if defined(__GNUC__)\nreturn __builtin_fabs${suffix}(x);\n#else\n${fallbackAbs}\n#endif`),
+    ...define(c, `abs_${f}`, `${c} x`, `#if @GNU_C\nreturn __builtin_fabs${suffix}(x);\n#else\n${fallbackAbs}\n#endif`),
     ...define(c, `signed_like_${f}`, `${c} x, ${c} sign`, signedLike(i, f)),
-    ...rounding('trunc', `if (!(@abs_${f}(x) < ${whole})) return x;\nreturn @signed_like_${f}((${c})(${C_TYPES[i]})x, x);`),
+    ...rounding(
+      'trunc',
+      `if (!(@abs_${f}(x) < ${whole})) return x;\nreturn @signed_like_${f}((${c})(${C_TYPES[i]})x, x);`,
+    ),
     ...rounding('rint', rintFallback(f, c, whole)),
     ...rounding('floor', `const ${c} r = @trunc_${f}(x);\nreturn r > x ? r - ${one} : r;`),
     ...rounding('ceil', `const ${c} r = @trunc_${f}(x);\nreturn r < x ? r + ${one} : r;`),
@@ -217,17 +237,17 @@ function squareRoot(f: string, c: string, suffix: string, x86: string, fp: strin
     c,
     `sqrt_${f}`,
     `${c} x`,
-    `#if defined(__NO_MATH_ERRNO__) && (defined(__SSE2__) || defined(__aarch64__) || defined(__wasm__))
+    `#if @GNU_C && defined(__NO_MATH_ERRNO__) && (defined(__SSE2__) || defined(__aarch64__) || defined(__wasm__))
 return __builtin_sqrt${suffix}(x);
-#elif defined(__GNUC__) && !defined(__clang__) && defined(__SSE2__)
+#elif @GNU_C && !defined(__clang__) && defined(__SSE2__)
 typedef ${c} lanes __attribute__((vector_size(16)));
 const lanes v = ${lanes};
 return __builtin_ia32_sqrts${x86}(v)[0];
-#elif defined(__GNUC__) && defined(__aarch64__)
+#elif @GNU_C && defined(__aarch64__)
 ${c} r;
 __asm__("fsqrt %${x86}0, %${x86}1" : "=w"(r) : "w"(x));
 return r;
-#elif defined(__GNUC__) && defined(__ARM_FP) && (__ARM_FP & ${fp}) && defined(__NO_MATH_ERRNO__)
+#elif @GNU_C && defined(__ARM_FP) && (__ARM_FP & ${fp}) && defined(__NO_MATH_ERRNO__)
 return __builtin_sqrt${suffix}(x);
 #else
 return ${plain};
@@ -236,10 +256,9 @@ return ${plain};
 }
 
 const floatSpecials: Helpers = {
-  INFINITE:
-    '#if defined(__GNUC__)\n#define INFINITE __builtin_inf()\n#else\n#define INFINITE (1e308 * 10.0)\n#endif',
+  INFINITE: '#if @GNU_C\n#define INFINITE __builtin_inf()\n#else\n#define INFINITE (1e308 * 10.0)\n#endif',
   NOT_A_NUMBER:
-    '#if defined(__GNUC__)\n#define NOT_A_NUMBER __builtin_nan("")\n#else\n#define NOT_A_NUMBER (1e308 * 10.0 * 0.0)\n#endif',
+    '#if @GNU_C\n#define NOT_A_NUMBER __builtin_nan("")\n#else\n#define NOT_A_NUMBER (1e308 * 10.0 * 0.0)\n#endif',
 };
 
 /** Every scalar helper. `strict` tells zeros apart in min and max, as the interpreter does. */
@@ -250,6 +269,8 @@ export const scalarHelpers = (strict: boolean): Helpers => ({
   ...extrema(strict),
   ...bitcasts,
   ...saturations,
+  GNU_C,
+  INDEPENDENT,
   HAS_ROUNDING,
   ...roundings('f32'),
   ...roundings('f64'),
@@ -258,7 +279,10 @@ export const scalarHelpers = (strict: boolean): Helpers => ({
 });
 
 /** The texts of `used` and of all they need, each after its needs. */
-export function collectHelpers(used: Iterable<string>, lookup: (name: string) => string | undefined): readonly string[] {
+export function collectHelpers(
+  used: Iterable<string>,
+  lookup: (name: string) => string | undefined,
+): readonly string[] {
   const done = new Set<string>();
   const texts: string[] = [];
   const add = (name: string): void => {
@@ -272,4 +296,3 @@ export function collectHelpers(used: Iterable<string>, lookup: (name: string) =>
   for (const name of [...used].sort()) add(name);
   return texts;
 }
-

@@ -39,7 +39,13 @@ export interface CInterface {
   readonly entries: readonly CEntry[];
 }
 
-const STORAGE_TYPES: Readonly<Record<string, string>> = { ...C_TYPES, f16: 'uint16_t', bf16: 'uint16_t', i4: 'int8_t', i2: 'int8_t' };
+const STORAGE_TYPES: Readonly<Record<string, string>> = {
+  ...C_TYPES,
+  f16: 'uint16_t',
+  bf16: 'uint16_t',
+  i4: 'int8_t',
+  i2: 'int8_t',
+};
 
 /** The C type of one stored element of any model type. */
 export const storageType = (dtype: string): string => STORAGE_TYPES[dtype] ?? 'uint8_t';
@@ -47,7 +53,18 @@ export const storageType = (dtype: string): string => STORAGE_TYPES[dtype] ?? 'u
 export function describeInterface(program: Program, prefix: string): CInterface {
   const upper = prefix.toUpperCase();
   const globals = createNames(C_RESERVED);
-  for (const name of [prefix, 'reset', 'weights', 'OK', 'BAD_SIZE', 'BAD_POINTER', 'H', 'ARENA_BYTES', 'STATE_BYTES', 'WEIGHT_BYTES']) {
+  for (const name of [
+    prefix,
+    'reset',
+    'weights',
+    'OK',
+    'BAD_SIZE',
+    'BAD_POINTER',
+    'H',
+    'ARENA_BYTES',
+    'STATE_BYTES',
+    'WEIGHT_BYTES',
+  ]) {
     globals.fresh(name === prefix ? name : `${/[a-z]/.test(name) ? prefix : upper}_${name}`);
   }
   const entries = program.entries.map((entry) => describeCEntry(entry, prefix, globals));

@@ -54,7 +54,7 @@ function parameters(k: PrintedKernel, aliasing: readonly Aliasing[], onHelper: (
 export const ALIAS_TYPES: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(C_TYPES).map(([t, c]) => [
     `any_${t}`,
-    `#if defined(__GNUC__)\ntypedef ${c} any_${t} __attribute__((may_alias));\n#else\ntypedef ${c} any_${t};\n#endif`,
+    `#if @GNU_C\ntypedef ${c} any_${t} __attribute__((may_alias));\n#else\ntypedef ${c} any_${t};\n#endif`,
   ]),
 );
 

@@ -99,7 +99,8 @@ const ops = {
   popcnt: viaUnsigned('popcnt', 1),
 } satisfies OpTable;
 
-const shifts = (shift: (t: string, count: string) => string): Record<string, string> => each(INTS, (t) => shift(t, '$1'));
+const shifts = (shift: (t: string, count: string) => string): Record<string, string> =>
+  each(INTS, (t) => shift(t, '$1'));
 
 const exact: CellLookup = {
   add: { i32: '$0 + $1' },
@@ -175,7 +176,8 @@ export function createCLang(reserved: Iterable<string>, vector: VectorCells): La
     store: (into, from) => (into === from || isFloat(into) ? '$0[$1] = $2' : `$0[$1] = (${C_TYPES[into]})$2`),
     declare: (type, lanes, name, value, mutable) =>
       `${mutable ? '' : 'const '}${lanes > 1 ? `${type}x${lanes}` : cType(type)} ${name} = ${value};`,
-    loop: ({ name, lo, hi, step }) => [
+    loop: ({ name, lo, hi, step, mode, innermost }) => [
+      ...(mode === 'parallel' && innermost ? ['@INDEPENDENT'] : []),
       `for (int32_t ${name} = ${lo}; ${name} < ${hi}; ${step === 1 ? `++${name}` : `${name} += ${step}`}) {`,
     ],
     allocate: { hoist: false, text: (name, type, size) => `${C_TYPES[type]} ${name}[${size}];` },

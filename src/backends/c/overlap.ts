@@ -50,7 +50,10 @@ function extentOf(ref: BufferRef, kernel: Kernel, slot: number, buffers: Readonl
   invariant(b && param, `kernel ${kernel.name} has no parameter ${slot}`);
   const bytes = DTYPE_INFO[b.dtype].bytes;
   const [lo, hi] = bounds(ref.offset);
-  const end = Math.min(b.elements * bytes, hi * bytes + Math.max(0, bounds(param.size)[1]) * DTYPE_INFO[param.dtype].bytes);
+  const end = Math.min(
+    b.elements * bytes,
+    hi * bytes + Math.max(0, bounds(param.size)[1]) * DTYPE_INFO[param.dtype].bytes,
+  );
   const { place } = b;
   const base = place.kind === 'arena' || place.kind === 'state' || place.kind === 'const' ? place.offset : 0;
   const space = place.kind === 'input' || place.kind === 'output' ? `buffer ${b.id}` : place.kind;

@@ -36,7 +36,8 @@ export function createPlaces(program: Program, weightsInline: boolean): Places {
     const { place } = b;
     const own = storageType(b.dtype);
     const bare = type.replace(/^const /, '');
-    const cast = (text: string): string => (bare === own ? text : `(${type} *)${type.startsWith('const') ? '(const void *)' : '(void *)'}${text}`);
+    const cast = (text: string): string =>
+      bare === own ? text : `(${type} *)${type.startsWith('const') ? '(const void *)' : '(void *)'}${text}`;
     switch (place.kind) {
       case 'input':
       case 'output': {

@@ -22,7 +22,9 @@ export function printMakefile(program: Program, { prefix, weightsInline, main }:
     `lib${prefix}.a: ${objects}\n\t$(AR) rcs $@ $^`,
     `${prefix}.o: ${prefix}.c ${prefix}.h\n\t$(CC) -std=c99 $(CFLAGS) $(NUMERICS) -c -o $@ $<`,
     ...(weightsInline ? [] : [`${prefix}_weights.o: ${prefix}_weights.S ${prefix}.bin\n\t$(CC) -c -o $@ $<`]),
-    ...(main ? [`${prefix}: main.c lib${prefix}.a ${prefix}.h\n\t$(CC) -std=c99 $(CFLAGS) -o $@ main.c lib${prefix}.a`] : []),
+    ...(main
+      ? [`${prefix}: main.c lib${prefix}.a ${prefix}.h\n\t$(CC) -std=c99 $(CFLAGS) -o $@ main.c lib${prefix}.a`]
+      : []),
     `clean:\n\trm -f ${[objects, `lib${prefix}.a`, ...(main ? [prefix] : [])].join(' ')}`,
   ];
   return `# Builds lib${prefix}.a${main ? ` and the program ${prefix}, which runs .npy files` : ''}.

@@ -16,7 +16,10 @@ export function printSource(program: Program, c: CInterface, weightsInline: bool
   const strict = program.numerics === 'strict';
   const helpers = new Map(Object.entries({ ...scalarHelpers(strict), ...ALIAS_TYPES, ALIGNED16 }));
   const names = [...helpers.keys()];
-  const lang: Lang = createCLang(names, createVectorCells(helpers, () => lang, strict));
+  const lang: Lang = createCLang(
+    names,
+    createVectorCells(helpers, () => lang, strict),
+  );
   const used = new Set<string>();
   const onHelper = (name: string): void => void used.add(name);
   const places = createPlaces(program, weightsInline);
@@ -47,7 +50,7 @@ export function printSource(program: Program, c: CInterface, weightsInline: bool
   ].join('\n\n');
 }
 
-const ALIGNED16 = `#if defined(__GNUC__)
+const ALIGNED16 = `#if @GNU_C
 #define ALIGNED16 __attribute__((aligned(16)))
 #else
 #define ALIGNED16
@@ -92,7 +95,9 @@ function printEntry(cx: StepContext, c: CInterface, e: CEntry, weightsInline: bo
     .filter((name) => !idle.includes(name))
     .map((name) => `  if (!${name} || ((uintptr_t)${name} & 15u) != 0) return ${c.upper}_BAD_POINTER;`);
   const unusedWeights =
-    weightsInline || /\bWEIGHTS\(/.test(body) ? [] : [`#if defined(${c.upper}_EXTERNAL_WEIGHTS)\n  (void)weights;\n#endif`];
+    weightsInline || /\bWEIGHTS\(/.test(body)
+      ? []
+      : [`#if defined(${c.upper}_EXTERNAL_WEIGHTS)\n  (void)weights;\n#endif`];
   return [
     `int ${e.functionName}(const ${e.inputsType} *in, ${e.outputsType} *out, void *arena, void *state${param}) {`,
     ...declared,
@@ -132,7 +137,11 @@ function copyOut(
   return [`  for (int32_t i = 0; i < ${count}; ++i) out->${field}[i] = (${from})[i];`];
 }
 
-function printReset(program: Program, c: CInterface, onHelper: (name: string) => void): { text: string; arrays: string[] } {
+function printReset(
+  program: Program,
+  c: CInterface,
+  onHelper: (name: string) => void,
+): { text: string; arrays: string[] } {
   const arrays: string[] = [];
   const lines = program.buffers.flatMap((b) => {
     if (b.place.kind !== 'state' || b.elements === 0) return [];

@@ -67,7 +67,7 @@ function createSizes(cx: StepContext, entry: CEntry, vars: ReadonlyMap<string, s
     slots: new Map(),
     vars,
     onHelper: cx.onHelper,
-    emit: () => undefined,
+    declare: () => undefined,
   });
   const read = new Set<string>();
   const print = (d: Dim): string => {
@@ -80,14 +80,22 @@ function createSizes(cx: StepContext, entry: CEntry, vars: ReadonlyMap<string, s
 
 type Out = string[];
 
-function printSteps(cx: StepContext, entry: CEntry, sizes: Sizes, steps: readonly Step[], depth: number, out: Out): void {
+function printSteps(
+  cx: StepContext,
+  entry: CEntry,
+  sizes: Sizes,
+  steps: readonly Step[],
+  depth: number,
+  out: Out,
+): void {
   for (const step of steps) printStep(cx, entry, sizes, step, depth, out);
 }
 
 function printStep(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step, depth: number, out: Out): void {
   const line = (text: string): void => void out.push('  '.repeat(depth) + text);
   const inner = (steps: readonly Step[]): void => printSteps(cx, entry, sizes, steps, depth + 1, out);
-  const flag = (ref: BufferRef): string => `*${wrapPointer(cx.places.pointer(entry, ref, 'const uint8_t', sizes.print))}`;
+  const flag = (ref: BufferRef): string =>
+    `*${wrapPointer(cx.places.pointer(entry, ref, 'const uint8_t', sizes.print))}`;
   switch (step.kind) {
     case 'kernel':
       for (const text of originLines(step.origins)) line(text);
@@ -135,7 +143,9 @@ function kernelCall(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step & {
     const type = C_TYPES[storedType(param?.dtype ?? 'u8')];
     return cx.places.pointer(entry, ref, param?.access === 'read' ? `const ${type}` : type, sizes.print);
   });
-  const dims = step.dims.map((d) => sizes.print(d).replace(/^\((.*)\)$/, (whole, inside: string) => (/[()]/.test(inside) ? whole : inside)));
+  const dims = step.dims.map((d) =>
+    sizes.print(d).replace(/^\((.*)\)$/, (whole, inside: string) => (/[()]/.test(inside) ? whole : inside)),
+  );
   return `${cx.kernels[step.kernel]?.name}(${[...pointers, ...dims].join(', ')});`;
 }
 

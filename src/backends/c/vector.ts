@@ -9,19 +9,17 @@ import { type CellLookup, computeType, type Lang, STORED, type StoredType, type 
 import { C_TYPES } from './lang.js';
 
 export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
-#if defined(__GNUC__)
-#define HEDDLE_SIMD 1 /* GCC's and clang's vector types; 0 gives plain C */
-#else
-#define HEDDLE_SIMD 0
-#endif
+#define HEDDLE_SIMD @GNU_C /* vector types of gcc and clang, or structs of lanes */
 #endif
 #if HEDDLE_SIMD
 #define LANE(v, i) ((v)[i])
+#define ON_LANES static inline __attribute__((always_inline))
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 #else
 #define LANE(v, i) ((v).lane[i])
+#define ON_LANES static inline
 #endif`;
 
 type Define = (name: string, text: string) => void;
@@ -95,7 +93,10 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
     },
     iota: (t, lanes) => {
       const v = type(t, lanes);
-      f(`iota_${v.name}`, v, `${C_TYPES[v.lane]} first`, { simd: undefined, lane: narrow(v.lane, `first + (${C_TYPES[v.lane]})i`) });
+      f(`iota_${v.name}`, v, `${C_TYPES[v.lane]} first`, {
+        simd: undefined,
+        lane: narrow(v.lane, `first + (${C_TYPES[v.lane]})i`),
+      });
       return `@iota_${v.name}($0)`;
     },
     load: (from, to, lanes, { gather, masked }) => {
@@ -120,7 +121,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       const lanewise = `for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
       define(
         name,
-        `static inline void ${name}(${C_TYPES[into]} *p, @${v.name} v) {\n#if HEDDLE_SIMD\n` +
+        `ON_LANES void ${name}(${C_TYPES[into]} *p, @${v.name} v) {\n#if HEDDLE_SIMD\n` +
           `  const @${w.name} r = ${value};\n  __builtin_memcpy(p, &r, sizeof r);\n#else\n  ${lanewise}\n#endif\n}`,
       );
       return `@${name}($0 + $1, $2)`;
@@ -153,7 +154,7 @@ interface Body {
 function functionText(name: string, v: VectorType, args: string, body: Body): string {
   const loop = `  @${v.name} r;\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
   const whole = body.simd ? `#if HEDDLE_SIMD\n  ${body.simd}\n#else\n${loop}\n#endif` : loop;
-  return `static inline @${v.name} ${name}(${args}) {\n${whole}\n}`;
+  return `ON_LANES @${v.name} ${name}(${args}) {\n${whole}\n}`;
 }
 
 /** A scalar cell with these operands; helper marks stay. */
@@ -185,7 +186,9 @@ function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undef
   const unsigned = `@u${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
   const signed = `@i${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
   const one = `${C_TYPES[v.lane.startsWith('u') ? v.lane : (`u${v.lane.slice(1)}` as StoredType)] ?? ''}`;
-  const sign = { add: '+', sub: '-', mul: '*', div: '/', and: '&', or: '|', xor: '^', eq: '==', lt: '<', le: '<=' }[op as string];
+  const sign = { add: '+', sub: '-', mul: '*', div: '/', and: '&', or: '|', xor: '^', eq: '==', lt: '<', le: '<=' }[
+    op as string
+  ];
   if (v.isMask) return sign && 'and or xor eq'.includes(op) ? `return a ${sign} b;` : undefined;
   const float = isFloat(v.lane);
   if (['eq', 'lt', 'le'].includes(op)) return laneBytes(v) === 4 ? `return a ${sign} b;` : undefined;

@@ -4,6 +4,7 @@ import type { Program, ProgramBuffer } from '../../ir/program.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
+import { useHelpers } from '../cell.js';
 import { type StoredType, STORED } from '../lang.js';
 import { commentText, storageType } from './interface.js';
 import { constant } from './lang.js';
@@ -15,11 +16,8 @@ export function weightArray(name: string, b: ProgramBuffer, data: Tensor, onHelp
   const type = STORED.find((t) => t === b.dtype) ?? unnamedStorage(b);
   const lines: string[] = [];
   let line = ' ';
-  for (const value of data.data as ArrayLike<number | bigint>) {
-    const text = constant(value, type).replace(/@(\w+)/g, (_, helper: string) => {
-      onHelper(helper);
-      return helper;
-    });
+  for (const value of data.data as Iterable<number | bigint>) {
+    const text = useHelpers(constant(value, type), onHelper);
     if (line.length + text.length > LINE) {
       lines.push(line);
       line = ' ';
@@ -48,7 +46,9 @@ export function weightBytes(program: Program): Uint8Array {
   return bytes;
 }
 
-export const weightAssembly = (prefix: string): string => `/* The weights of ${prefix}, linked into the program. Assembled where ${prefix}.bin can be found (-Wa,-I,DIR). */
+export const weightAssembly = (
+  prefix: string,
+): string => `/* The weights of ${prefix}, linked into the program. Assembled where ${prefix}.bin can be found (-Wa,-I,DIR). */
 #if defined(__APPLE__)
   .const
   .globl _${prefix}_weights

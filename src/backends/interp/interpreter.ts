@@ -81,22 +81,26 @@ function runStep(r: Run, step: Step): void {
   switch (step.kind) {
     case 'kernel':
       runKernel(r, step);
-      return r.onStep?.(step);
+      r.onStep?.(step);
+      break;
     case 'bind':
       bindSymbol(r, step);
-      return r.onStep?.(step);
+      r.onStep?.(step);
+      break;
     case 'host':
       runHost(r, step);
-      return r.onStep?.(step);
+      r.onStep?.(step);
+      break;
     case 'if':
-      return runSteps(r, isSet(r, step.cond) ? step.then : step.else);
+      runSteps(r, isSet(r, step.cond) ? step.then : step.else);
+      break;
     case 'loop': {
       const count = evalDim(step.count, r.env);
       for (let i = 0; i < count; i++) {
         r.env.set(step.sym.name, i);
         runSteps(r, step.body);
       }
-      return;
+      break;
     }
     case 'while':
       for (;;) {
@@ -132,12 +136,16 @@ function bindSymbol(r: Run, step: Step & { kind: 'bind' }): void {
 
 function runHost(r: Run, step: Step & { kind: 'host' }): void {
   const results = step.call(step.inputs.map((arg) => viewTensor(r.memory, arg, r.env)));
-  step.outputs.forEach((arg, i) => {
+  for (const [i, arg] of step.outputs.entries()) {
     const result = results[i];
     invariant(result, `${step.op} gave no output ${i}`);
-    if (arg.dtype === 'string') return void r.memory.strings.set(arg.ref.buffer, result.data as readonly string[]);
-    const into = r.memory.view(arg.ref, r.env, arg.dtype);
-    invariant(result.data.length <= into.length, `${step.op}: output ${i} is larger than its buffer`);
-    into.set(result.data as never);
-  });
+    if (arg.dtype === 'string') r.memory.strings.set(arg.ref.buffer, result.data as readonly string[]);
+    else writeView(r, step.op, arg, result.data as TypedArray);
+  }
+}
+
+function writeView(r: Run, op: string, arg: HostArg, data: TypedArray): void {
+  const into = r.memory.view(arg.ref, r.env, arg.dtype);
+  invariant(data.length <= into.length, `${op}: a result is larger than its buffer`);
+  into.set(data as never);
 }

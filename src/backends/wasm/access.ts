@@ -9,7 +9,7 @@ import type { ValueType } from './encoder.js';
 import { isNatural, type KernelState, LOW_MEMORY, type Slot } from './kernel-state.js';
 import { ENCODED, type Instruction } from './opcodes.js';
 import { findPointer } from './pointers.js';
-import { vectorType } from './vector-cells.js';
+import { wasmVectorLoad } from './vector-cells.js';
 
 export type MemorySlot = Extract<Slot, { kind: 'memory' }>;
 type Write = (e: Expr) => void;
@@ -89,17 +89,13 @@ export function storeScalar(k: KernelState, slot: MemorySlot, dtype: ComputeType
 
 /** Loads `lanes` elements as a vector of `dtype`. */
 export function loadVector(k: KernelState, slot: MemorySlot, dtype: DType, lanes: number, offset: number): void {
-  const type = vectorType(dtype, lanes);
   const stored = slot.dtype;
+  invariant(wasmVectorLoad(stored, dtype, lanes), `WebAssembly has no load of ${lanes} ${stored} as ${dtype}`);
   const width = DTYPE_INFO[stored].bytes * 8;
   const own = 128 / lanes;
   const sign = isSigned(stored) ? 's' : 'u';
-  const floats = Number(DTYPE_INFO[dtype].kind === 'float') + Number(stored === 'f32' || stored === 'f64');
-  const known = type !== null && dtype !== 'i1' && floats !== 1 && (floats === 0 || width === own);
-  invariant(known && width <= own, `WebAssembly has no load of ${lanes} ${stored} as ${dtype}`);
   if (width === own) return k.c.memory('v128.load', offset);
   if (width * 2 === own) return k.c.memory(instruction(`v128.load${width}x${lanes}_${sign}`), offset);
-  invariant(width === 8 && own === 32, `WebAssembly has no load of ${lanes} ${stored} as ${dtype}`);
   k.c.memory('v128.load32_zero', offset);
   k.c.op(`i16x8.extend_low_i8x16_${sign}`, `i32x4.extend_low_i16x8_${sign}`);
 }

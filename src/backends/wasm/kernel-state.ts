@@ -1,6 +1,7 @@
 // What is known while a kernel is written: the variables in scope, where each buffer is, the pointers that walk with
 // the innermost loop. Created by kernel.ts, read by expr.ts, access.ts and pointers.ts.
 
+import { bounds } from '../../ir/dim.js';
 import type { Expr } from '../../ir/scalar.js';
 import type { DType } from '../../support/dtype.js';
 import { invariant } from '../../support/errors.js';
@@ -60,7 +61,7 @@ export function variableOf(k: KernelState, name: string): Variable {
 /** Whether an i32 expression is provably ≥ 0. */
 export function isNatural(k: KernelState, e: Expr): boolean {
   if (e.k === 'const') return Number(e.value) >= 0;
-  if (e.k === 'dim') return true;
+  if (e.k === 'dim') return bounds(e.dim)[0] >= 0;
   if (e.k === 'var') return k.natural.has(e.name);
   if (e.k !== 'op') return false;
   if (e.op === 'max' || e.op === 'and') return e.args.some((a) => isNatural(k, a));

@@ -38,6 +38,7 @@ export function emitKernel(kernel: Kernel, scratch: number): EmittedKernel {
   const k = newState(c, slots, findDefinitions(kernel));
   kernel.syms.forEach((s, i) => {
     bindSymbol(k, s.name, c.param(kernel.params.length + i));
+    if (s.lo >= 0) k.natural.add(s.name);
   });
   visitStmts(kernel.body, (s) => {
     const offset = s.s === 'alloc' ? storage.offsets.get(s.buf) : undefined;
@@ -66,7 +67,6 @@ export function newState(c: CodeWriter, slots: Map<number, Slot>, definitions: R
 /** Makes a size symbol readable by its name. */
 export function bindSymbol(k: KernelState, name: string, local: Local): void {
   k.vars.set(name, { local, lanes: 1 });
-  k.natural.add(name);
 }
 
 /** Immutable i32 variables that are arithmetic over immutable ones. */

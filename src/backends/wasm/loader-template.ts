@@ -131,12 +131,12 @@ let compiled;
 
 /** A new instance with its own memory and state. \`options.wasm\` and \`options.weights\` may say where else the files are. */
 export async function load(options = {}) {
-  if (options.wasm || !compiled) {
-    const fresh = read(options.wasm ?? WASM).then((bytes) => WebAssembly.compile(bytes));
-    if (!options.wasm) fresh.catch(() => (compiled = undefined));
-    compiled = fresh;
+  const compile = async (source) => WebAssembly.compile(await read(source));
+  if (!options.wasm && !compiled) {
+    compiled = compile(WASM);
+    compiled.catch(() => (compiled = undefined));
   }
-  const module = await compiled;
+  const module = await (options.wasm ? compile(options.wasm) : compiled);
   const memory = new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages });
   const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });
   if (MODEL.weights) {

@@ -235,8 +235,11 @@ export const wasmVectorCast = (from: DType, to: DType, lanes: number): boolean =
 /** Whether `lanes` elements of a buffer of `stored` type load as `dtype`: same width, or widened from a narrower integer. */
 export function wasmVectorLoad(stored: DType, dtype: DType, lanes: number): boolean {
   if (vectorType(dtype, lanes) === null || dtype === 'i1') return false;
-  const [from, to] = [DTYPE_INFO[stored], DTYPE_INFO[dtype]];
-  if ((from.kind === 'float') !== (to.kind === 'float')) return false;
-  if (from.bytes === to.bytes) return true;
-  return from.kind !== 'float' && from.bytes < to.bytes && to.bytes <= (from.bytes === 1 ? 4 : from.bytes * 2);
+  const [from, to] = [DTYPE_INFO[stored].bytes, DTYPE_INFO[dtype].bytes];
+  if (isFloatStorage(stored) !== isFloatStorage(dtype)) return false;
+  if (from === to) return true;
+  return !isFloatStorage(stored) && from < to && to <= (from === 1 ? 4 : from * 2);
 }
+
+/** Narrower floats are held as their bits, which are integers here. */
+const isFloatStorage = (t: DType): boolean => t === 'f32' || t === 'f64';

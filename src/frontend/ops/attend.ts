@@ -25,7 +25,8 @@ export function mergeHeads(b: Builder, x: Value): Value {
 }
 
 /** Cached positions, then new ones. */
-export const withPast = (b: Builder, past: Value | undefined, now: Value): Value => (past ? b.concat([past, now], 2) : now);
+export const withPast = (b: Builder, past: Value | undefined, now: Value): Value =>
+  past ? b.concat([past, now], 2) : now;
 
 export interface Attention {
   readonly q: Value;
@@ -51,7 +52,8 @@ export function attend(b: Builder, a: Attention): Attended {
   const { q, k, v } = a;
   const t = statType(q.type.dtype);
   const width = dimOf(q, -1);
-  if (a.scale === undefined && typeof width !== 'number') throw new CompileError('E205', 'the width of a head is not known');
+  if (a.scale === undefined && typeof width !== 'number')
+    throw new CompileError('E205', 'the width of a head is not known');
   const scale = a.scale ?? 1 / Math.sqrt(width as number);
   const scores = b.mul(groupedProduct(b, q, k, true), scale);
   const cap = a.softcap ?? 0;

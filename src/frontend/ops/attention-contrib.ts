@@ -7,7 +7,17 @@ import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
-import { attend, causalBias, lengthBias, mergeHeads, type Rotation, rotate, splitHeads, sumBiases, withPast } from './attend.js';
+import {
+  attend,
+  causalBias,
+  lengthBias,
+  mergeHeads,
+  type Rotation,
+  rotate,
+  splitHeads,
+  sumBiases,
+  withPast,
+} from './attend.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 
 interface MaskAttrs {
@@ -100,7 +110,11 @@ const Attention = op('packed_attention', {
     const cached = (at: number): Value | undefined => past && b.squeeze(b.narrow(past, 0, at, 1), [0]);
     const keys = withPast(b, cached(0), k);
     const values = withPast(b, cached(1), v);
-    const s: ScoreShape = { batch: x.type.shape[0] as Dim, rows: x.type.shape[1] as Dim, keys: keys.type.shape[2] as Dim };
+    const s: ScoreShape = {
+      batch: x.type.shape[0] as Dim,
+      rows: x.type.shape[1] as Dim,
+      keys: keys.type.shape[2] as Dim,
+    };
     const total = sumBiases(b, [maskBias(b, mask, s, a.filter), causalOf(b, a.causal, s), attention_bias]);
     const { y } = attend(b, { q, k: keys, v: values, scale: a.scale, bias: total });
     const present = (): Value => b.concat([b.unsqueeze(keys, [0]), b.unsqueeze(values, [0])], 0);
@@ -111,7 +125,13 @@ const Attention = op('packed_attention', {
 });
 
 /** Query, key and value as [batch, heads, position, width], from any of the packings MultiHeadAttention takes. */
-function unpackHeads(b: Builder, heads: number, q: Value, k: Value | undefined, v: Value | undefined): readonly [Value, Value, Value] {
+function unpackHeads(
+  b: Builder,
+  heads: number,
+  q: Value,
+  k: Value | undefined,
+  v: Value | undefined,
+): readonly [Value, Value, Value] {
   const part = (x: Value, at: number): Value => b.transpose(b.squeeze(b.narrow(x, 3, at, 1), [3]), [0, 2, 1, 3]);
   if (q.type.shape.length === 5) return [part(q, 0), part(q, 1), part(q, 2)];
   if (!k) throw new CompileError('E203', 'the key is missing');
@@ -131,20 +151,46 @@ const headBias = (b: Builder, x: Value, bias: Value | undefined, from: Dim): Val
 
 const MultiHeadAttention = op('multi_head_attention', {
   doc: 'onnxruntime’s MultiHeadAttention: projected queries, keys and values, possibly packed, with an optional cache.',
-  inputs: ['q', 'k?', 'v?', 'bias?', 'mask?', 'attention_bias?', 'past_k?', 'past_v?', 'past_length?', 'cache_indirection?'],
+  inputs: [
+    'q',
+    'k?',
+    'v?',
+    'bias?',
+    'mask?',
+    'attention_bias?',
+    'past_k?',
+    'past_v?',
+    'past_length?',
+    'cache_indirection?',
+  ],
   onnx: { 'com.microsoft:MultiHeadAttention@1': maskAttrs },
-  lower: ({ q, k, v, bias, mask, attention_bias, past_k, past_v, past_length, cache_indirection }, a: MaskAttrs, b, ctx) => {
+  lower: (
+    { q, k, v, bias, mask, attention_bias, past_k, past_v, past_length, cache_indirection },
+    a: MaskAttrs,
+    b,
+    ctx,
+  ) => {
     if (past_length || cache_indirection) ctx.limit('MultiHeadAttention with a shared cache or beam indices');
     const [query, key, value] = unpackHeads(b, a.heads, q, k, v);
     const hidden = mul(query.type.shape[1] as Dim, query.type.shape[3] as Dim);
     const ready = k?.type.shape.length === 4;
     const keys = withPast(b, past_k, ready ? key : headBias(b, key, bias, hidden));
     const values = withPast(b, past_v, ready ? value : headBias(b, value, bias, mul(hidden, 2)));
-    const s: ScoreShape = { batch: query.type.shape[0] as Dim, rows: query.type.shape[2] as Dim, keys: keys.type.shape[2] as Dim };
+    const s: ScoreShape = {
+      batch: query.type.shape[0] as Dim,
+      rows: query.type.shape[2] as Dim,
+      keys: keys.type.shape[2] as Dim,
+    };
     const length = mask?.type.shape.length === 1 ? mask.type.shape[0] : undefined;
     if (length !== undefined && !dimEq(length, s.batch)) ctx.limit('a key padding mask of cumulated lengths');
     const total = sumBiases(b, [maskBias(b, mask, s, a.filter), causalOf(b, a.causal, s), attention_bias]);
-    const { y, stages } = attend(b, { q: headBias(b, query, bias, 0), k: keys, v: values, scale: a.scale, bias: total });
+    const { y, stages } = attend(b, {
+      q: headBias(b, query, bias, 0),
+      k: keys,
+      v: values,
+      scale: a.scale,
+      bias: total,
+    });
     return [mergeHeads(b, y), keys, values, b.cast(stages[0], q.type.dtype)];
   },
   limits: ['A cache shared between past and present, beam indices and cumulated lengths are refused.'],
@@ -210,17 +256,37 @@ const GroupQueryAttention = op('group_query_attention', {
     const batch = query.type.shape[0] as Dim;
     const causal = causalBias(b, [batch, 1, rows, total], (read, n) => read(start, [n]), { window: a.window });
     const bias = sumBiases(b, [causal, attention_bias]);
-    const { y } = attend(b, { q: turn(query), k: keys, v: values, scale: a.scale, softcap: a.softcap, bias, sink: a.sink });
+    const { y } = attend(b, {
+      q: turn(query),
+      k: keys,
+      v: values,
+      scale: a.scale,
+      softcap: a.softcap,
+      bias,
+      sink: a.sink,
+    });
     return [mergeHeads(b, y), keys, values];
   },
   tolerance: { rtol: 1e-3, atol: 1e-4 },
 });
 
-function groupedHeads(b: Builder, a: GroupedAttrs, q: Value, k: Value | undefined, v: Value | undefined): readonly [Value, Value, Value] {
+function groupedHeads(
+  b: Builder,
+  a: GroupedAttrs,
+  q: Value,
+  k: Value | undefined,
+  v: Value | undefined,
+): readonly [Value, Value, Value] {
   if (k && v) return [splitHeads(b, q, a.heads), splitHeads(b, k, a.keyHeads), splitHeads(b, v, a.keyHeads)];
   const width = floordiv(q.type.shape[2] as Dim, a.heads + 2 * a.keyHeads);
   const parts = [a.heads, a.keyHeads, a.keyHeads];
-  return b.split(q, 2, parts.map((n) => mul(width, n))).map((p, j) => splitHeads(b, p, parts[j] as number)) as [Value, Value, Value];
+  return b
+    .split(
+      q,
+      2,
+      parts.map((n) => mul(width, n)),
+    )
+    .map((p, j) => splitHeads(b, p, parts[j] as number)) as [Value, Value, Value];
 }
 
 const rotation = (a: GroupedAttrs, cos: Value, sin: Value, start: Value, positions: Value | undefined): Rotation => ({

@@ -7,7 +7,17 @@ import { e } from '../../ir/expr.js';
 import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
-import { attend, causalBias, lengthBias, mergeHeads, type Rotation, rotate, splitHeads, sumBiases, withPast } from './attend.js';
+import {
+  attend,
+  causalBias,
+  lengthBias,
+  mergeHeads,
+  type Rotation,
+  rotate,
+  splitHeads,
+  sumBiases,
+  withPast,
+} from './attend.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 
 interface AttentionAttrs {
@@ -31,12 +41,20 @@ const attention = (n: NodeReader): AttentionAttrs => ({
 /** A mask as something to add, laid over the last axes; keys it does not reach are forbidden. */
 function maskBias(b: Builder, mask: Value | undefined, keys: Dim): Value | undefined {
   if (!mask) return undefined;
-  const bias = mask.type.dtype === 'i1' ? b.select(mask, b.scalar(0, 'f32'), Number.NEGATIVE_INFINITY) : b.cast(mask, 'f32');
+  const bias =
+    mask.type.dtype === 'i1' ? b.select(mask, b.scalar(0, 'f32'), Number.NEGATIVE_INFINITY) : b.cast(mask, 'f32');
   const width = bias.type.shape.at(-1) as Dim;
   if (width === 1) return bias;
   const rank = bias.type.shape.length;
   const after = bias.type.shape.map((_, k) => (k === rank - 1 ? sub(keys, width) : 0));
-  return after.every((d) => d === 0) ? bias : b.pad(bias, after.map(() => 0), after, Number.NEGATIVE_INFINITY);
+  return after.every((d) => d === 0)
+    ? bias
+    : b.pad(
+        bias,
+        after.map(() => 0),
+        after,
+        Number.NEGATIVE_INFINITY,
+      );
 }
 
 const Attention = op('attention', {
@@ -45,7 +63,8 @@ const Attention = op('attention', {
   onnx: { 'Attention@23': attention },
   lower: ({ q, k, v, mask, past_k, past_v, lengths }, a: AttentionAttrs, b) => {
     const flat = q.type.shape.length === 3;
-    if (flat && (a.queryHeads < 1 || a.keyHeads < 1)) throw new CompileError('E203', '3-D inputs need q_num_heads and kv_num_heads');
+    if (flat && (a.queryHeads < 1 || a.keyHeads < 1))
+      throw new CompileError('E203', '3-D inputs need q_num_heads and kv_num_heads');
     const split = (x: Value, heads: number): Value => (flat ? splitHeads(b, x, heads) : x);
     const query = split(q, a.queryHeads);
     const keys = withPast(b, past_k, split(k, a.keyHeads));
@@ -101,7 +120,18 @@ const RotaryEmbedding = op('rotary_embedding', {
     const at: Rotation['at'] = (read, table, n, p, pair) => {
       const angles = table === 'cos' ? cos : sin;
       if (!positions) return read(angles, [n, p, pair]);
-      const index = offset ? e.add(cast(read(positions, positions.type.shape.map(() => e.const(0, 'i32') as Expr)), 'i32'), p) : cast(read(positions, [n, p]), 'i32');
+      const index = offset
+        ? e.add(
+            cast(
+              read(
+                positions,
+                positions.type.shape.map(() => e.const(0, 'i32') as Expr),
+              ),
+              'i32',
+            ),
+            p,
+          )
+        : cast(read(positions, [n, p]), 'i32');
       return read(angles, [e.clamp(index, 0, e.sub(e.dim(angles.type.shape[0] as Dim), 1)), pair]);
     };
     const y = rotate(b, query, { width, interleaved: a.interleaved, at });

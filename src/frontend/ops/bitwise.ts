@@ -43,7 +43,8 @@ function bitcastValue(b: Builder, x: Value, to: DType): Value {
   if (from === into) return b.map([x], (p) => reinterpret(p, to));
   if (from > into) return splitElements(b, x, to, from / into);
   const n = into / from;
-  if (x.type.shape.at(-1) !== n) throw new CompileError('E204', `the last axis must have size ${n} to become one ${to}`);
+  if (x.type.shape.at(-1) !== n)
+    throw new CompileError('E204', `the last axis must have size ${n} to become one ${to}`);
   return joinElements(b, x, to, n);
 }
 
@@ -85,7 +86,9 @@ export const records: readonly AnyRecord[] = [
     onnx: { 'BitShift@11': (n) => ({ left: n.string('direction') === 'LEFT' }) },
     lower: ({ x, y }, { left }, b) => b.map([x, y], (p, q) => shift(p, q, left ? e.shl : e.shrU)),
   }),
-  binary('shift_left', { doc: 'x · 2^y in the bits of x', tflite: 'STABLEHLO_SHIFT_LEFT' }, (x, y) => shift(x, y, e.shl)),
+  binary('shift_left', { doc: 'x · 2^y in the bits of x', tflite: 'STABLEHLO_SHIFT_LEFT' }, (x, y) =>
+    shift(x, y, e.shl),
+  ),
   binary('right_shift', { doc: 'x shifted right by y bits, keeping the sign', tflite: 'RIGHT_SHIFT' }, (x, y) => {
     const by = e.clamp(y, 0, bitsOf(y.dtype) - 1);
     return DTYPE_INFO[x.dtype].kind === 'int' ? e.shrS(x, by) : e.shrU(x, by);

@@ -2,7 +2,7 @@
 // corners of the 8-bit floats: overflow to NaN or infinity (saturate = 0) and how powers of two round (f8e8m0).
 
 import { e } from '../../ir/expr.js';
-import { bitcast, cast, constant, type Expr } from '../../ir/scalar.js';
+import { bitcast, cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
 import { type AnyRecord, type Decode, type LowerContext, op } from './record.js';
@@ -21,19 +21,17 @@ const OVERFLOW: Partial<Record<DType, { limit: number; inclusive: boolean; code:
   f8e4m3fnuz: { limit: 248, inclusive: true, code: 0x80, signed: false },
   f8e5m2: { limit: 61440, inclusive: true, code: 0x7c, signed: true },
   f8e5m2fnuz: { limit: 61440, inclusive: true, code: 0x80, signed: false },
+  f8e8m0: { limit: 2 ** 127, inclusive: false, code: 0xff, signed: false },
 };
 
-const byte = (code: number, to: DType): Expr => bitcast(constant(code, 'u8'), to);
-
-/** Overflow becomes NaN, or infinity where the format has one. */
+/** Overflow becomes NaN, or infinity where the format has one. Chosen among bit patterns: a choice among values would be encoded again. */
 function castUnsaturated(x: Expr, to: DType): Expr {
   const f = cast(x, 'f32');
-  if (to === 'f8e8m0') return e.select(e.gt(e.abs(f), 2 ** 127), byte(0xff, to), cast(f, to));
   const o = OVERFLOW[to];
   if (!o) return cast(x, to);
-  const negative = o.signed ? e.select(e.lt(f, 0), byte(o.code | 0x80, to), byte(o.code, to)) : byte(o.code, to);
+  const sign = o.signed ? e.select(e.lt(f, 0), e.const(0x80, 'u8'), e.const(0, 'u8')) : e.const(0, 'u8');
   const over = o.inclusive ? e.ge(e.abs(f), o.limit) : e.gt(e.abs(f), o.limit);
-  return e.select(over, negative, cast(f, to));
+  return bitcast(e.select(over, e.or(sign, o.code), bitcast(cast(f, to), 'u8')), to);
 }
 
 const EXPONENT_BITS = 0x7f800000;
@@ -104,7 +102,11 @@ export const records: readonly AnyRecord[] = [
     doc: 'Conversion to the element type of another value',
     inputs: ['x', 'like'],
     onnx: {
-      'CastLike@15': (n) => ({ ...PLAIN, saturate: n.bool('saturate', true), round: n.string('round_mode', 'up') as RoundMode }),
+      'CastLike@15': (n) => ({
+        ...PLAIN,
+        saturate: n.bool('saturate', true),
+        round: n.string('round_mode', 'up') as RoundMode,
+      }),
     },
     lower: ({ x, like }, a, _b, ctx) => lowerCast(x, like.type.dtype, a, ctx),
   }),

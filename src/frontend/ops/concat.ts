@@ -45,7 +45,14 @@ interface SplitAttrs {
   readonly parts: number;
 }
 
-function splitSizes(b: Builder, x: Value, axis: number, a: SplitAttrs, sizes: Value | undefined, ctx: LowerContext): readonly Dim[] {
+function splitSizes(
+  b: Builder,
+  x: Value,
+  axis: number,
+  a: SplitAttrs,
+  sizes: Value | undefined,
+  ctx: LowerContext,
+): readonly Dim[] {
   const size = x.type.shape[axis] as Dim;
   const wanted: readonly Dim[] | null = a.sizes?.length ? a.sizes : sizes ? b.values(sizes) : equalParts(size, a.parts);
   if (wanted) {
@@ -54,7 +61,8 @@ function splitSizes(b: Builder, x: Value, axis: number, a: SplitAttrs, sizes: Va
   }
   return Array.from(
     { length: a.parts },
-    (_, k): Dim => declaredSize(ctx, k, axis) ?? computedSize(b, 'part', 0, most(size), (read) => intAt(read, sizes as Value, k)),
+    (_, k): Dim =>
+      declaredSize(ctx, k, axis) ?? computedSize(b, 'part', 0, most(size), (read) => intAt(read, sizes as Value, k)),
   );
 }
 
@@ -134,7 +142,13 @@ export const records: readonly AnyRecord[] = [
     quantized: 'raw',
     lower: ({ x }, { axis, parts }, b) => {
       const k = b.axis(x, axis);
-      return b.split(x, k, Array.from({ length: parts }, () => 1)).map((v) => b.squeeze(v, [k]));
+      return b
+        .split(
+          x,
+          k,
+          Array.from({ length: parts }, () => 1),
+        )
+        .map((v) => b.squeeze(v, [k]));
     },
   }),
 ];

@@ -73,14 +73,24 @@ const EmbedLayerNorm = op('embed_layer_normalization', {
   doc: 'Sum of word, position and segment embeddings, then layer normalisation; gives mask lengths and the sum too.',
   inputs: ['ids', 'segments?', 'words', 'positions', 'segment_table?', 'gamma', 'beta', 'mask?', 'position_ids?'],
   onnx: { 'com.microsoft:EmbedLayerNormalization@1': epsilon12 },
-  lower: ({ ids, segments, words, positions, segment_table, gamma, beta, mask, position_ids }, { epsilon }: Epsilon, b) => {
+  lower: (
+    { ids, segments, words, positions, segment_table, gamma, beta, mask, position_ids },
+    { epsilon }: Epsilon,
+    b,
+  ) => {
     const [batch, length] = ids.type.shape as [Dim, Dim];
     const word = b.gather(words, ids, 0);
     const position = position_ids ? b.gather(positions, position_ids, 0) : b.narrow(positions, 0, 0, length);
     const segment = segments && segment_table ? b.gather(segment_table, segments, 0) : undefined;
     const sum = plus(b, b.add(word, position), segment);
     const y = affine(b, standardize(b, sum, [-1], epsilon).y, gamma, beta, words.type.dtype);
-    const lengths = mask ? b.reduce(b.map([mask], (m) => cast(e.eq(m, 1), 'i32')), 'add', [1]) : b.full([batch], 0, 'i32');
+    const lengths = mask
+      ? b.reduce(
+          b.map([mask], (m) => cast(e.eq(m, 1), 'i32')),
+          'add',
+          [1],
+        )
+      : b.full([batch], 0, 'i32');
     return [y, lengths, sum];
   },
   tolerance: { rtol: 1e-3, atol: 1e-4 },

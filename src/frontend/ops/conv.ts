@@ -1,7 +1,7 @@
 // Convolution operators: how each format states layout, window and groups. The arithmetic is in convolution.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import { add, bounds, type Dim, dimEq, max, mul, sub } from '../../ir/dim.js';
+import { add, type Dim, max, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
@@ -23,7 +23,8 @@ import {
   type WeightLayout,
 } from './convolution.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
-import { type AnyRecord, type NodeReader, op } from './record.js';
+import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
+import { sizesFrom } from './runtime-sizes.js';
 import {
   autoPadOf,
   CHANNELS_FIRST,
@@ -32,9 +33,10 @@ import {
   splitPadding,
   tfliteWindow,
   type WindowAttrs,
-  type WindowAxis,
   windowAxes,
 } from './window.js';
+import { integerConvolution, integerTransposeConvolution } from './quantized/contraction.js';
+import { integerOr } from './quantized/hybrid.js';
 
 interface ConvAttrs extends WindowAttrs {
   readonly group: number;
@@ -64,7 +66,16 @@ const Conv = op('conv', {
 });
 
 function windowDefaults() {
-  return { kernel: [], strides: [], dilations: [], pads: [], autoPad: 'explicit', ceil: false, activation: '', parameters: [] };
+  return {
+    kernel: [],
+    strides: [],
+    dilations: [],
+    pads: [],
+    autoPad: 'explicit',
+    ceil: false,
+    activation: '',
+    parameters: [],
+  };
 }
 
 /** The activation of FusedConv, with its parameters. */
@@ -156,14 +167,26 @@ interface TfliteConv extends WindowAttrs {
   readonly activation: FusedActivation;
 }
 
+/** Channels last, channel counts say which groups there are; float and, with integer activations, integer. */
+function tfliteConvolution(weights: WeightLayout) {
+  const lower = ({ x, w, bias }: ConvInputs, a: TfliteConv, b: Builder) => {
+    const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights });
+    return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
+  };
+  return { lower, quantized: integerOr(lower, integerConvolution(weights)) };
+}
+
+interface ConvInputs {
+  readonly x: Value;
+  readonly w: Value;
+  readonly bias: Value | undefined;
+}
+
 const Conv2d = op('conv_2d', {
   doc: 'TFLite 2-D convolution, channels last; groups follow from the channel counts.',
   inputs: ['x', 'w', 'bias?'],
   tflite: { CONV_2D: (n): TfliteConv => ({ ...tfliteWindow(n, []), activation: activationOf(n) }) },
-  lower: ({ x, w, bias }, a: TfliteConv, b) => {
-    const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights: OKI });
-    return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
-  },
+  ...tfliteConvolution(OKI),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
@@ -171,10 +194,7 @@ const DepthwiseConv2d = op('depthwise_conv_2d', {
   doc: 'TFLite depthwise convolution: output channel c·m + j reads input channel c alone.',
   inputs: ['x', 'w', 'bias?'],
   tflite: { DEPTHWISE_CONV_2D: (n): TfliteConv => ({ ...tfliteWindow(n, []), activation: activationOf(n) }) },
-  lower: ({ x, w, bias }, a: TfliteConv, b) => {
-    const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights: DEPTHWISE });
-    return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
-  },
+  ...tfliteConvolution(DEPTHWISE),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
@@ -199,48 +219,39 @@ const Conv3d = op('conv_3d', {
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
-interface TfliteTranspose extends TfliteConv {
-  readonly shape: readonly Dim[];
-}
-
-const transposeInputs = (n: NodeReader) => ({
-  $inputs: { w: n.input(1), x: n.input(2), bias: n.input(3) },
-  shape: n.dims(0) ?? [],
-});
+/** TFLite's transposed convolutions state their output's shape first. */
+type TransposeInputs = ConvInputs & { readonly shape: Value };
 
 /** The crop TFLite derives from the wanted output size: that of the forward convolution which has it as its input. */
-export const tfliteTransposedAxes = (a: TfliteTranspose, kernel: readonly number[]): readonly WindowAxis[] =>
-  windowAxes(a, a.shape.slice(1, -1), kernel);
-
-function tfliteTranspose(b: Builder, x: Value, w: Value, bias: Value | undefined, a: TfliteTranspose, weights: WeightLayout) {
-  const { out, taps } = weights.sizes(w.type.shape);
-  const axes = tfliteTransposedAxes(a, fixedTaps(taps)).map((t) => ({ ...t, out: t.size }));
-  const channels = a.shape.at(-1);
-  if (channels !== undefined && !dimEq(channels, out) && bounds(sub(channels, out))[0] > 0)
-    throw new CompileError('E204', 'the output shape has more channels than the weight');
-  const y = transposedConvolution(b, { x, w, layout: CHANNELS_LAST, weights, groups: 1, axes });
-  return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
+function transposedAxes(i: TransposeInputs, a: TfliteConv, weights: WeightLayout, b: Builder, ctx: LowerContext) {
+  const kernel = fixedTaps(weights.sizes(i.w.type.shape).taps);
+  return windowAxes(a, sizesFrom(b, i.shape, ctx).slice(1, -1), kernel).map((t) => ({ ...t, out: t.size }));
 }
+
+const transposeFloat =
+  (weights: WeightLayout) =>
+  (i: TransposeInputs, a: TfliteConv, b: Builder, ctx: LowerContext): Value => {
+    const axes = transposedAxes(i, a, weights, b, ctx);
+    const y = transposedConvolution(b, { x: i.x, w: i.w, layout: CHANNELS_LAST, weights, groups: 1, axes });
+    return fusedActivation(b, addBias(b, y, i.bias, CHANNELS_LAST), a.activation);
+  };
 
 const TransposeConv = op('transpose_conv', {
   doc: 'TFLite 2-D transposed convolution to a stated output shape, channels last.',
-  inputs: ['w', 'x', 'bias?'],
-  tflite: {
-    TRANSPOSE_CONV: (n): TfliteTranspose => ({
-      ...tfliteWindow(n, []),
-      activation: activationOf(n),
-      ...transposeInputs(n),
-    }),
-  },
-  lower: ({ x, w, bias }, a: TfliteTranspose, b) => tfliteTranspose(b, x, w, bias, a, OKI),
+  inputs: ['shape', 'w', 'x', 'bias?'],
+  tflite: { TRANSPOSE_CONV: (n): TfliteConv => ({ ...tfliteWindow(n, []), activation: activationOf(n) }) },
+  lower: transposeFloat(OKI),
+  quantized: integerOr(transposeFloat(OKI), (i: TransposeInputs, a: TfliteConv, b, ctx) =>
+    integerTransposeConvolution(i, transposedAxes(i, a, OKI, b, ctx), b, ctx),
+  ),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
 const Conv3dTranspose = op('conv_3d_transpose', {
   doc: 'TFLite 3-D transposed convolution to a stated output shape, channels last.',
-  inputs: ['w', 'x', 'bias?'],
-  tflite: { CONV_3D_TRANSPOSE: (n): TfliteTranspose => ({ ...window3d(n), ...transposeInputs(n) }) },
-  lower: ({ x, w, bias }, a: TfliteTranspose, b) => tfliteTranspose(b, x, w, bias, a, KOI),
+  inputs: ['shape', 'w', 'x', 'bias?'],
+  tflite: { CONV_3D_TRANSPOSE: window3d },
+  lower: transposeFloat(KOI),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 

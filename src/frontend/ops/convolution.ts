@@ -63,7 +63,8 @@ export interface ConvSpec {
 const sumType = (t: DType): DType => (isFloat(t) && DTYPE_INFO[t].bits < 32 ? 'f32' : t);
 
 export function fixedTaps(taps: readonly Dim[]): readonly number[] {
-  if (!taps.every((k): k is number => typeof k === 'number')) throw new CompileError('E205', 'a kernel of unknown size');
+  if (!taps.every((k): k is number => typeof k === 'number'))
+    throw new CompileError('E205', 'a kernel of unknown size');
   return taps;
 }
 
@@ -79,9 +80,17 @@ export function resolveConv(spec: ConvSpec): {
   const { out, input, taps } = weights.sizes(w.type.shape);
   const kernel = fixedTaps(taps);
   if (kernel.length !== spatial.length || (window.kernel.length > 0 && window.kernel.some((k, j) => k !== kernel[j])))
-    throw new CompileError('E204', `kernel [${window.kernel}] and weight [${kernel}] do not fit ${spatial.length} spatial axes`);
+    throw new CompileError(
+      'E204',
+      `kernel [${window.kernel}] and weight [${kernel}] do not fit ${spatial.length} spatial axes`,
+    );
   const groups = floordiv(channel, input);
-  if (typeof groups === 'number' && typeof input === 'number' && typeof channel === 'number' && groups * input !== channel)
+  if (
+    typeof groups === 'number' &&
+    typeof input === 'number' &&
+    typeof channel === 'number' &&
+    groups * input !== channel
+  )
     throw new CompileError('E204', `${channel} channels do not split into groups of ${input}`);
   return { axes: windowAxes(window, spatial, kernel), out, input, groups };
 }
@@ -95,7 +104,11 @@ export function convolution(b: Builder, spec: ConvSpec): Value {
   const perGroup = floordiv(out, groups);
   const pad = axes.some((a) => a.padded) ? { pad: spec.pad ?? 0 } : {};
   const sum = b.generic({
-    shape: layout.place<Dim>(batch, out, axes.map((a) => a.out)),
+    shape: layout.place<Dim>(
+      batch,
+      out,
+      axes.map((a) => a.out),
+    ),
     reduce: [...(input === 1 ? [] : [input]), ...axes.map((a) => a.kernel)],
     reducer: 'add',
     body: (i, r, read) => {
@@ -146,7 +159,11 @@ export function transposedConvolution(b: Builder, spec: TransposeSpec): Value {
   const perGroupIn = floordiv(channel, groups);
   const acc = spec.acc ?? sumType(x.type.dtype);
   const sum = b.generic({
-    shape: layout.place<Dim>(batch, mul(perGroupOut, groups), axes.map((a) => a.out)),
+    shape: layout.place<Dim>(
+      batch,
+      mul(perGroupOut, groups),
+      axes.map((a) => a.out),
+    ),
     reduce: [perGroupIn, ...axes.map((a) => a.kernel)],
     reducer: 'add',
     body: (i, r, read) => {
@@ -169,9 +186,7 @@ function transposedIndex(
   at: readonly Expr[],
   taps: readonly Expr[],
 ): { readonly index: readonly Expr[]; readonly guard: Expr } {
-  const scaled = axes.map((a, k) =>
-    e.sub(e.add(at[k] as Expr, e.dim(a.before)), e.mul(taps[k] as Expr, a.dilation)),
-  );
+  const scaled = axes.map((a, k) => e.sub(e.add(at[k] as Expr, e.dim(a.before)), e.mul(taps[k] as Expr, a.dilation)));
   const index = axes.map((a, k) => e.div(scaled[k] as Expr, a.stride));
   const tests = axes.flatMap((a, k) => [
     e.le(0, scaled[k] as Expr),

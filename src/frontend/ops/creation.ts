@@ -11,36 +11,31 @@ import { constantOf } from '../node-reader.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 import { computedSize, declaredSize, sizesFrom } from './runtime-sizes.js';
 
-/** The one `value…` attribute a Constant carries. */
+const integers = (data: readonly bigint[], shape: readonly number[]): Tensor => ({
+  dtype: 'i64',
+  shape,
+  data: BigInt64Array.from(data),
+});
+
+const floats = (data: readonly number[], shape: readonly number[]): Tensor => ({
+  dtype: 'f32',
+  shape,
+  data: Float32Array.from(data),
+});
+
+const texts = (data: readonly string[], shape: readonly number[]): Tensor => ({ dtype: 'string', shape, data });
+
+/** The one `value…` attribute a Constant carries; 64-bit integers stay exact. */
 function constantTensor(n: NodeReader): Tensor | undefined {
-  const int64 = (values: readonly number[], shape: readonly number[]): Tensor => ({
-    dtype: 'i64',
-    shape,
-    data: BigInt64Array.from(values, BigInt),
-  });
-  const float = (values: readonly number[], shape: readonly number[]): Tensor => ({
-    dtype: 'f32',
-    shape,
-    data: Float32Array.from(values),
-  });
-  const text = (data: readonly string[], shape: readonly number[]): Tensor => ({ dtype: 'string', shape, data });
-  if (n.has('value_int')) return exactInt(n);
-  if (n.has('value_ints')) return exactInts(n) ?? int64(n.ints('value_ints'), [n.ints('value_ints').length]);
-  if (n.has('value_float')) return float([n.float('value_float')], []);
-  if (n.has('value_floats')) return float(n.floats('value_floats'), [n.floats('value_floats').length]);
-  if (n.has('value_string')) return text([n.string('value_string')], []);
-  if (n.has('value_strings')) return text(n.strings('value_strings'), [n.strings('value_strings').length]);
+  const int = n.source.attrs.get('value_int');
+  if (int?.kind === 'int') return integers([int.value], []);
+  const ints = n.source.attrs.get('value_ints');
+  if (ints) return ints.kind === 'ints' ? integers(ints.value, [ints.value.length]) : integers([], [0]);
+  if (n.has('value_float')) return floats([n.float('value_float')], []);
+  if (n.has('value_floats')) return floats(n.floats('value_floats'), [n.floats('value_floats').length]);
+  if (n.has('value_string')) return texts([n.string('value_string')], []);
+  if (n.has('value_strings')) return texts(n.strings('value_strings'), [n.strings('value_strings').length]);
   return n.tensor('value') ?? n.tensor('sparse_value');
-}
-
-function exactInt(n: NodeReader): Tensor {
-  const a = n.source.attrs.get('value_int');
-  return { dtype: 'i64', shape: [], data: BigInt64Array.of(a?.kind === 'int' ? a.value : BigInt(n.int('value_int'))) };
-}
-
-function exactInts(n: NodeReader): Tensor | undefined {
-  const a = n.source.attrs.get('value_ints');
-  return a?.kind === 'ints' ? { dtype: 'i64', shape: [a.value.length], data: BigInt64Array.from(a.value) } : undefined;
 }
 
 const filled = (b: Builder, value: Value, shape: readonly Dim[]): Value => b.broadcast(b.reshape(value, []), shape);
@@ -69,7 +64,12 @@ function countAtRuntime(b: Builder, [start, limit, delta]: readonly [Value, Valu
   if (!Number.isFinite(hi) || isFloat(start.type.dtype))
     return ctx.limit('the length of a range depends on data and nothing bounds it', 'Fix its limits with --dim');
   return computedSize(b, 'count', 0, hi, (read) => {
-    const [s, l, d] = [start, limit, delta].map((v) => read(v, v.type.shape.map(() => e.const(0, 'i32')))) as [Expr, Expr, Expr];
+    const [s, l, d] = [start, limit, delta].map((v) =>
+      read(
+        v,
+        v.type.shape.map(() => e.const(0, 'i32')),
+      ),
+    ) as [Expr, Expr, Expr];
     return e.max(e.neg(e.floordiv(e.sub(s, l), d)), 0);
   });
 }
@@ -81,7 +81,15 @@ function range(b: Builder, start: Value, limit: Value, delta: Value, ctx: LowerC
   return b.generic({
     shape: [count],
     body: (i, _r, read) => {
-      const [s, d] = [start, delta].map((v) => cast(read(v, v.type.shape.map(() => e.const(0, 'i32'))), t)) as [Expr, Expr];
+      const [s, d] = [start, delta].map((v) =>
+        cast(
+          read(
+            v,
+            v.type.shape.map(() => e.const(0, 'i32')),
+          ),
+          t,
+        ),
+      ) as [Expr, Expr];
       return cast(e.add(s, e.mul(cast(i[0] as Expr, t), d)), dtype);
     },
   });

@@ -9,6 +9,14 @@ import { isFloat, isUnsigned } from '../../support/dtype.js';
 import { power } from './power.js';
 import { type AnyRecord, op } from './record.js';
 import { binary, unary } from './scalar-record.js';
+import {
+  addIntegers,
+  divideIntegers,
+  multiplyIntegers,
+  squareDifferences,
+  subtractIntegers,
+} from './quantized/arithmetic.js';
+import { absolute, inverseSquareRoots, tableOf } from './quantized/activation.js';
 
 /** Quotient rounded toward minus infinity. */
 const floorDivide = (x: Expr, y: Expr): Expr => (isFloat(x.dtype) ? e.floor(e.div(x, y)) : e.floordiv(x, y));
@@ -39,13 +47,26 @@ const variadic = (name: string, doc: string, onnx: string, f: (x: Expr, y: Expr)
     inputs: ['xs*'],
     onnx: { [onnx]: () => ({}) },
     tflite: Object.fromEntries(tflite.map((k) => [k, () => ({})])),
+    ...(tflite.includes('MAXIMUM') || tflite.includes('MINIMUM') ? { quantized: 'raw' as const } : {}),
     lower: ({ xs }, _a, b) => foldAll(b, xs, f),
   });
 
 const BINARY: readonly AnyRecord[] = [
-  binary('add', { doc: 'x + y', onnx: 'Add', legacy: true, tflite: ['ADD', 'STABLEHLO_ADD'] }, (x, y) => e.add(x, y)),
-  binary('sub', { doc: 'x − y', onnx: 'Sub', legacy: true, tflite: ['SUB', 'STABLEHLO_SUBTRACT'] }, e.sub),
-  binary('mul', { doc: 'x · y', onnx: 'Mul', legacy: true, tflite: ['MUL', 'STABLEHLO_MULTIPLY'] }, (x, y) => e.mul(x, y)),
+  binary(
+    'add',
+    { doc: 'x + y', onnx: 'Add', legacy: true, tflite: ['ADD', 'STABLEHLO_ADD'], quantized: addIntegers },
+    (x, y) => e.add(x, y),
+  ),
+  binary(
+    'sub',
+    { doc: 'x − y', onnx: 'Sub', legacy: true, tflite: ['SUB', 'STABLEHLO_SUBTRACT'], quantized: subtractIntegers },
+    e.sub,
+  ),
+  binary(
+    'mul',
+    { doc: 'x · y', onnx: 'Mul', legacy: true, tflite: ['MUL', 'STABLEHLO_MULTIPLY'], quantized: multiplyIntegers },
+    (x, y) => e.mul(x, y),
+  ),
   binary(
     'div',
     {
@@ -53,6 +74,7 @@ const BINARY: readonly AnyRecord[] = [
       onnx: 'Div',
       legacy: true,
       tflite: ['DIV', 'STABLEHLO_DIVIDE'],
+      quantized: divideIntegers,
       examples: [{ in: { x: { dtype: 'i32', data: [-7, 7] }, y: { dtype: 'i32', data: [2, 2] } }, out: [-3, 3] }],
     },
     e.div,
@@ -60,8 +82,16 @@ const BINARY: readonly AnyRecord[] = [
   binary('floor_div', { doc: '⌊x / y⌋', tflite: 'FLOOR_DIV' }, floorDivide),
   binary('floor_mod', { doc: 'x − y·⌊x / y⌋', tflite: 'FLOOR_MOD' }, floorRemainder),
   binary('remainder', { doc: 'Remainder with the sign of x', tflite: 'STABLEHLO_REMAINDER' }, truncatedRemainder),
-  binary('pow', { doc: 'x to the y, in the type of x', onnx: 'Pow', legacy: true, mixed: true, tflite: ['POW', 'STABLEHLO_POWER'] }, power),
-  binary('squared_difference', { doc: '(x − y)²', tflite: 'SQUARED_DIFFERENCE' }, squaredDifference),
+  binary(
+    'pow',
+    { doc: 'x to the y, in the type of x', onnx: 'Pow', legacy: true, mixed: true, tflite: ['POW', 'STABLEHLO_POWER'] },
+    power,
+  ),
+  binary(
+    'squared_difference',
+    { doc: '(x − y)²', tflite: 'SQUARED_DIFFERENCE', quantized: squareDifferences },
+    squaredDifference,
+  ),
   binary('atan2', { doc: 'Angle of the point (y, x)', tflite: 'ATAN2' }, (y, x) => e.op('atan2', y, x)),
   op('mod', {
     doc: 'Remainder with the sign of the divisor, or (fmod) of the dividend',
@@ -79,19 +109,34 @@ const VARIADIC: readonly AnyRecord[] = [
     doc: 'Mean of the operands',
     inputs: ['xs*'],
     onnx: { 'Mean@1': () => ({}) },
-    lower: ({ xs }, _a, b) => b.mapFloat(xs, (...x) => e.div(x.reduce((p, q) => e.add(p, q)), x.length)),
+    lower: ({ xs }, _a, b) =>
+      b.mapFloat(xs, (...x) =>
+        e.div(
+          x.reduce((p, q) => e.add(p, q)),
+          x.length,
+        ),
+      ),
   }),
 ];
 
 const EXACT: readonly AnyRecord[] = [
   unary('neg', { doc: '−x', onnx: 'Neg@1', tflite: ['NEG', 'STABLEHLO_NEGATE'] }, e.neg, 'exact'),
-  unary('abs', { doc: '|x|', onnx: 'Abs@1', tflite: ['ABS', 'STABLEHLO_ABS'] }, (x) => (isUnsigned(x.dtype) ? x : e.abs(x)), 'exact'),
+  unary(
+    'abs',
+    { doc: '|x|', onnx: 'Abs@1', tflite: ['ABS', 'STABLEHLO_ABS'], quantized: absolute },
+    (x) => (isUnsigned(x.dtype) ? x : e.abs(x)),
+    'exact',
+  ),
   unary('sign', { doc: '−1, 0 or 1', onnx: 'Sign@9', tflite: 'SIGN' }, sign, 'exact'),
   unary('floor', { doc: '⌊x⌋', onnx: 'Floor@1', tflite: ['FLOOR', 'STABLEHLO_FLOOR'] }, e.floor),
   unary('ceil', { doc: '⌈x⌉', onnx: 'Ceil@1', tflite: 'CEIL' }, e.ceil),
   unary('round', { doc: 'Nearest whole number, halves to even', onnx: 'Round@11', tflite: 'ROUND' }, e.rint),
   unary('square', { doc: 'x²', tflite: 'SQUARE' }, (x) => e.mul(x, x)),
-  unary('sqrt', { doc: '√x', onnx: 'Sqrt@1', tflite: 'SQRT' }, e.sqrt),
+  unary(
+    'sqrt',
+    { doc: '√x', onnx: 'Sqrt@1', tflite: 'SQRT', quantized: tableOf(Math.sqrt, { rounded: false }) },
+    e.sqrt,
+  ),
   unary('reciprocal', { doc: '1 / x', onnx: 'Reciprocal@1' }, (x) => e.div(e.const(1, x.dtype), x)),
 ];
 
@@ -103,9 +148,19 @@ function sign(x: Expr): Expr {
 }
 
 const ELEMENTARY: readonly AnyRecord[] = [
-  unary('rsqrt', { doc: '1 / √x', tflite: ['RSQRT', 'STABLEHLO_RSQRT'] }, (x) => e.op('rsqrt', x)),
-  unary('exp', { doc: 'eˣ', onnx: 'Exp@1', tflite: ['EXP', 'STABLEHLO_EXPONENTIAL'] }, e.exp),
-  unary('log', { doc: 'Natural logarithm', onnx: 'Log@1', tflite: ['LOG', 'STABLEHLO_LOG'] }, e.log),
+  unary('rsqrt', { doc: '1 / √x', tflite: ['RSQRT', 'STABLEHLO_RSQRT'], quantized: inverseSquareRoots }, (x) =>
+    e.op('rsqrt', x),
+  ),
+  unary(
+    'exp',
+    { doc: 'eˣ', onnx: 'Exp@1', tflite: ['EXP', 'STABLEHLO_EXPONENTIAL'], quantized: tableOf(Math.exp) },
+    e.exp,
+  ),
+  unary(
+    'log',
+    { doc: 'Natural logarithm', onnx: 'Log@1', tflite: ['LOG', 'STABLEHLO_LOG'], quantized: tableOf(Math.log) },
+    e.log,
+  ),
   unary('sin', { doc: 'Sine', onnx: 'Sin@7', tflite: 'SIN' }, (x) => e.op('sin', x)),
   unary('cos', { doc: 'Cosine', onnx: 'Cos@7', tflite: ['COS', 'STABLEHLO_COSINE'] }, (x) => e.op('cos', x)),
   unary('tan', { doc: 'Tangent', onnx: 'Tan@7' }, (x) => e.op('tan', x)),
@@ -158,7 +213,11 @@ const CLAMPING: readonly AnyRecord[] = [
     lower: ({ x }, { bias, lambd }, b) =>
       b.map([x], (p) => {
         const f = cast(p, p.dtype === 'f64' ? 'f64' : 'f32');
-        const shrunk = e.select(e.lt(f, -lambd), e.add(f, bias), e.select(e.gt(f, lambd), e.sub(f, bias), e.const(0, f.dtype)));
+        const shrunk = e.select(
+          e.lt(f, -lambd),
+          e.add(f, bias),
+          e.select(e.gt(f, lambd), e.sub(f, bias), e.const(0, f.dtype)),
+        );
         return cast(shrunk, p.dtype);
       }),
   }),

@@ -9,6 +9,7 @@ import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 import { cubicFilter, type Filter, TRIANGLE } from './resample.js';
+import { declaredShape } from './runtime-sizes.js';
 
 interface GridAttrs {
   readonly mode: 'nearest' | 'linear' | 'cubic';
@@ -27,7 +28,8 @@ const MODES: Readonly<Record<string, GridAttrs['mode']>> = {
 const gridSample = (n: NodeReader): GridAttrs => {
   const mode = MODES[n.string('mode', 'linear')];
   const padding = n.string('padding_mode', 'zeros') as GridAttrs['padding'];
-  if (!mode || !['zeros', 'border', 'reflection'].includes(padding)) throw new CompileError('E203', 'mode or padding_mode is not defined');
+  if (!mode || !['zeros', 'border', 'reflection'].includes(padding))
+    throw new CompileError('E203', 'mode or padding_mode is not defined');
   return { mode, padding, alignCorners: n.bool('align_corners', false) };
 };
 
@@ -83,7 +85,11 @@ function sample(b: Builder, x: Value, grid: Value, a: GridAttrs): Value {
   });
   const filter = a.mode === 'nearest' ? null : FILTERS[a.mode];
   const reach = filter ? filter.support : 0;
-  const spec = (i: readonly Expr[], taps: readonly Expr[], read: Parameters<Parameters<Builder['generic']>[0]['body']>[2]): Expr => {
+  const spec = (
+    i: readonly Expr[],
+    taps: readonly Expr[],
+    read: Parameters<Parameters<Builder['generic']>[0]['body']>[2],
+  ): Expr => {
     const at = sizes.map((_, k) => read(points, [i[0] as Expr, ...i.slice(2), e.const(k, 'i32')]));
     const base = at.map((v) => (filter ? e.add(e.floor(v), 1 - reach) : e.rint(v)));
     const where = base.map((v, k) => (filter ? e.add(v, cast(taps[k] as Expr, 'f32')) : v));
@@ -107,7 +113,7 @@ const GridSample = op('grid_sample', {
 });
 
 interface AffineAttrs {
-  readonly places: readonly Dim[];
+  readonly places: readonly Dim[] | undefined;
   readonly alignCorners: boolean;
 }
 
@@ -115,9 +121,14 @@ const AffineGrid = op('affine_grid', {
   doc: 'Points of a regular grid over −1…1, each sent through an affine map.',
   inputs: ['theta', 'size'],
   onnx: {
-    'AffineGrid@20': (n): AffineAttrs => ({ places: (n.dims(1) ?? []).slice(2), alignCorners: n.bool('align_corners', false) }),
+    'AffineGrid@20': (n): AffineAttrs => ({
+      places: n.tryDims(1)?.slice(2),
+      alignCorners: n.bool('align_corners', false),
+    }),
   },
-  lower: ({ theta }, { places, alignCorners }: AffineAttrs, b) => {
+  lower: ({ theta }, { places: known, alignCorners }: AffineAttrs, b, ctx) => {
+    const places =
+      known ?? declaredShape(ctx)?.slice(1, -1) ?? ctx.limit('a size that depends on data', 'Fix it with --dim');
     const rank = places.length;
     const position = (i: Expr, size: Dim): Expr => {
       const t = cast(i, 'f32');

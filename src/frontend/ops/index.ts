@@ -11,9 +11,54 @@ import { records as gridSample } from './grid-sample.js';
 import { records as attention } from './attention.js';
 import { records as attentionContrib } from './attention-contrib.js';
 import { records as contrib } from './contrib.js';
+import { records as elementwise } from './elementwise.js';
+import { records as logic } from './logic.js';
+import { records as bitwise } from './bitwise.js';
+import { records as cast } from './cast.js';
+import { records as activation } from './activation.js';
+import { records as softmax } from './softmax.js';
+import { records as prefix } from './prefix.js';
+import { records as triangular } from './triangular.js';
+import { records as reduce } from './reduce.js';
+import { records as shape } from './shape.js';
+import { records as concat } from './concat.js';
+import { records as pad } from './pad.js';
+import { records as blocks } from './blocks.js';
+import { records as reverse } from './reverse.js';
+import { records as slice } from './slice.js';
+import { records as stridedSlice } from './strided-slice.js';
+import { records as gather } from './gather.js';
+import { records as scatter } from './scatter.js';
+import { records as creation } from './creation.js';
+import { records as signal } from './signal.js';
+import { records as ml } from './ml.js';
+import { records as mlTrees } from './ml-trees.js';
+import { records as windowFunctions } from './window-functions.js';
+import { records as control } from './control.js';
+import { records as loop } from './loop.js';
+import { records as scan } from './scan.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
+  ...elementwise,
+  ...logic,
+  ...bitwise,
+  ...cast,
+  ...activation,
+  ...softmax,
+  ...prefix,
+  ...triangular,
+  ...reduce,
+  ...shape,
+  ...concat,
+  ...pad,
+  ...blocks,
+  ...reverse,
+  ...slice,
+  ...stridedSlice,
+  ...gather,
+  ...scatter,
+  ...creation,
   ...matmul,
   ...conv,
   ...pool,
@@ -25,4 +70,11 @@ export const RECORDS: readonly AnyRecord[] = [
   ...attention,
   ...attentionContrib,
   ...contrib,
+  ...signal,
+  ...ml,
+  ...mlTrees,
+  ...windowFunctions,
+  ...control,
+  ...loop,
+  ...scan,
 ];

@@ -6,9 +6,16 @@ import { cast, type Expr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { type AnyRecord, op } from './record.js';
 import { binary, unary } from './scalar-record.js';
+import { compareIntegers } from './quantized/arithmetic.js';
 
-const compare = (name: string, doc: string, onnx: string | undefined, legacy: boolean, tflite: string, f: typeof e.eq) =>
-  binary(name, { doc, ...(onnx && { onnx }), legacy, tflite }, f);
+const compare = (
+  name: string,
+  doc: string,
+  onnx: string | undefined,
+  legacy: boolean,
+  tflite: string,
+  f: typeof e.eq,
+) => binary(name, { doc, ...(onnx && { onnx }), legacy, tflite, quantized: compareIntegers(f) }, f);
 
 /** Floats narrower than f32 as f32: they are tested there. */
 const widened = (x: Expr): Expr => (DTYPE_INFO[x.dtype].bits < 32 ? cast(x, 'f32') : x);
@@ -20,8 +27,14 @@ export const records: readonly AnyRecord[] = [
   compare('less', 'x < y', 'Less', true, 'LESS', e.lt),
   compare('greater_equal', 'x ≥ y', 'GreaterOrEqual@12', false, 'GREATER_EQUAL', e.ge),
   compare('less_equal', 'x ≤ y', 'LessOrEqual@12', false, 'LESS_EQUAL', e.le),
-  binary('logical_and', { doc: 'x and y', onnx: 'And', legacy: true, tflite: ['LOGICAL_AND', 'STABLEHLO_AND'] }, (x, y) => e.and(x, y)),
-  binary('logical_or', { doc: 'x or y', onnx: 'Or', legacy: true, tflite: ['LOGICAL_OR', 'STABLEHLO_OR'] }, (x, y) => e.or(x, y)),
+  binary(
+    'logical_and',
+    { doc: 'x and y', onnx: 'And', legacy: true, tflite: ['LOGICAL_AND', 'STABLEHLO_AND'] },
+    (x, y) => e.and(x, y),
+  ),
+  binary('logical_or', { doc: 'x or y', onnx: 'Or', legacy: true, tflite: ['LOGICAL_OR', 'STABLEHLO_OR'] }, (x, y) =>
+    e.or(x, y),
+  ),
   binary('logical_xor', { doc: 'Exactly one of x and y', onnx: 'Xor', legacy: true }, e.xor),
   unary('logical_not', { doc: 'not x', onnx: 'Not@1', tflite: 'LOGICAL_NOT' }, (x) => e.eq(x, 0), 'exact'),
   unary('is_nan', { doc: 'Whether x is not a number', onnx: 'IsNaN@9' }, (x) => e.op('is_nan', widened(x)), 'exact'),
@@ -54,7 +67,12 @@ export const records: readonly AnyRecord[] = [
     lower: ({ cond, x, y }, _a, b) => {
       const rank = x.type.shape.length;
       const rows = cond.type.shape.length === 1 && rank > 1;
-      const c = rows ? b.reshape(cond, x.type.shape.map((_, k) => (k === 0 ? (cond.type.shape[0] ?? 1) : 1))) : cond;
+      const c = rows
+        ? b.reshape(
+            cond,
+            x.type.shape.map((_, k) => (k === 0 ? (cond.type.shape[0] ?? 1) : 1)),
+          )
+        : cond;
       return b.select(c, x, y);
     },
   }),

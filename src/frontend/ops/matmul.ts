@@ -8,7 +8,9 @@ import { cast, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
-import { type AnyRecord, op } from './record.js';
+import { type AnyRecord, type LowerContext, op } from './record.js';
+import { integerFullyConnected, integerMatmul } from './quantized/contraction.js';
+import { integerOr } from './quantized/hybrid.js';
 
 interface MatMulAttrs {
   readonly alpha: number;
@@ -30,6 +32,16 @@ const lastRow = (b: Builder, x: Value): Value => {
 
 export const scale = (b: Builder, x: Value, factor: number): Value => (factor === 1 ? x : b.mul(x, factor));
 
+function multiplyMatrices({ x, y }: { readonly x: Value; readonly y: Value }, a: MatMulAttrs, b: Builder): Value {
+  const p = a.batchFirstX ? lastRow(b, x) : x;
+  const q = a.batchFirstY ? lastRow(b, y) : y;
+  const options = {
+    transposeX: a.transposeX && x.type.shape.length > 1,
+    transposeY: a.transposeY && y.type.shape.length > 1,
+  };
+  return scale(b, b.matmul(p, q, options), a.alpha);
+}
+
 const MatMul = op('matmul', {
   doc: 'Matrix product with numpy rules for vectors and broadcast batch axes.',
   inputs: ['x', 'y'],
@@ -46,12 +58,8 @@ const MatMul = op('matmul', {
   tflite: {
     BATCH_MATMUL: (n) => ({ ...PLAIN, transposeX: n.bool('adj_x', false), transposeY: n.bool('adj_y', false) }),
   },
-  lower: ({ x, y }, a: MatMulAttrs, b) => {
-    const p = a.batchFirstX ? lastRow(b, x) : x;
-    const q = a.batchFirstY ? lastRow(b, y) : y;
-    const options = { transposeX: a.transposeX && x.type.shape.length > 1, transposeY: a.transposeY && y.type.shape.length > 1 };
-    return scale(b, b.matmul(p, q, options), a.alpha);
-  },
+  quantized: integerOr(multiplyMatrices, integerMatmul),
+  lower: multiplyMatrices,
   tolerance: { rtol: 1e-3, atol: 1e-5 },
   examples: [{ in: { x: [[1, 2]], y: [[3], [4]] }, attrs: { ...PLAIN }, out: [[11]] }],
 });
@@ -111,11 +119,16 @@ function expandEllipsis(terms: readonly string[], output: string | undefined, ra
 function contract(b: Builder, terms: readonly string[], output: string, values: readonly Value[]): Value {
   const needed = (skip: number): string => output + terms.filter((_, k) => k !== skip).join('');
   const reduced = terms.map((t, k) => (terms.length === 1 ? t : [...t].filter((c) => needed(k).includes(c)).join('')));
-  const inputs = values.map((v, k) => (reduced[k] === terms[k] ? v : b.einsum(`${terms[k]}->${unique(reduced[k] as string)}`, [v])));
+  const inputs = values.map((v, k) =>
+    reduced[k] === terms[k] ? v : b.einsum(`${terms[k]}->${unique(reduced[k] as string)}`, [v]),
+  );
   const shown = reduced.map((t, k) => (t === terms[k] ? t : unique(t)));
   if (inputs.length <= 2) return b.einsum(`${shown.join(',')}->${output}`, inputs);
   const rest = shown.slice(2);
-  const kept = unique(`${shown[0]}${shown[1]}`).split('').filter((c) => (output + rest.join('')).includes(c)).join('');
+  const kept = unique(`${shown[0]}${shown[1]}`)
+    .split('')
+    .filter((c) => (output + rest.join('')).includes(c))
+    .join('');
   const first = b.einsum(`${shown[0]},${shown[1]}->${kept}`, inputs.slice(0, 2));
   return contract(b, [kept, ...rest], output, [first, ...inputs.slice(2)]);
 }
@@ -131,17 +144,56 @@ const Einsum = op('einsum', {
     const terms = left.split(',');
     if (terms.length !== xs.length)
       throw new CompileError('E203', `"${equation}" names ${terms.length} operands, ${xs.length} are given`);
-    const full = expandEllipsis(terms, right, xs.map((v) => v.type.shape.length));
+    const full = expandEllipsis(
+      terms,
+      right,
+      xs.map((v) => v.type.shape.length),
+    );
     return contract(b, full.terms, full.output, xs);
   },
   tolerance: { rtol: 1e-3, atol: 1e-5 },
-  examples: [{ in: { xs: [[[1, 2], [3, 4]]] }, attrs: { equation: 'ii' }, out: 5 }],
+  examples: [
+    {
+      in: {
+        xs: [
+          [
+            [1, 2],
+            [3, 4],
+          ],
+        ],
+      },
+      attrs: { equation: 'ii' },
+      out: 5,
+    },
+  ],
 });
 
 interface FullyConnectedAttrs {
   readonly keepDims: boolean;
   readonly activation: FusedActivation;
   readonly format: string;
+}
+
+interface FullyConnectedInputs {
+  readonly x: Value;
+  readonly w: Value;
+  readonly bias: Value | undefined;
+}
+
+function fullyConnected(
+  { x, w, bias }: FullyConnectedInputs,
+  a: FullyConnectedAttrs,
+  b: Builder,
+  ctx: LowerContext,
+): Value {
+  if (a.format !== 'DEFAULT') ctx.limit(`weights in format ${a.format}`, 'Convert the model without shuffled weights');
+  const width = w.type.shape[1] ?? 1;
+  const rows = a.keepDims ? x : b.reshape(x, [floordiv(product(x.type.shape), width), width]);
+  const y = b.matmul(rows, w, { transposeY: true });
+  const sum = bias
+    ? b.generic({ shape: y.type.shape, body: (i, _r, read) => e.add(read(y, i), read(bias, [i.at(-1) ?? i32(0)])) })
+    : y;
+  return fusedActivation(b, sum, a.activation);
 }
 
 const FullyConnected = op('fully_connected', {
@@ -154,14 +206,8 @@ const FullyConnected = op('fully_connected', {
       format: n.string('weights_format', 'DEFAULT'),
     }),
   },
-  lower: ({ x, w, bias }, a: FullyConnectedAttrs, b, ctx) => {
-    if (a.format !== 'DEFAULT') ctx.limit(`weights in format ${a.format}`, 'Convert the model without shuffled weights');
-    const width = w.type.shape[1] ?? 1;
-    const rows = a.keepDims ? x : b.reshape(x, [floordiv(product(x.type.shape), width), width]);
-    const y = b.matmul(rows, w, { transposeY: true });
-    const sum = bias ? b.generic({ shape: y.type.shape, body: (i, _r, read) => e.add(read(y, i), read(bias, [i.at(-1) ?? i32(0)])) }) : y;
-    return fusedActivation(b, sum, a.activation);
-  },
+  lower: fullyConnected,
+  quantized: integerOr(fullyConnected, integerFullyConnected),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 

@@ -9,6 +9,7 @@ import type { Value } from '../../ir/tensor.js';
 import { type DType, DTYPE_INFO, isFloat } from '../../support/dtype.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
+import { integerL2Normalize } from './quantized/reduce.js';
 
 /** The type statistics of `t` are taken in. */
 export const statType = (t: DType): DType => (isFloat(t) && DTYPE_INFO[t].bits < 32 ? 'f32' : t);
@@ -123,7 +124,12 @@ const LayerNormalization = op('layer_normalization', {
 });
 
 /** x / √(mean(x²) + epsilon) over `axes`, in the statistics' type, and the factor applied. */
-export function rootMeanSquare(b: Builder, x: Value, axes: readonly number[], epsilon: number): readonly [Value, Value] {
+export function rootMeanSquare(
+  b: Builder,
+  x: Value,
+  axes: readonly number[],
+  epsilon: number,
+): readonly [Value, Value] {
   const w = wide(b, x);
   const inverse = b.map([b.reduce(b.mul(w, w), 'mean', axes, true)], (v) => e.op('rsqrt', e.add(v, epsilon)));
   return [b.mul(w, inverse), inverse];
@@ -132,7 +138,11 @@ export function rootMeanSquare(b: Builder, x: Value, axes: readonly number[], ep
 const RMSNormalization = op('rms_normalization', {
   doc: 'Divides by the root mean square over the axes from `axis` on.',
   inputs: ['x', 'scale'],
-  onnx: { 'RMSNormalization@23': axisEpsilon, 'SimplifiedLayerNormalization@1': axisEpsilon, 'com.microsoft:SimplifiedLayerNormalization@1': axisEpsilon },
+  onnx: {
+    'RMSNormalization@23': axisEpsilon,
+    'SimplifiedLayerNormalization@1': axisEpsilon,
+    'com.microsoft:SimplifiedLayerNormalization@1': axisEpsilon,
+  },
   lower: ({ x, scale }, a: AxisEpsilon, b) => {
     const axes = axesFrom(x.type.shape.length, b.axis(x, a.axis));
     const [y, inverse] = rootMeanSquare(b, x, axes, a.epsilon);
@@ -185,13 +195,27 @@ const LocalResponse = op('local_response_normalization', {
     'LRN@1': (n): LocalResponseAttrs => {
       const size = n.int('size');
       const alpha = n.float('alpha', 1e-4) / size;
-      return { axis: 1, before: Math.floor((size - 1) / 2), size, alpha, beta: n.float('beta', 0.75), bias: n.float('bias', 1) };
+      return {
+        axis: 1,
+        before: Math.floor((size - 1) / 2),
+        size,
+        alpha,
+        beta: n.float('beta', 0.75),
+        bias: n.float('bias', 1),
+      };
     },
   },
   tflite: {
     LOCAL_RESPONSE_NORMALIZATION: (n): LocalResponseAttrs => {
       const before = n.int('radius');
-      return { axis: -1, before, size: 2 * before + 1, alpha: n.float('alpha'), beta: n.float('beta'), bias: n.float('bias') };
+      return {
+        axis: -1,
+        before,
+        size: 2 * before + 1,
+        alpha: n.float('alpha'),
+        beta: n.float('beta'),
+        bias: n.float('bias'),
+      };
     },
   },
   lower: ({ x }, a: LocalResponseAttrs, b) => {
@@ -207,7 +231,9 @@ const LocalResponse = op('local_response_normalization', {
         return e.mul(v, v);
       },
     });
-    return b.map([x, squares], (v, s) => cast(e.div(cast(v, t), e.pow(e.add(e.mul(s, a.alpha), a.bias), a.beta)), v.dtype));
+    return b.map([x, squares], (v, s) =>
+      cast(e.div(cast(v, t), e.pow(e.add(e.mul(s, a.alpha), a.bias), a.beta)), v.dtype),
+    );
   },
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
@@ -218,7 +244,12 @@ const LpNormalization = op('lp_normalization', {
   onnx: { 'LpNormalization@1': (n): { axis: number; p: number } => ({ axis: n.int('axis', -1), p: n.int('p', 2) }) },
   lower: ({ x }, { axis, p }: { axis: number; p: number }, b) => {
     const w = wide(b, x);
-    const sum = b.reduce(b.map([w], (v) => (p === 1 ? e.abs(v) : e.mul(v, v))), 'add', [axis], true);
+    const sum = b.reduce(
+      b.map([w], (v) => (p === 1 ? e.abs(v) : e.mul(v, v))),
+      'add',
+      [axis],
+      true,
+    );
     const norm = p === 1 ? sum : b.sqrt(sum);
     return b.map([w, norm], (v, n) => cast(e.select(e.eq(n, 0), 0, e.div(v, n)), x.type.dtype));
   },
@@ -228,6 +259,7 @@ const L2Normalization = op('l2_normalization', {
   doc: 'TFLite: divides by the Euclidean norm along the last axis, which is taken to be at least 1e-6.',
   inputs: ['x'],
   tflite: { L2_NORMALIZATION: (n): { activation: FusedActivation } => ({ activation: activationOf(n) }) },
+  quantized: integerL2Normalize,
   lower: ({ x }, { activation }: { activation: FusedActivation }, b) => {
     const norm = b.max(b.sqrt(b.reduce(b.mul(x, x), 'add', [-1], true)), 1e-6);
     return fusedActivation(b, b.div(x, norm), activation);

@@ -41,8 +41,19 @@ function padded(b: Builder, x: Value, a: Amounts, mode: Mode, fill: Value | unde
     body: (i, _r, read) => {
       const at = i.map((v, d) => e.sub(v, a.before(read, d)));
       if (mode !== 'constant')
-        return read(x, at.map((p, d) => (a.shape[d] === x.type.shape[d] && p === i[d] ? p : SOURCE[mode](p, sizes[d] as Expr))));
-      const pad = fill ? cast(read(fill, fill.type.shape.map(() => i32(0))), x.type.dtype) : e.const(0, x.type.dtype);
+        return read(
+          x,
+          at.map((p, d) => (a.shape[d] === x.type.shape[d] && p === i[d] ? p : SOURCE[mode](p, sizes[d] as Expr))),
+        );
+      const pad = fill
+        ? cast(
+            read(
+              fill,
+              fill.type.shape.map(() => i32(0)),
+            ),
+            x.type.dtype,
+          )
+        : e.const(0, x.type.dtype);
       return read(x, at, { pad });
     },
   });
@@ -118,9 +129,18 @@ export const zeroPoint = (b: Builder, x: Value, ctx: LowerContext): Value | unde
 };
 
 /** Dilation by `interior` zeros between elements, then padding: STABLEHLO_PAD and DILATE. */
-function padInterior(b: Builder, x: Value, low: readonly number[], high: readonly number[], interior: readonly number[], fill: Value): Value {
+function padInterior(
+  b: Builder,
+  x: Value,
+  low: readonly number[],
+  high: readonly number[],
+  interior: readonly number[],
+  fill: Value,
+): Value {
   const step = (k: number): number => (interior[k] ?? 0) + 1;
-  const shape = x.type.shape.map((d, k) => add(add(max(0, sub(mul(d, step(k)), step(k) - 1)), low[k] ?? 0), high[k] ?? 0));
+  const shape = x.type.shape.map((d, k) =>
+    add(add(max(0, sub(mul(d, step(k)), step(k) - 1)), low[k] ?? 0), high[k] ?? 0),
+  );
   return b.generic({
     shape,
     body: (i, _r, read) => {
@@ -129,10 +149,17 @@ function padInterior(b: Builder, x: Value, low: readonly number[], high: readonl
         const last = e.mul(e.sub(dimExpr(x.type.shape[k] as Dim), 1), step(k));
         return e.and(e.le(0, p), e.le(p, last), e.eq(e.rem(p, step(k)), 0));
       });
-      return read(x, at.map((p, k) => e.div(p, step(k))), {
-        guard: e.and(e.const(1, 'i1'), ...inside),
-        pad: read(fill, fill.type.shape.map(() => i32(0))),
-      });
+      return read(
+        x,
+        at.map((p, k) => e.div(p, step(k))),
+        {
+          guard: e.and(e.const(1, 'i1'), ...inside),
+          pad: read(
+            fill,
+            fill.type.shape.map(() => i32(0)),
+          ),
+        },
+      );
     },
   });
 }
@@ -167,7 +194,9 @@ export const records: readonly AnyRecord[] = [
   op('mirror_pad', {
     doc: 'x mirrored at its edges, with or without repeating them',
     inputs: ['x', 'pads'],
-    tflite: { MIRROR_PAD: (n) => ({ mode: n.string('mode', 'REFLECT') === 'SYMMETRIC' ? 'symmetric' : 'reflect' } as const) },
+    tflite: {
+      MIRROR_PAD: (n) => ({ mode: n.string('mode', 'REFLECT') === 'SYMMETRIC' ? 'symmetric' : 'reflect' }) as const,
+    },
     quantized: 'raw',
     lower: ({ x, pads }, { mode }, b, ctx) => padded(b, x, amountsFromRows(b, x, pads, ctx), mode, undefined),
   }),
@@ -190,6 +219,13 @@ export const records: readonly AnyRecord[] = [
     tflite: { DILATE: () => ({}) },
     quantized: 'raw',
     lower: ({ x, dilations, value }, _a, b, ctx) =>
-      padInterior(b, x, [], [], constInts(b, dilations, ctx).map((d) => d - 1), value),
+      padInterior(
+        b,
+        x,
+        [],
+        [],
+        constInts(b, dilations, ctx).map((d) => d - 1),
+        value,
+      ),
   }),
 ];

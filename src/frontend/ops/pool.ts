@@ -8,53 +8,10 @@ import { cast, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { type DType, DTYPE_INFO, isFloat } from '../../support/dtype.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
+import { elementOf, type Pool, pooledShape, poolOf, poolWith, windowCount } from './pooling.js';
+import { integerAveragePool, integerMaxPool } from './quantized/pool.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
-import {
-  CHANNELS_FIRST,
-  CHANNELS_LAST,
-  type Layout,
-  onnxWindow,
-  tapsInside,
-  tfliteWindow,
-  type WindowAttrs,
-  type WindowAxis,
-  windowAxes,
-  windowIndex,
-} from './window.js';
-
-export interface Pool {
-  readonly x: Value;
-  readonly axes: readonly WindowAxis[];
-  readonly layout: Layout;
-}
-
-export const poolOf = (x: Value, window: WindowAttrs, layout: Layout): Pool => ({
-  x,
-  layout,
-  axes: windowAxes(window, layout.parts(x.type.shape).spatial),
-});
-
-function pooledShape({ x, axes, layout }: Pool): readonly Dim[] {
-  const { batch, channel } = layout.parts(x.type.shape);
-  return layout.place<Dim>(batch, channel, axes.map((a) => a.out));
-}
-
-/** Index of the element at tap `r` of the window at output position `i`. */
-function elementOf({ axes, layout }: Pool, i: readonly Expr[], r: readonly Expr[]): readonly Expr[] {
-  const at = layout.parts(i);
-  return layout.place<Expr>(at.batch, at.channel, axes.map((a, k) => windowIndex(a, at.spatial[k] as Expr, r[k] as Expr)));
-}
-
-/** Reduces each window of `f(x)`; `pad` stands for what lies outside. */
-export function poolWith(b: Builder, p: Pool, reducer: 'add' | 'max', pad: Expr, f: (v: Expr) => Expr = (v) => v): Value {
-  const outside = p.axes.some((a) => a.padded) ? { pad } : {};
-  return b.generic({
-    shape: pooledShape(p),
-    reduce: p.axes.map((a) => a.kernel),
-    reducer,
-    body: (i, r, read) => f(read(p.x, elementOf(p, i, r), outside)),
-  });
-}
+import { CHANNELS_FIRST, CHANNELS_LAST, type Layout, onnxWindow, tfliteWindow, type WindowAttrs } from './window.js';
 
 export const maxPool = (b: Builder, x: Value, window: WindowAttrs, layout: Layout): Value =>
   poolWith(b, poolOf(x, window, layout), 'max', b.lowest(x.type.dtype));
@@ -64,7 +21,15 @@ function maxPositions(b: Builder, p: Pool, columns: boolean): Value {
   const { x, axes } = p;
   const taps = axes.map((a) => a.kernel);
   const split = (r: Expr): readonly Expr[] =>
-    taps.map((k, j) => e.rem(e.div(r, taps.slice(j + 1).reduce((s, t) => s * t, 1)), k));
+    taps.map((k, j) =>
+      e.rem(
+        e.div(
+          r,
+          taps.slice(j + 1).reduce((s, t) => s * t, 1),
+        ),
+        k,
+      ),
+    );
   const best = b.generic({
     shape: pooledShape(p),
     reduce: [taps.reduce((s, t) => s * t, 1)],
@@ -85,17 +50,6 @@ function maxPositions(b: Builder, p: Pool, columns: boolean): Value {
 
 const flatIndex = (at: readonly Expr[], sizes: readonly Dim[]): Expr =>
   at.reduce((flat, v, k) => e.add(e.mul(flat, e.dim(sizes[k] as Dim)), v), i32(0));
-
-/** Number of elements an average divides by, at output position `i`. */
-export function windowCount(p: Pool, i: readonly Expr[], includePad: boolean): Expr {
-  const { spatial } = p.layout.parts(i);
-  const each = p.axes.map((a, k): Expr => {
-    if (!a.padded) return i32(a.kernel);
-    const [lo, hi] = includePad ? [sub(0, a.before), add(a.size, a.after)] : [0, a.size];
-    return tapsInside(a, spatial[k] as Expr, lo, hi);
-  });
-  return e.mul(...(each as [Expr, ...Expr[]]));
-}
 
 const sumType = (t: DType): DType => (isFloat(t) && DTYPE_INFO[t].bits < 32 ? 'f32' : t);
 
@@ -161,7 +115,9 @@ const LpPool = op('lp_pool', {
   onnx: { 'LpPool@1': (n): LpAttrs => ({ ...onnxWindow(n), p: n.float('p', 2) }) },
   lower: ({ x }, a: LpAttrs, b) => {
     const acc = sumType(x.type.dtype);
-    const sum = poolWith(b, poolOf(x, a, CHANNELS_FIRST), 'add', e.const(0, x.type.dtype), (v) => power(cast(v, acc), a.p));
+    const sum = poolWith(b, poolOf(x, a, CHANNELS_FIRST), 'add', e.const(0, x.type.dtype), (v) =>
+      power(cast(v, acc), a.p),
+    );
     return b.map([sum], (v) => cast(root(v, a.p), x.type.dtype));
   },
 });
@@ -216,7 +172,14 @@ const MaxUnpool = op('max_unpool', {
     }));
     const y = b.reshape(filled, inferred);
     const after = shape?.map((d, k) => sub(d, inferred[k] as Dim));
-    return after ? b.pad(y, inferred.map(() => 0), after, 0) : y;
+    return after
+      ? b.pad(
+          y,
+          inferred.map(() => 0),
+          after,
+          0,
+        )
+      : y;
   },
 });
 
@@ -233,6 +196,7 @@ const AveragePool2d = op('average_pool_2d', {
   doc: 'TFLite: mean of the elements of each window that lie inside the image; channels last.',
   inputs: ['x'],
   tflite: { AVERAGE_POOL_2D: tflitePool },
+  quantized: integerAveragePool,
   lower: ({ x }, a: TflitePool, b) => fusedActivation(b, averagePool(b, x, a, CHANNELS_LAST), a.activation),
 });
 
@@ -240,6 +204,7 @@ const MaxPool2d = op('max_pool_2d', {
   doc: 'TFLite: maximum of each window; channels last.',
   inputs: ['x'],
   tflite: { MAX_POOL_2D: tflitePool },
+  quantized: integerMaxPool,
   lower: ({ x }, a: TflitePool, b) => fusedActivation(b, maxPool(b, x, a, CHANNELS_LAST), a.activation),
 });
 

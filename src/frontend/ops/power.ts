@@ -25,7 +25,7 @@ function wholePower(x: Expr, y: Expr): Expr {
   let result: Expr = one;
   for (let bit = 0; bit < 6; bit++) {
     const taken = e.ne(e.and(n, 1 << bit), 0);
-    result = e.select(taken, e.mul(result, square), result);
+    result = e.mul(result, e.select(taken, square, one));
     square = e.mul(square, square);
   }
   const odd = e.ne(e.and(y, 1), 0);

@@ -77,7 +77,12 @@ function prefixAtRuntime(b: Builder, x: Value, axis: Value, how: Combine, a: Pre
   const { shape } = x.type;
   const rank = shape.length;
   const count = computedSize(b, 'length', 0, Math.max(...shape.map(most)), (read) =>
-    nthKept(rank, 0, (d) => e.eq(axisAt(read, axis, 0, rank), d), (d) => shape[d] as Dim),
+    nthKept(
+      rank,
+      0,
+      (d) => e.eq(axisAt(read, axis, 0, rank), d),
+      (d) => shape[d] as Dim,
+    ),
   );
   return b.generic({
     shape,
@@ -104,7 +109,10 @@ function lowerPrefix(b: Builder, x: Value, axis: Value, how: Combine, a: PrefixA
   return b.cast(turn(prefix(b, turn(wide), k, how, a.exclusive)), dtype);
 }
 
-const decode: Decode<PrefixAttrs> = (n) => ({ exclusive: n.bool('exclusive', false), reverse: n.bool('reverse', false) });
+const decode: Decode<PrefixAttrs> = (n) => ({
+  exclusive: n.bool('exclusive', false),
+  reverse: n.bool('reverse', false),
+});
 
 export const records: readonly AnyRecord[] = [
   op<'x' | 'axis', PrefixAttrs>('cumsum', {

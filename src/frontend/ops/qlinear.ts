@@ -51,7 +51,14 @@ const QLinearConv = op('qlinear_conv', {
   lower: ({ x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias }, a: QConvAttrs, b) => {
     const layout = a.channelsLast ? CHANNELS_LAST : CHANNELS_FIRST;
     const window: WindowAttrs = a;
-    const spec: ConvSpec = { x: centred(b, x, x_zero), w: centred(b, w, w_zero, 0), window, layout, weights: OIK, acc: 'i32' };
+    const spec: ConvSpec = {
+      x: centred(b, x, x_zero),
+      w: centred(b, w, w_zero, 0),
+      window,
+      layout,
+      weights: OIK,
+      acc: 'i32',
+    };
     checkGroups(spec, a.group);
     const sum = addBias(b, convolution(b, spec), bias, layout);
     const rank = x.type.shape.length;
@@ -65,8 +72,15 @@ const QLinearMatMul = op('qlinear_matmul', {
   inputs: ['x', 'x_scale', 'x_zero', 'y', 'y_scale', 'y_zero', 'out_scale', 'out_zero'],
   onnx: { 'QLinearMatMul@10': () => ({}) },
   lower: ({ x, x_scale, x_zero, y, y_scale, y_zero, out_scale, out_zero }, _a, b) => {
-    const sum = b.matmul(lessZero(b, x, rowOrScalar(b, x_zero), 'row'), lessZero(b, y, rowOrScalar(b, y_zero), 'column'), { acc: 'i32' });
-    const rows = x_scale.type.shape.length === 1 && x_scale.type.shape[0] !== 1 ? b.unsqueeze(x_scale, [1]) : rowOrScalar(b, x_scale);
+    const sum = b.matmul(
+      lessZero(b, x, rowOrScalar(b, x_zero), 'row'),
+      lessZero(b, y, rowOrScalar(b, y_zero), 'column'),
+      { acc: 'i32' },
+    );
+    const rows =
+      x_scale.type.shape.length === 1 && x_scale.type.shape[0] !== 1
+        ? b.unsqueeze(x_scale, [1])
+        : rowOrScalar(b, x_scale);
     return requantize(b, sum, [rows, rowOrScalar(b, y_scale)], spread(b, out_scale, 2, 0), out_zero);
   },
 });
@@ -187,8 +201,12 @@ const QGemm = op('qgemm', {
     }),
   },
   lower: ({ x, x_scale, x_zero, y, y_scale, y_zero, c, out_scale, out_zero }, a: QGemmAttrs, b) => {
-    const columnZero = product(y_zero.type.shape) !== 1 && a.transposeY ? b.unsqueeze(y_zero, [1]) : rowOrScalar(b, y_zero);
-    const sum = b.matmul(lessZero(b, x, rowOrScalar(b, x_zero), 'row'), lessZero(b, y, columnZero, 'column'), { ...a, acc: 'i32' });
+    const columnZero =
+      product(y_zero.type.shape) !== 1 && a.transposeY ? b.unsqueeze(y_zero, [1]) : rowOrScalar(b, y_zero);
+    const sum = b.matmul(lessZero(b, x, rowOrScalar(b, x_zero), 'row'), lessZero(b, y, columnZero, 'column'), {
+      ...a,
+      acc: 'i32',
+    });
     const total = c ? b.add(sum, c) : sum;
     const factors = [scaled(b, rowOrScalar(b, x_scale), a.alpha), rowOrScalar(b, y_scale)];
     if (out_scale && out_zero) return requantize(b, total, factors, rowOrScalar(b, out_scale), out_zero);
@@ -198,9 +216,15 @@ const QGemm = op('qgemm', {
 });
 
 /** Integer product of matrices as f32: (x − x₀)(y − y₀) · scales + bias. */
-function productToFloat(b: Builder, i: Readonly<Record<'x' | 'y' | 'xScale' | 'yScale', Value>>, zeros: { x?: Value | undefined; y?: Value | undefined; bias?: Value | undefined }): Value {
+function productToFloat(
+  b: Builder,
+  i: Readonly<Record<'x' | 'y' | 'xScale' | 'yScale', Value>>,
+  zeros: { x?: Value | undefined; y?: Value | undefined; bias?: Value | undefined },
+): Value {
   const flat = (v: Value | undefined): Value | undefined => v && rowOrScalar(b, v);
-  const sum = b.matmul(lessZero(b, i.x, flat(zeros.x), 'row'), lessZero(b, i.y, flat(zeros.y), 'column'), { acc: 'i32' });
+  const sum = b.matmul(lessZero(b, i.x, flat(zeros.x), 'row'), lessZero(b, i.y, flat(zeros.y), 'column'), {
+    acc: 'i32',
+  });
   const y = b.map([sum, rowOrScalar(b, i.xScale), rowOrScalar(b, i.yScale)], (s, p, q) => {
     const factor = e.mul(p as Expr, q as Expr);
     return e.mul(cast(s, factor.dtype), factor);
@@ -264,7 +288,14 @@ const MatMulNBits = op('matmul_nbits', {
 const blocksOf = (a: NBitsAttrs): number => Math.ceil(a.rows / a.block);
 
 /** The weight as [columns, rows] real values. */
-function unpackWeight(b: Builder, a: NBitsAttrs, w: Value, scales: Value, zeros: Value | undefined, groups: Value | undefined): Value {
+function unpackWeight(
+  b: Builder,
+  a: NBitsAttrs,
+  w: Value,
+  scales: Value,
+  zeros: Value | undefined,
+  groups: Value | undefined,
+): Value {
   const blocks = blocksOf(a);
   const bytes = b.reshape(w, [a.columns, blocks, (a.block * a.bits) / 8]);
   const packedZeros = zeros?.type.dtype === 'u8';
@@ -280,7 +311,10 @@ function unpackWeight(b: Builder, a: NBitsAttrs, w: Value, scales: Value, zeros:
       const zero = !zeroTable
         ? constant(2 ** (a.bits - 1), 'f32')
         : packedZeros
-          ? cast(unpack((byte) => read(zeroTable, [n, byte]), block, a.bits), 'f32')
+          ? cast(
+              unpack((byte) => read(zeroTable, [n, byte]), block, a.bits),
+              'f32',
+            )
           : cast(read(zeroTable, [n, block]), 'f32');
       return e.mul(e.sub(cast(q, 'f32'), zero), scale);
     },

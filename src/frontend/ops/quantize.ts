@@ -8,6 +8,7 @@ import type { Value } from '../../ir/tensor.js';
 import { type DType, intRange, isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
+import { toQuantized } from './quantized/activation.js';
 
 /** How parameters relate to the tensor they scale. `axis` counts from the end if negative; `block` 0: not blocked. */
 export interface Granularity {
@@ -19,17 +20,31 @@ export interface Granularity {
 function parameterReader(b: Builder, x: Value, g: Granularity): (read: Read, p: Value, i: readonly Expr[]) => Expr {
   return (read, p, i) => {
     const { shape } = p.type;
-    if (shape.every((d) => d === 1)) return read(p, shape.map(() => i32(0)));
+    if (shape.every((d) => d === 1))
+      return read(
+        p,
+        shape.map(() => i32(0)),
+      );
     const axis = b.axis(x, g.axis);
     if (shape.length === 1 && (g.block === 0 || i.length !== 1)) return read(p, [i[axis] as Expr]);
     if (g.block === 0 || shape.length !== i.length)
       throw new CompileError('E204', `scales of rank ${shape.length} do not fit a tensor of rank ${i.length}`);
-    return read(p, i.map((v, k) => (k === axis ? e.div(v, g.block) : v)));
+    return read(
+      p,
+      i.map((v, k) => (k === axis ? e.div(v, g.block) : v)),
+    );
   };
 }
 
 /** Real values of a quantised tensor, computed in f32 (f64 for f64 scales) and rounded to `dtype`. */
-export function dequantize(b: Builder, x: Value, scale: Value, zero: Value | undefined, g: Granularity, dtype = scale.type.dtype): Value {
+export function dequantize(
+  b: Builder,
+  x: Value,
+  scale: Value,
+  zero: Value | undefined,
+  g: Granularity,
+  dtype = scale.type.dtype,
+): Value {
   const parameter = parameterReader(b, x, g);
   const t: DType = dtype === 'f64' ? 'f64' : 'f32';
   const between: DType = isFloat(x.type.dtype) ? t : 'i32';
@@ -64,7 +79,14 @@ export function quantizedElement(real: Expr, zero: Expr | undefined, dtype: DTyp
 }
 
 /** clamp(rint(x / scale) + zero point) as `dtype`. */
-export function quantize(b: Builder, x: Value, scale: Value, zero: Value | undefined, g: Granularity, dtype: DType): Value {
+export function quantize(
+  b: Builder,
+  x: Value,
+  scale: Value,
+  zero: Value | undefined,
+  g: Granularity,
+  dtype: DType,
+): Value {
   const parameter = parameterReader(b, x, g);
   const t: DType = x.type.dtype === 'f64' ? 'f64' : 'f32';
   return b.generic({
@@ -151,6 +173,7 @@ const Quantize = op('quantize', {
   doc: 'TFLite: to the output’s scale and zero point.',
   inputs: ['x'],
   tflite: { QUANTIZE: () => ({}) },
+  quantized: toQuantized,
   lower: ({ x }) => x,
 });
 

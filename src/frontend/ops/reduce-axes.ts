@@ -1,7 +1,7 @@
 // Which axes a reduction takes, and the reduction itself for axes that only the running program knows: every axis d
 // gets a reduction loop of R_d and an output loop of K_d steps, one of which is 1, so that x is read at i_d + r_d.
 
-import type { Builder } from '../../ir/builder.js';
+import type { Builder, Read } from '../../ir/builder.js';
 import type { Dim } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, dimExpr, type Expr } from '../../ir/scalar.js';
@@ -41,7 +41,13 @@ export const axesDecodings = (name: string, since: number): Readonly<Record<stri
   [`${name}@${since}`]: axesInput,
 });
 
-export function resolveAxes(b: Builder, x: Value, input: Value | undefined, a: AxesAttrs, ctx: LowerContext): Reduction {
+export function resolveAxes(
+  b: Builder,
+  x: Value,
+  input: Value | undefined,
+  a: AxesAttrs,
+  ctx: LowerContext,
+): Reduction {
   const axes = knownInts(b, a.axes, input);
   if (!axes) return runtimeReduction(b, x.type.shape, input as Value, a, ctx);
   const all = axes.length === 0 && a.empty === 'all' && !a.noop;
@@ -52,7 +58,7 @@ export function resolveAxes(b: Builder, x: Value, input: Value | undefined, a: A
 function runtimeReduction(b: Builder, shape: readonly Dim[], axes: Value, a: AxesAttrs, ctx: LowerContext): Reduction {
   const rank = shape.length;
   const count = lengthOf(axes, ctx);
-  const reduced = (d: number, read: Parameters<typeof namesAxis>[0]): Expr => namesAxis(read, axes, count, d, rank);
+  const reduced = (d: number, read: Read): Expr => namesAxis(read, axes, count, d, rank);
   const loops = shape.map((n, d) =>
     computedSize(b, 'reduced', 0, Math.max(1, most(n)), (read) => e.select(reduced(d, read), dimExpr(n), 1)),
   );
@@ -67,7 +73,12 @@ function runtimeReduction(b: Builder, shape: readonly Dim[], axes: Value, a: Axe
       (_, k): Dim =>
         declaredSize(ctx, 0, k) ??
         computedSize(b, 'kept', 0, Math.max(...shape.map(most)), (read) =>
-          nthKept(rank, k, (d) => e.eq(cast(reduced(d, read), 'i32'), 0), (d) => shape[d] as Dim),
+          nthKept(
+            rank,
+            k,
+            (d) => e.eq(cast(reduced(d, read), 'i32'), 0),
+            (d) => shape[d] as Dim,
+          ),
         ),
     );
   return (v, how, keep = a.keepDims) => {
@@ -75,7 +86,11 @@ function runtimeReduction(b: Builder, shape: readonly Dim[], axes: Value, a: Axe
       shape: kept,
       reduce: loops,
       reducer: how === 'mean' ? 'add' : how,
-      body: (i, r, read) => read(v, shape.map((_, d) => e.add(i[d] as Expr, r[d] as Expr))),
+      body: (i, r, read) =>
+        read(
+          v,
+          shape.map((_, d) => e.add(i[d] as Expr, r[d] as Expr)),
+        ),
     });
     const size = loops.reduce<Expr>((p, d) => e.mul(p, dimExpr(d)), dimExpr(1));
     const out = how === 'mean' ? b.map([total], (p) => e.div(p, cast(size, p.dtype))) : total;

@@ -6,8 +6,10 @@ import { cast, type Expr } from '../../ir/scalar.js';
 import type { Reducer, Value } from '../../ir/tensor.js';
 import type { Builder } from '../../ir/builder.js';
 import { DTYPE_INFO, type DType, isFloat } from '../../support/dtype.js';
-import { type AnyRecord, type Decode, type LowerContext, op } from './record.js';
+import { type AnyRecord, type Decode, type LowerContext, type OpRecord, op } from './record.js';
 import { type AxesAttrs, axesDecodings, type Reduction, resolveAxes } from './reduce-axes.js';
+import { integerSum } from './quantized/reduce.js';
+import { knownInts } from './runtime-sizes.js';
 
 interface Recipe {
   readonly reducer: Reducer | 'mean';
@@ -44,7 +46,9 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
 
 /** Truth values have or and and for maximum and minimum. */
 const recipeFor = (name: string, t: DType): Recipe =>
-  t === 'i1' && (name === 'Max' || name === 'Min') ? { reducer: name === 'Max' ? 'or' : 'and' } : (RECIPES[name] as Recipe);
+  t === 'i1' && (name === 'Max' || name === 'Min')
+    ? { reducer: name === 'Max' ? 'or' : 'and' }
+    : (RECIPES[name] as Recipe);
 
 const DOCS: Readonly<Record<string, string>> = {
   Sum: 'Sum over axes',
@@ -69,6 +73,23 @@ const TFLITE: Readonly<Record<string, string>> = {
   Min: 'REDUCE_MIN',
 };
 
+const integerReduction =
+  (mean: boolean): OpRecord<'x' | 'axes?', AxesAttrs>['quantized'] =>
+  ({ x, axes }, a, b, ctx) =>
+    integerSum(mean)(
+      { x },
+      { axes: knownInts(b, a.axes, axes) ?? ctx.limit('axes that depend on data'), keepDims: a.keepDims },
+      b,
+      ctx,
+    );
+
+const QUANTIZED: Readonly<Record<string, OpRecord<'x' | 'axes?', AxesAttrs>['quantized']>> = {
+  Sum: integerReduction(false),
+  Mean: integerReduction(true),
+  Max: 'raw',
+  Min: 'raw',
+};
+
 const tfliteAxes: Decode<AxesAttrs> = (n) => ({ keepDims: n.bool('keep_dims', false), noop: false, empty: 'none' });
 
 const reduction = (name: string): AnyRecord =>
@@ -77,7 +98,9 @@ const reduction = (name: string): AnyRecord =>
     inputs: ['x', 'axes?'],
     onnx: axesDecodings(`Reduce${name}`, axesInputSince(name)),
     ...(TFLITE[name] && { tflite: { [TFLITE[name]]: tfliteAxes } }),
-    lower: ({ x, axes }, a, b, ctx) => reduceBy(b, x, resolveAxes(b, x, axes, a, ctx), tfliteMean(name, x, a) ?? recipeFor(name, x.type.dtype)),
+    ...(QUANTIZED[name] && { quantized: QUANTIZED[name] }),
+    lower: ({ x, axes }, a, b, ctx) =>
+      reduceBy(b, x, resolveAxes(b, x, axes, a, ctx), tfliteMean(name, x, a) ?? recipeFor(name, x.type.dtype)),
   });
 
 /** TFLite sums integers in 64 bits before it divides. */
@@ -89,7 +112,10 @@ function logSumExp(b: Builder, x: Value, over: Reduction): Value {
   const wide = b.cast(x, asFloat(x.type.dtype));
   const finite = (m: Expr): Expr => e.select(e.op('is_inf', m), e.const(0, m.dtype), m);
   const shift = b.map([over(wide, 'max', true)], finite);
-  const total = over(b.map([wide, shift], (p, m) => e.exp(e.sub(p, m))), 'add');
+  const total = over(
+    b.map([wide, shift], (p, m) => e.exp(e.sub(p, m))),
+    'add',
+  );
   const top = b.map([over(wide, 'max')], finite);
   return b.map([total, top], (s, m) => cast(e.add(e.log(s), m), x.type.dtype));
 }

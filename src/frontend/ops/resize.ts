@@ -1,15 +1,25 @@
 // Resize, Upsample and TFLite's resizers: each states sizes and a coordinate transform per axis; the resampling itself
 // is in resample.ts. Sampling at given points (GridSample) is in grid-sample.ts.
 
-import type { Builder } from '../../ir/builder.js';
+import type { Builder, Read } from '../../ir/builder.js';
 import { add, type Dim, dimEq, dimKey, floordiv, max, mul } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
-import { cast, constant, type Expr } from '../../ir/scalar.js';
+import { cast, constant, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { type DType, intRange, isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
-import { type AxisResample, cubicFilter, type Filter, type Rounding, resampleFiltered, resampleNearest, TRIANGLE } from './resample.js';
+import {
+  type AxisResample,
+  cubicFilter,
+  type Filter,
+  type Rounding,
+  resampleFiltered,
+  resampleNearest,
+  TRIANGLE,
+} from './resample.js';
+import { declaredSize } from './runtime-sizes.js';
+import { integerResizeBilinear } from './quantized/resize.js';
 
 interface ResizeAttrs {
   readonly mode: string;
@@ -22,8 +32,14 @@ interface ResizeAttrs {
   readonly antialias: boolean;
   readonly axes: readonly number[];
   readonly policy: string;
-  readonly scales: readonly number[] | undefined;
-  readonly sizes: readonly Dim[] | undefined;
+  readonly scales: Parameter | undefined;
+  readonly sizes: Parameter | undefined;
+}
+
+/** A list of scales or sizes: the numbers, or the input that will hold them. */
+interface Parameter {
+  readonly known: readonly Dim[] | undefined;
+  readonly value: Value | undefined;
 }
 
 const ROUNDINGS: Readonly<Record<string, Rounding>> = {
@@ -33,16 +49,15 @@ const ROUNDINGS: Readonly<Record<string, Rounding>> = {
   round_prefer_ceil: 'round_prefer_ceil',
 };
 
-/** Numbers an input holds; undefined where absent or empty. */
-function numbersOf(n: NodeReader, i: number): readonly number[] | undefined {
-  const dims = n.dims(i);
-  if (!dims || dims.length === 0) return undefined;
-  if (!dims.every((d): d is number => typeof d === 'number')) throw new CompileError('E207', 'scales depend on a size that is not known');
-  return dims;
+/** An input's list; undefined where absent or empty. */
+function parameter(n: NodeReader, i: number): Parameter | undefined {
+  const value = n.input(i);
+  return value && !value.type.shape.includes(0) ? { known: n.tryDims(i), value } : undefined;
 }
 
+const given = (known: readonly number[]): Parameter => ({ known, value: undefined });
+
 const resize = (n: NodeReader): ResizeAttrs => {
-  const sizes = n.dims(3);
   const nearest = ROUNDINGS[n.string('nearest_mode', 'round_prefer_floor')];
   if (!nearest) throw new CompileError('E203', `nearest_mode "${n.string('nearest_mode')}" is not defined`);
   return {
@@ -55,13 +70,13 @@ const resize = (n: NodeReader): ResizeAttrs => {
     antialias: n.bool('antialias', false),
     axes: n.ints('axes', []),
     policy: n.string('keep_aspect_ratio_policy', 'stretch'),
-    scales: numbersOf(n, 2),
-    sizes: sizes && sizes.length > 0 ? sizes : undefined,
+    scales: parameter(n, 2),
+    sizes: parameter(n, 3),
   };
 };
 
 /** Before opset 11: scales alone, coordinates divided by the scale. */
-const simple = (n: NodeReader, scales: readonly number[] | undefined): ResizeAttrs => ({
+const simple = (n: NodeReader, scales: Parameter | undefined): ResizeAttrs => ({
   mode: n.string('mode', 'nearest').replace('bilinear', 'linear'),
   transform: 'asymmetric',
   nearest: 'by_direction',
@@ -75,12 +90,12 @@ const simple = (n: NodeReader, scales: readonly number[] | undefined): ResizeAtt
   sizes: undefined,
 });
 
-/** One axis to resize. `scale` is null where it depends on a size that is not known; then it is out / in. */
+/** One axis to resize. `scale` is a number, or read when the program runs. */
 interface Target {
   readonly axis: number;
   readonly size: Dim;
   readonly out: Dim;
-  readonly scale: number | null;
+  readonly scale: number | ((read: Read) => Expr);
 }
 
 /** floor(size · scale); of a symbolic size only for scales that are simple fractions. */
@@ -90,82 +105,128 @@ function scaledSize(size: Dim, scale: number): Dim {
     const p = Math.round(scale * q);
     if (p > 0 && Math.abs(p / q - scale) < 1e-6 * scale) return floordiv(mul(size, p), q);
   }
-  throw new CompileError('E205', `size ${dimKey(size)} times ${scale} is not a fraction`, { hint: 'Fix the size with --dim' });
+  throw new CompileError('E205', `size ${dimKey(size)} times ${scale} is not a fraction`, {
+    hint: 'Fix the size with --dim',
+  });
 }
 
-function targets(x: Value, a: ResizeAttrs, b: Builder): readonly Target[] {
+function targets(x: Value, a: ResizeAttrs, b: Builder, ctx: LowerContext): readonly Target[] {
   const axes = a.axes.length > 0 ? a.axes.map((k) => b.axis(x, k)) : x.type.shape.map((_, k) => k);
-  const given = a.sizes ?? a.scales;
-  if (!given) throw new CompileError('E203', 'neither scales nor sizes are given');
-  if (given.length !== axes.length) throw new CompileError('E203', `${given.length} scales or sizes for ${axes.length} axes`);
+  const list = a.sizes ?? a.scales;
+  if (!list) throw new CompileError('E203', 'neither scales nor sizes are given');
+  const count = list.known?.length ?? list.value?.type.shape[0];
+  if (count !== axes.length) throw new CompileError('E203', `${count} scales or sizes for ${axes.length} axes`);
+  if (a.sizes && a.policy !== 'stretch') return keepAspect(x, axes, a.sizes, a.policy, ctx);
+  return axes.map((axis, k) => {
+    const size = x.type.shape[axis] as Dim;
+    return a.sizes ? sizedTarget(axis, size, a.sizes, k, ctx) : scaledTarget(axis, size, list, k, ctx);
+  });
+}
+
+/** A size only the running program knows is the one the file declares for the output. */
+const outputSize = (ctx: LowerContext, axis: number): Dim =>
+  declaredSize(ctx, 0, axis) ??
+  ctx.limit('an output size that depends on data', 'Fix the sizes it is computed from with --dim');
+
+function scaledTarget(axis: number, size: Dim, scales: Parameter, k: number, ctx: LowerContext): Target {
+  const known = scales.known?.[k];
+  if (typeof known === 'number') return { axis, size, scale: known, out: scaledSize(size, known) };
+  const { value } = scales;
+  if (!value) return ctx.limit('a scale that depends on a size');
+  return { axis, size, out: outputSize(ctx, axis), scale: (read) => cast(read(value, [i32(k)]), 'f32') };
+}
+
+function sizedTarget(axis: number, size: Dim, sizes: Parameter, k: number, ctx: LowerContext): Target {
+  const out = sizes.known?.[k] ?? outputSize(ctx, axis);
+  const exact = typeof out === 'number' && typeof size === 'number';
+  return { axis, size, out, scale: exact ? out / size : () => e.div(realDim(out, 'f32'), realDim(size, 'f32')) };
+}
+
+/** One scale for all axes, so that the result is within (or covers) the wanted sizes. */
+function keepAspect(
+  x: Value,
+  axes: readonly number[],
+  sizes: Parameter,
+  policy: string,
+  ctx: LowerContext,
+): readonly Target[] {
   const shape = axes.map((k) => x.type.shape[k] as Dim);
-  if (a.sizes && a.policy !== 'stretch') return keepAspect(axes, shape, a.sizes, a.policy);
-  return axes.map((axis, k) => {
-    const size = shape[k] as Dim;
-    if (!a.sizes) {
-      const scale = a.scales?.[k] as number;
-      return { axis, size, scale, out: scaledSize(size, scale) };
-    }
-    const out = a.sizes[k] as Dim;
-    return { axis, size, out, scale: typeof out === 'number' && typeof size === 'number' ? out / size : null };
-  });
-}
-
-function keepAspect(axes: readonly number[], shape: readonly Dim[], sizes: readonly Dim[], policy: string): readonly Target[] {
-  const ratios = shape.map((d, k) => Number(sizes[k]) / Number(d));
-  if (ratios.some(Number.isNaN)) throw new CompileError('E205', `${policy} needs known sizes`, { hint: 'Fix them with --dim' });
-  const scale = policy === 'not_larger' ? Math.min(...ratios) : Math.max(...ratios);
-  return axes.map((axis, k) => {
-    const size = shape[k] as number;
-    return { axis, size, scale, out: Math.floor(size * scale + 0.5) };
-  });
-}
-
-/** The coordinate transforms of ONNX, on positions of type `real`. */
-function coordinates(t: Target, transform: string, roi: readonly [Expr, Expr] | null): AxisResample {
-  const known = typeof t.size === 'number' && typeof t.out === 'number' && roi === null;
-  const real: DType = known ? 'f64' : 'f32';
-  const num = (v: number): Expr => constant(v, real);
-  const dim = (d: Dim): Expr => (typeof d === 'number' ? num(d) : cast(e.dim(d), real));
-  const size = dim(t.size);
-  const scale = t.scale === null ? e.div(dim(t.out), size) : num(t.scale);
-  // The size before rounding down, which is what align_corners is defined by.
-  const length = t.scale === null ? dim(t.out) : e.mul(num(t.scale), size);
-  const last = e.sub(size, 1);
-  const centre = (i: Expr): Expr => e.sub(e.div(e.add(i, 0.5), scale), 0.5);
-  const one = e.eq(length, 1);
-  const map: Readonly<Record<string, (i: Expr) => Expr>> = {
-    half_pixel: centre,
-    pytorch_half_pixel: (i) => e.select(one, 0, centre(i)),
-    asymmetric: (i) => e.div(i, scale),
-    align_corners: (i) => e.div(e.mul(i, last), e.select(one, 1, e.sub(length, 1))),
-    tf_half_pixel_for_nn: (i) => e.div(e.add(i, 0.5), scale),
-    half_pixel_symmetric: (i) =>
-      e.add(e.mul(e.div(size, 2), e.sub(1, e.div(dim(t.out), length))), centre(i)),
-    tf_crop_and_resize: (i) => {
-      const [from, to] = roi ?? [num(0), num(1)];
-      const span = e.sub(to, from);
-      const spread = e.div(e.mul(e.mul(i, span), last), e.select(one, 1, e.sub(length, 1)));
-      return e.add(e.mul(from, last), e.select(one, e.div(e.mul(span, last), 2), spread));
-    },
+  const ratios = shape.map((d, k) => Number(sizes.known?.[k]) / Number(d));
+  const smaller = policy === 'not_larger';
+  if (!ratios.some(Number.isNaN)) {
+    const scale = smaller ? Math.min(...ratios) : Math.max(...ratios);
+    return axes.map((axis, k) => ({
+      axis,
+      size: shape[k] as number,
+      scale,
+      out: Math.floor((shape[k] as number) * scale + 0.5),
+    }));
+  }
+  const { value } = sizes;
+  if (!value) return ctx.limit(`${policy} for sizes that are not known`, 'Fix them with --dim');
+  const scale = (read: Read): Expr => {
+    const each = shape.map((d, k) => e.div(cast(read(value, [i32(k)]), 'f32'), realDim(d, 'f32')));
+    return each.reduce((p, q) => (smaller ? e.min(p, q) : e.max(p, q)));
   };
-  const coordinate = map[transform];
-  if (!coordinate) throw new CompileError('E203', `coordinate_transformation_mode "${transform}" is not defined`);
+  return axes.map((axis, k) => ({ axis, size: shape[k] as Dim, scale, out: outputSize(ctx, axis) }));
+}
+
+const realDim = (d: Dim, t: DType): Expr => (typeof d === 'number' ? constant(d, t) : cast(e.dim(d), t));
+
+/** Start and end of a region of interest along one axis. */
+type Region = (read: Read) => readonly [Expr, Expr];
+
+/** The coordinate transforms of ONNX. */
+function coordinates(t: Target, transform: string, region: Region | null): AxisResample {
+  const known = typeof t.size === 'number' && typeof t.out === 'number' && typeof t.scale === 'number' && !region;
+  const real: DType = known ? 'f64' : 'f32';
+  const size = realDim(t.size, real);
+  const last = e.sub(size, 1);
+  const coordinate = (i: Expr, read: Read): Expr => {
+    const scale = typeof t.scale === 'number' ? constant(t.scale, real) : t.scale(read);
+    // The size before rounding down, which is what align_corners is defined by.
+    const length = e.mul(scale, size);
+    const one = e.eq(length, 1);
+    const centre = (): Expr => e.sub(e.div(e.add(i, 0.5), scale), 0.5);
+    switch (transform) {
+      case 'half_pixel':
+        return centre();
+      case 'pytorch_half_pixel':
+        return e.select(one, 0, centre());
+      case 'asymmetric':
+        return e.div(i, scale);
+      case 'align_corners':
+        return e.div(e.mul(i, last), e.select(one, 1, e.sub(length, 1)));
+      case 'tf_half_pixel_for_nn':
+        return e.div(e.add(i, 0.5), scale);
+      case 'half_pixel_symmetric':
+        return e.add(e.mul(e.div(size, 2), e.sub(1, e.div(realDim(t.out, real), length))), centre());
+      case 'tf_crop_and_resize': {
+        const [from, to] = region?.(read) ?? [constant(0, real), constant(1, real)];
+        const span = e.mul(e.sub(to, from), last);
+        const spread = e.div(e.mul(i, span), e.select(one, 1, e.sub(length, 1)));
+        return e.add(e.mul(from, last), e.select(one, e.div(span, 2), spread));
+      }
+      default:
+        throw new CompileError('E203', `coordinate_transformation_mode "${transform}" is not defined`);
+    }
+  };
   return { axis: t.axis, out: t.out, real, coordinate };
 }
 
-/** A constant region of interest, as [start, end] of the k-th resized axis. */
-function regionOf(ctx: LowerContext, a: ResizeAttrs, count: number, k: number): readonly [Expr, Expr] | null {
+/** The k-th of `count` resized axes' region of interest: all starts are listed, then all ends. */
+function regionOf(ctx: LowerContext, a: ResizeAttrs, count: number, k: number): Region | null {
   if (a.transform !== 'tf_crop_and_resize') return null;
-  const roi = ctx.reader.constant(1);
-  if (!roi || roi.data.length !== 2 * count) ctx.limit('a region of interest that is not constant', 'Make it an initializer');
-  return [constant(Number(roi.data[k]), 'f32'), constant(Number(roi.data[k + count]), 'f32')];
+  const roi = ctx.reader.input(1);
+  if (!roi || roi.type.shape[0] !== 2 * count)
+    throw new CompileError('E203', 'tf_crop_and_resize needs a region of interest');
+  return (read) => [cast(read(roi, [i32(k)]), 'f32'), cast(read(roi, [i32(k + count)]), 'f32')];
 }
 
-const sameCoordinate = (t: Target): boolean => dimEq(t.size, t.out) && (t.scale === null || t.scale === 1);
+const sameCoordinate = (t: Target): boolean => dimEq(t.size, t.out) && (typeof t.scale !== 'number' || t.scale === 1);
 
 function lowerResize(b: Builder, x: Value, a: ResizeAttrs, ctx: LowerContext): Value {
-  const all = targets(x, a, b);
+  const all = targets(x, a, b, ctx);
   const crop = a.transform === 'tf_crop_and_resize';
   const axes = all.flatMap((t, k) =>
     sameCoordinate(t) && !crop ? [] : [{ ...coordinates(t, a.transform, regionOf(ctx, a, all.length, k)), target: t }],
@@ -176,6 +237,9 @@ function lowerResize(b: Builder, x: Value, a: ResizeAttrs, ctx: LowerContext): V
 
 type Resolved = AxisResample & { readonly target: Target };
 
+const shrinks = ({ scale, size, out }: Target): boolean =>
+  typeof scale === 'number' ? scale < 1 : Number(out) < Number(size);
+
 const nearest = (b: Builder, x: Value, a: ResizeAttrs, axes: readonly Resolved[]): Value =>
   axes.length === 0
     ? x
@@ -184,7 +248,7 @@ const nearest = (b: Builder, x: Value, a: ResizeAttrs, axes: readonly Resolved[]
         x,
         axes.map((r) => ({
           ...r,
-          round: a.nearest !== 'by_direction' ? a.nearest : (r.target.scale ?? 1) < 1 ? 'ceil' : 'floor',
+          round: a.nearest !== 'by_direction' ? a.nearest : shrinks(r.target) ? 'ceil' : 'floor',
         })),
       );
 
@@ -193,11 +257,21 @@ function filtered(b: Builder, x: Value, a: ResizeAttrs, axes: readonly Resolved[
   const filter = filters[a.mode];
   if (!filter) return ctx.limit(`mode "${a.mode}" is not nearest, linear or cubic`);
   const y = axes.reduce((v, r) => {
-    if (a.antialias && r.target.scale === null) ctx.limit('antialiasing to a size that is not known', 'Fix the sizes with --dim');
-    const shrink = a.antialias ? Math.min(1, r.target.scale ?? 1) : 1;
-    return resampleFiltered(b, v, r, filter, { shrink, excludeOutside: a.excludeOutside });
+    const shrink = a.antialias && shrinks(r.target) ? shrinkOf(r, ctx) : undefined;
+    return resampleFiltered(b, v, r, filter, { ...(shrink && { shrink }), excludeOutside: a.excludeOutside });
   }, x);
   return fromReal(b, y, x.type.dtype);
+}
+
+/** A shrinking axis's scale, at least (out / in) as its output is at most in · scale. */
+function shrinkOf({ target, real }: Resolved, ctx: LowerContext) {
+  const { scale, size, out } = target;
+  const widest = typeof scale === 'number' ? scale : Number(out) / Number(size);
+  if (Number.isNaN(widest)) ctx.limit('antialiasing to a size that is not known', 'Fix the sizes with --dim');
+  return {
+    widest,
+    at: (read: Read): Expr => (typeof scale === 'number' ? constant(scale, real) : e.min(scale(read), 1)),
+  };
 }
 
 /** f32 results in the input's type; integers are clamped and truncated. */
@@ -214,7 +288,7 @@ function extrapolate(b: Builder, y: Value, x: Value, axes: readonly Resolved[], 
     shape: y.type.shape,
     body: (i, _r, read) => {
       const inside = axes.flatMap((r) => {
-        const c = r.coordinate(cast(i[r.axis] as Expr, r.real));
+        const c = r.coordinate(cast(i[r.axis] as Expr, r.real), read);
         return [e.le(0, c), e.le(c, cast(e.sub(e.dim(x.type.shape[r.axis] as Dim), 1), r.real))];
       });
       return e.select(e.and(...inside), read(y, i), constant(value, y.type.dtype));
@@ -226,17 +300,16 @@ const Resize = op('resize', {
   doc: 'Resamples chosen axes to new sizes: nearest, linear or cubic, in all of ONNX’s coordinate systems.',
   inputs: ['x'],
   onnx: {
-    'Upsample@1': (n) => simple(n, [1, 1, n.float('height_scale'), n.float('width_scale')]),
-    'Upsample@7': (n) => simple(n, n.floats('scales')),
-    'Upsample@9': (n) => simple(n, numbersOf(n, 1)),
-    'Resize@10': (n) => simple(n, numbersOf(n, 1)),
+    'Upsample@1': (n) => simple(n, given([1, 1, n.float('height_scale'), n.float('width_scale')])),
+    'Upsample@7': (n) => simple(n, given(n.floats('scales'))),
+    'Upsample@9': (n) => simple(n, parameter(n, 1)),
+    'Resize@10': (n) => simple(n, parameter(n, 1)),
     'Resize@11': resize,
   },
   lower: ({ x }, a: ResizeAttrs, b, ctx) => lowerResize(b, x, a, ctx),
   limits: [
-    'Scales and sizes must not depend on data.',
-    'tf_crop_and_resize needs a constant region of interest.',
-    'Antialiasing and keep_aspect_ratio_policy need known sizes.',
+    'Scales and sizes that depend on data need an output whose sizes the file declares; axes of equal size are then not resampled.',
+    'Antialiasing needs known sizes.',
   ],
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
@@ -250,7 +323,12 @@ interface TfliteResize {
 
 const tfliteResize = (n: NodeReader): TfliteResize => {
   const [height = 1, width = 1] = n.dims(1) ?? [];
-  return { height, width, alignCorners: n.bool('align_corners', false), halfPixel: n.bool('half_pixel_centers', false) };
+  return {
+    height,
+    width,
+    alignCorners: n.bool('align_corners', false),
+    halfPixel: n.bool('half_pixel_centers', false),
+  };
 };
 
 /** TFLite multiplies by in / out, in f32; half-pixel coordinates are shifted back only where `centred`. */
@@ -270,8 +348,9 @@ const ResizeBilinear = op('resize_bilinear', {
   doc: 'TFLite: linear interpolation to a stated height and width; channels last.',
   inputs: ['x', 'size'],
   tflite: { RESIZE_BILINEAR: tfliteResize },
+  quantized: integerResizeBilinear,
   lower: ({ x }, a: TfliteResize, b) => {
-    const plain = { shrink: 1, excludeOutside: false };
+    const plain = { excludeOutside: false };
     const rows = resampleFiltered(b, x, tfliteAxis(x, 1, a.height, a, true), TRIANGLE, plain);
     return fromReal(b, resampleFiltered(b, rows, tfliteAxis(x, 2, a.width, a, true), TRIANGLE, plain), x.type.dtype);
   },

@@ -29,7 +29,10 @@ export const records: readonly AnyRecord[] = [
           const length = cast(read(lengths, [i[batch] as Expr]), 'i32');
           const inside = e.lt(step, length);
           const mirrored = e.select(inside, e.sub(e.sub(length, 1), step), step);
-          return read(x, i.map((v, k) => (k === time ? mirrored : v)));
+          return read(
+            x,
+            i.map((v, k) => (k === time ? mirrored : v)),
+          );
         },
       });
     },

@@ -9,7 +9,11 @@ import type { Value } from '../../ir/tensor.js';
 import type { LowerContext } from './record.js';
 
 /** Integers from an attribute, or what a constant input holds; null where they depend on data. */
-export function knownInts(b: Builder, attr: readonly number[] | undefined, v: Value | undefined): readonly number[] | null {
+export function knownInts(
+  b: Builder,
+  attr: readonly number[] | undefined,
+  v: Value | undefined,
+): readonly number[] | null {
   if (attr || !v || v.type.shape.includes(0)) return attr ?? [];
   const dims = b.values(v);
   return dims?.every((d): d is number => typeof d === 'number') ? dims : null;
@@ -23,7 +27,15 @@ export function lengthOf(v: Value, ctx: LowerContext): number {
 
 /** Element k of an integer list as i32. */
 export const intAt = (read: Read, v: Value, k: number): Expr =>
-  cast(clampToInt32(read(v, v.type.shape.map(() => i32(k)))), 'i32');
+  cast(
+    clampToInt32(
+      read(
+        v,
+        v.type.shape.map(() => i32(k)),
+      ),
+    ),
+    'i32',
+  );
 
 /** 64-bit extremes ("to the end") stay extremes. */
 const clampToInt32 = (x: Expr): Expr =>

@@ -45,14 +45,18 @@ const names = (x: Names | undefined): readonly string[] => (x === undefined ? []
 export const each = <A>(keys: Names | undefined, decode: Decode<A>): Readonly<Record<string, Decode<A>>> =>
   Object.fromEntries(names(keys).map((k) => [k, decode]));
 
-
 const optional = ({ tolerance, examples }: ScalarSpec) => ({
   ...(tolerance && { tolerance }),
   ...(examples && { examples }),
 });
 
 /** y = f(x) for each element. 'float': narrow floats are computed in f32 and rounded once. */
-export const unary = (name: string, spec: UnarySpec, f: (x: Expr) => Expr, how: 'float' | 'exact' = 'float'): AnyRecord =>
+export const unary = (
+  name: string,
+  spec: UnarySpec,
+  f: (x: Expr) => Expr,
+  how: 'float' | 'exact' = 'float',
+): AnyRecord =>
   op<'x', object>(name, {
     doc: spec.doc,
     inputs: ['x'],

@@ -1,19 +1,31 @@
 // Shapes: asking for them and changing them. Nothing here moves data except Expand and Tile, and these are views.
 // Sizes fold through arithmetic on symbols; what only the running program knows is in runtime-sizes.ts.
 
-import type { Builder } from '../../ir/builder.js';
+import type { Builder, Read } from '../../ir/builder.js';
 import { bounds, type Dim, dimEq, floordiv, mul, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
-import { computedSize, declaredShape, declaredSize, knownInts, lengthOf, most, namesAxis, nthKept, sizesFrom } from './runtime-sizes.js';
+import {
+  computedSize,
+  declaredShape,
+  declaredSize,
+  knownInts,
+  lengthOf,
+  most,
+  namesAxis,
+  nthKept,
+  sizesFrom,
+} from './runtime-sizes.js';
 
 /** The sizes a Reshape asks for: one −1 takes what is left, 0 (unless `allowZero`) keeps the input's size. */
 function requestedShape(x: Value, wanted: readonly Dim[], allowZero: boolean, ctx: LowerContext): readonly Dim[] {
   const { shape } = x.type;
-  const sizes = wanted.map((d, k) => (d === 0 && !allowZero ? (shape[k] ?? ctx.limit(`size 0 at axis ${k} has no input axis`)) : d));
+  const sizes = wanted.map((d, k) =>
+    d === 0 && !allowZero ? (shape[k] ?? ctx.limit(`size 0 at axis ${k} has no input axis`)) : d,
+  );
   const open = sizes.indexOf(-1);
   if (open < 0) return sizes;
   const rest = product(sizes.filter((_, k) => k !== open));
@@ -39,7 +51,10 @@ function cancelCommon(sizes: readonly Dim[], shape: readonly Dim[], open: number
 /** A shape input whose contents depend on data: declared sizes, at most one of them unknown. */
 function runtimeShape(x: Value, v: Value, allowZero: boolean, ctx: LowerContext): readonly Dim[] {
   const rank = lengthOf(v, ctx);
-  const sizes = Array.from({ length: rank }, (_, k): Dim => ctx.builder.values(ctx.builder.narrow(v, 0, k, 1))?.[0] ?? declaredSize(ctx, 0, k) ?? -1);
+  const sizes = Array.from(
+    { length: rank },
+    (_, k): Dim => ctx.builder.values(ctx.builder.narrow(v, 0, k, 1))?.[0] ?? declaredSize(ctx, 0, k) ?? -1,
+  );
   if (sizes.filter((d) => d === -1).length > 1)
     return ctx.limit('the shape depends on data', 'Fix the sizes it is computed from with --dim');
   return requestedShape(x, sizes, allowZero, ctx);
@@ -48,7 +63,10 @@ function runtimeShape(x: Value, v: Value, allowZero: boolean, ctx: LowerContext)
 /** Sizes TFLite puts in an option where there is no shape input. */
 const reshapeTo = (x: Value, shape: Value | undefined, a: ReshapeAttrs, b: Builder, ctx: LowerContext): Value => {
   const wanted = shape && !(a.option?.length && !b.values(shape)) ? (b.values(shape) ?? undefined) : a.option;
-  return b.reshape(x, wanted ? requestedShape(x, wanted, a.allowZero, ctx) : runtimeShape(x, shape as Value, a.allowZero, ctx));
+  return b.reshape(
+    x,
+    wanted ? requestedShape(x, wanted, a.allowZero, ctx) : runtimeShape(x, shape as Value, a.allowZero, ctx),
+  );
 };
 
 interface ReshapeAttrs {
@@ -57,7 +75,13 @@ interface ReshapeAttrs {
 }
 
 /** Axes dropped by Squeeze: those given, or every axis of size 1. */
-function squeeze(b: Builder, x: Value, attr: readonly number[] | undefined, axes: Value | undefined, ctx: LowerContext): Value {
+function squeeze(
+  b: Builder,
+  x: Value,
+  attr: readonly number[] | undefined,
+  axes: Value | undefined,
+  ctx: LowerContext,
+): Value {
   const { shape } = x.type;
   if (!attr?.length && !axes) return b.squeeze(x);
   const known = knownInts(b, attr, axes);
@@ -68,25 +92,39 @@ function squeeze(b: Builder, x: Value, attr: readonly number[] | undefined, axes
     (_, k): Dim =>
       declaredSize(ctx, 0, k) ??
       computedSize(b, 'kept', 0, Math.max(...shape.map(most)), (read) =>
-        nthKept(shape.length, k, (d) => e.eq(e.cast(namesAxis(read, axes as Value, count, d, shape.length), 'i32'), 0), (d) => shape[d] as Dim),
+        nthKept(
+          shape.length,
+          k,
+          (d) => e.eq(e.cast(namesAxis(read, axes as Value, count, d, shape.length), 'i32'), 0),
+          (d) => shape[d] as Dim,
+        ),
       ),
   );
   return b.reshape(x, kept);
 }
 
-function unsqueeze(b: Builder, x: Value, attr: readonly number[] | undefined, axes: Value | undefined, ctx: LowerContext): Value {
+function unsqueeze(
+  b: Builder,
+  x: Value,
+  attr: readonly number[] | undefined,
+  axes: Value | undefined,
+  ctx: LowerContext,
+): Value {
   const known = knownInts(b, attr, axes);
   if (known) return b.unsqueeze(x, known);
   const { shape } = x.type;
   const count = lengthOf(axes as Value, ctx);
   const rank = shape.length + count;
-  const isNew = (read: Parameters<typeof namesAxis>[0], k: number): Expr => namesAxis(read, axes as Value, count, k, rank);
+  const isNew = (read: Read, k: number): Expr => namesAxis(read, axes as Value, count, k, rank);
   const sizes = Array.from(
     { length: rank },
     (_, k): Dim =>
       declaredSize(ctx, 0, k) ??
       computedSize(b, 'size', 0, Math.max(1, ...shape.map(most)), (read) => {
-        const before = Array.from({ length: k }, (_, j) => e.cast(isNew(read, j), 'i32')).reduce((p, q) => e.sub(p, q), dimExpr(k));
+        const before = Array.from({ length: k }, (_, j) => e.cast(isNew(read, j), 'i32')).reduce(
+          (p, q) => e.sub(p, q),
+          dimExpr(k),
+        );
         const own = shape.reduce<Expr>((p, d, j) => e.select(e.eq(before, j), dimExpr(d), p), dimExpr(1));
         return e.select(isNew(read, k), 1, own);
       }),
@@ -94,7 +132,9 @@ function unsqueeze(b: Builder, x: Value, attr: readonly number[] | undefined, ax
   return b.reshape(x, sizes);
 }
 
-const axesOption = (n: { ints(name: string, fallback?: readonly number[]): readonly number[] }, name: string) => ({ axes: n.ints(name, []) });
+const axesOption = (n: { ints(name: string, fallback?: readonly number[]): readonly number[] }, name: string) => ({
+  axes: n.ints(name, []),
+});
 
 interface AxesOption {
   readonly axes?: readonly number[];
@@ -155,9 +195,16 @@ const LAYOUT: readonly AnyRecord[] = [
     quantized: 'raw',
     lower: ({ x, perm }, a, b, ctx) => {
       const rank = x.type.shape.length;
-      if (!a.perm && !perm) return b.transpose(x, x.type.shape.map((_, k) => rank - 1 - k));
+      if (!a.perm && !perm)
+        return b.transpose(
+          x,
+          x.type.shape.map((_, k) => rank - 1 - k),
+        );
       const order = knownInts(b, a.perm, perm) ?? ctx.limit('the permutation depends on data');
-      return b.transpose(x, order.map((p) => (p < 0 ? p + rank : p)));
+      return b.transpose(
+        x,
+        order.map((p) => (p < 0 ? p + rank : p)),
+      );
     },
   }),
   op('identity', {
@@ -176,7 +223,9 @@ const QUERIES: readonly AnyRecord[] = [
     onnx: {
       'Shape@1': (n) => ({ start: n.int('start', 0), end: n.has('end') ? n.int('end') : undefined, dtype: 'i64' }),
     },
-    tflite: { SHAPE: (n) => ({ start: 0, end: undefined, dtype: n.dtype('out_type', 'i32') === 'i64' ? 'i64' : 'i32' }) },
+    tflite: {
+      SHAPE: (n) => ({ start: 0, end: undefined, dtype: n.dtype('out_type', 'i32') === 'i64' ? 'i64' : 'i32' }),
+    },
     quantized: 'raw',
     lower: ({ x }, { start, end, dtype }, b) => asType(b, b.dims(x.type.shape.slice(start, end)), dtype),
   }),
@@ -210,13 +259,17 @@ const QUERIES: readonly AnyRecord[] = [
 
 /** Sizes of x repeated: output position modulo input size. */
 const tile = (b: Builder, x: Value, shape: readonly Dim[]): Value =>
-  b.view(x, shape, (i) => i.map((v, k) => (dimEq(shape[k] as Dim, x.type.shape[k] as Dim) ? v : e.rem(v, dimExpr(x.type.shape[k] as Dim)))));
+  b.view(x, shape, (i) =>
+    i.map((v, k) => (dimEq(shape[k] as Dim, x.type.shape[k] as Dim) ? v : e.rem(v, dimExpr(x.type.shape[k] as Dim)))),
+  );
 
 function tiledShape(b: Builder, x: Value, repeats: Value, ctx: LowerContext): readonly Dim[] {
   const times = b.values(repeats);
   if (times) return x.type.shape.map((d, k) => mul(d, times[k] ?? 1));
   return x.type.shape.map(
-    (_, k) => declaredSize(ctx, 0, k) ?? ctx.limit('how often to repeat depends on data', 'Fix what it is computed from with --dim'),
+    (_, k) =>
+      declaredSize(ctx, 0, k) ??
+      ctx.limit('how often to repeat depends on data', 'Fix what it is computed from with --dim'),
   );
 }
 
@@ -227,7 +280,8 @@ const REPEATING: readonly AnyRecord[] = [
     onnx: { 'Expand@8': () => ({}) },
     tflite: { BROADCAST_TO: () => ({}) },
     quantized: 'raw',
-    lower: ({ x, shape }, _a, b, ctx) => b.broadcast(x, b.values(shape) ?? declaredShape(ctx) ?? sizesFrom(b, shape, ctx)),
+    lower: ({ x, shape }, _a, b, ctx) =>
+      b.broadcast(x, b.values(shape) ?? declaredShape(ctx) ?? sizesFrom(b, shape, ctx)),
   }),
   op('broadcast_in_dim', {
     doc: 'Broadcast with an explicit place for every axis',
@@ -248,7 +302,11 @@ const REPEATING: readonly AnyRecord[] = [
       if (!single || !axis) return tile(b, x, tiledShape(b, x, repeats, ctx));
       const at = knownInts(b, undefined, axis)?.[0] ?? ctx.limit('the axis depends on data');
       const times = b.values(repeats)?.[0] ?? ctx.limit('how often to repeat depends on data');
-      return tile(b, x, x.type.shape.map((d, k) => (k === b.axis(x, at) ? mul(d, times) : d)));
+      return tile(
+        b,
+        x,
+        x.type.shape.map((d, k) => (k === b.axis(x, at) ? mul(d, times) : d)),
+      );
     },
   }),
 ];

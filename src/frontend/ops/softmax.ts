@@ -7,7 +7,9 @@ import { e } from '../../ir/expr.js';
 import type { Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
-import { type AnyRecord, type Decode, op } from './record.js';
+import { type AnyRecord, type Decode, type OpRecord, op } from './record.js';
+import { integerSoftmax } from './quantized/softmax.js';
+import { integerLogSoftmax } from './quantized/log-softmax.js';
 
 interface SoftmaxAttrs {
   readonly axis: number;
@@ -42,7 +44,10 @@ function hardmax(b: Builder, x: Value, axis: number): Value {
   return b.generic({
     shape: x.type.shape,
     body: (i, _r, read) => {
-      const at = read(best, i.map((v, j) => (j === k ? e.const(0, 'i32') : v)));
+      const at = read(
+        best,
+        i.map((v, j) => (j === k ? e.const(0, 'i32') : v)),
+      );
       return e.select(e.eq(at, i[k] as Expr), e.const(1, x.type.dtype), e.const(0, x.type.dtype));
     },
   });
@@ -52,12 +57,20 @@ const flattened: Decode<SoftmaxAttrs> = (n) => ({ axis: n.int('axis', 1), flatte
 const oneAxis: Decode<SoftmaxAttrs> = (n) => ({ axis: n.int('axis', -1), flatten: false, beta: 1 });
 const lastAxis: Decode<SoftmaxAttrs> = () => ({ axis: -1, flatten: false, beta: 1 });
 
-const family = (name: string, doc: string, onnx: string, tflite: Record<string, Decode<SoftmaxAttrs>>, f: AlongAxis): AnyRecord =>
+const family = (
+  name: string,
+  doc: string,
+  onnx: string,
+  tflite: Record<string, Decode<SoftmaxAttrs>>,
+  f: AlongAxis,
+  quantized?: OpRecord<'x', SoftmaxAttrs>['quantized'],
+): AnyRecord =>
   op<'x', SoftmaxAttrs>(name, {
     doc,
     inputs: ['x'],
     onnx: { [`${onnx}@1`]: flattened, [`${onnx}@13`]: oneAxis },
     tflite,
+    ...(quantized && { quantized }),
     lower: ({ x }, a, b) => softmaxLike(b, x, a, f),
   });
 
@@ -68,7 +81,8 @@ export const records: readonly AnyRecord[] = [
     'Softmax',
     { SOFTMAX: (n) => ({ axis: -1, flatten: false, beta: n.float('beta', 1) }) },
     (b, x, axis) => b.softmax(x, axis),
+    integerSoftmax,
   ),
-  family('log_softmax', 'Logarithm of softmax', 'LogSoftmax', { LOG_SOFTMAX: lastAxis }, logSoftmax),
+  family('log_softmax', 'Logarithm of softmax', 'LogSoftmax', { LOG_SOFTMAX: lastAxis }, logSoftmax, integerLogSoftmax),
   family('hardmax', '1 at the first maximum along an axis, else 0', 'Hardmax', {}, hardmax),
 ];

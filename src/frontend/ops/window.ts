@@ -109,7 +109,8 @@ function windowAxis(a: WindowAttrs, g: Geometry, pads: readonly [number, number]
   }
   const [before, after] = a.autoPad === 'valid' ? [0, 0] : pads;
   const room = sub(add(g.size, before + after), reach);
-  if (bounds(room)[1] < 0) throw new CompileError('E204', `a window of ${reach} does not fit an axis of ${bounds(g.size)[1]}`);
+  if (bounds(room)[1] < 0)
+    throw new CompileError('E204', `a window of ${reach} does not fit an axis of ${bounds(g.size)[1]}`);
   const floor = add(floordiv(room, g.stride), 1);
   if (!a.ceil) return { ...g, before, after, out: max(0, floor), padded: before !== 0 || after !== 0 };
   // A window may run over the end, but may not start there.

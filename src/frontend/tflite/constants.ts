@@ -84,7 +84,8 @@ function decode(source: FlatFile, span: Span, bytes: Uint8Array, type: ElementTy
   if (type.dtype === 'i1') return bytes.some((b) => b > 1) ? bytes.map((b) => (b ? 1 : 0)) : bytes;
   const Storage = STORAGE[type.dtype];
   const aligned = bytes.byteOffset % Storage.BYTES_PER_ELEMENT === 0;
-  const from = aligned ? bytes : bytes.slice();
+  // Not slice(): of a Node Buffer that is a view.
+  const from = aligned ? bytes : new Uint8Array(bytes);
   return new Storage(from.buffer as ArrayBuffer, from.byteOffset, count);
 }
 

@@ -12,6 +12,7 @@ import { invariant, never } from '../../support/errors.js';
 import { isNarrowFloat } from '../../support/float.js';
 import { carrierOf, createExprLegalizer, type ExprLegalizer, storageOf } from './legalize-expr.js';
 import { isNarrowInt, rangeOfType } from './legalize-int.js';
+import { bodiesOf } from './stmt-walk.js';
 import { FULL, type Range, rangeOf } from './value-range.js';
 
 /** The kernel in legal form. `syms` become those the body reads, in order of first appearance. */
@@ -40,20 +41,6 @@ function collectAllocs(body: readonly Stmt[], slots: Map<number, DType>): void {
   for (const stmt of body) {
     if (stmt.s === 'alloc') slots.set(stmt.buf, isNarrowFloat(stmt.dtype) ? 'f32' : stmt.dtype);
     for (const inner of bodiesOf(stmt)) collectAllocs(inner, slots);
-  }
-}
-
-/** The statement lists directly inside a statement. */
-export function bodiesOf(stmt: Stmt): readonly (readonly Stmt[])[] {
-  switch (stmt.s) {
-    case 'for':
-    case 'while':
-    case 'intrin':
-      return [stmt.body];
-    case 'if':
-      return [stmt.then, stmt.else];
-    default:
-      return [];
   }
 }
 

@@ -67,7 +67,8 @@ export function createKernelContext(
       slots.set(key, slot);
       return slot;
     },
-    write: (ref, v, access = 'write') => addParam({ name: `y${params.length}`, dtype: v.dtype, access, size: v.size }, ref),
+    write: (ref, v, access = 'write') =>
+      addParam({ name: `y${params.length}`, dtype: v.dtype, access, size: v.size }, ref),
     scratch(label, dtype, size) {
       const ref = p.newBuffer(`${name}.${label}`, { dtype, shape: [size] }, { kind: 'arena' });
       return addParam({ name: `s${params.length}`, dtype, access: 'scratch', size }, ref);

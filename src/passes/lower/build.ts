@@ -83,7 +83,13 @@ export function createProgramBuilder(finish: (k: Kernel) => Kernel): ProgramBuil
       }
       const kernel = p.kernels[index] as Kernel;
       invariant(kernel.params.length === task.refs.length, 'a kernel call gives every buffer');
-      steps.push({ kind: 'kernel', kernel: index, buffers: task.refs, dims: kernel.syms.map(symDim), origins: task.origins });
+      steps.push({
+        kind: 'kernel',
+        kernel: index,
+        buffers: task.refs,
+        dims: kernel.syms.map(symDim),
+        origins: task.origins,
+      });
     },
     nested(f) {
       const outer = { steps, region };

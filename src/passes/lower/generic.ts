@@ -30,7 +30,8 @@ function nest(prefix: string, sizes: readonly Dim[], body: readonly Stmt[], para
   return sizes.reduceRight<readonly Stmt[]>((inner, d, k) => [loop(`${prefix}${k}`, d, inner, parallel)], body);
 }
 
-const axes = (prefix: string, n: number): Expr[] => Array.from({ length: n }, (_, k) => variable(`${prefix}${k}`, 'i32'));
+const axes = (prefix: string, n: number): Expr[] =>
+  Array.from({ length: n }, (_, k) => variable(`${prefix}${k}`, 'i32'));
 
 const rangesOf = (shape: readonly Dim[], reduce: readonly Dim[] = []): Ranges =>
   new Map([...shape.map((d, k): [string, Dim] => [`i${k}`, d]), ...reduce.map((d, k): [string, Dim] => [`r${k}`, d])]);
@@ -85,7 +86,10 @@ export function reduceStmts(
       else: [],
     },
   ];
-  return { stmts: [start, letVar('at', i32(0), true), ...nest('r', node.reduce, inner, false)], result: cast(at, outType) };
+  return {
+    stmts: [start, letVar('at', i32(0), true), ...nest('r', node.reduce, inner, false)],
+    result: cast(at, outType),
+  };
 }
 
 const BETTER = {
@@ -103,12 +107,17 @@ export function lowerGeneric(c: KernelContext, node: NodeOf<'generic'>, out: Buf
   const at = flatten(axes('i', node.shape.length), node.shape);
   const post = node.post && lowerBody(c, node.post, node.inputs, ranges);
   const elementwise = node.reducer === null;
-  const { stmts, result } = elementwise ? { stmts: [], result: body } : reduceStmts(node, body, node.post ? 'i64' : type.dtype);
+  const { stmts, result } = elementwise
+    ? { stmts: [], result: body }
+    : reduceStmts(node, body, node.post ? 'i64' : type.dtype);
   const value = post ? substituteVars(post, new Map([['acc', result]])) : result;
   const readSlots = node.inputs.map((v) => v);
   const slot = c.write(out, { dtype: type.dtype, size: product(type.shape) });
   const store: Stmt = { s: 'store', buf: slot, index: at, value };
-  return c.task(nest('i', node.shape, [...stmts, store], true), elementwise ? inPlaceInputs(c, node, readSlots, slot) : undefined);
+  return c.task(
+    nest('i', node.shape, [...stmts, store], true),
+    elementwise ? inPlaceInputs(c, node, readSlots, slot) : undefined,
+  );
 }
 
 /** Inputs read only at the element being written may share its memory. */
@@ -132,7 +141,10 @@ function isIdentityRead(node: NodeOf<'generic'>, operand: number): boolean {
   let ok = true;
   const visit = (x: Expr): void => {
     if (x.k === 'load') {
-      if (x.src === operand) ok &&= x.index.every((i, k) => (i.k === 'var' && i.name === `i${k}`) || (i.k === 'const' && node.shape[k] === 1));
+      if (x.src === operand)
+        ok &&= x.index.every(
+          (i, k) => (i.k === 'var' && i.name === `i${k}`) || (i.k === 'const' && node.shape[k] === 1),
+        );
       x.index.forEach(visit);
       if (x.guard) visit(x.guard);
       if (x.pad) visit(x.pad);

@@ -25,11 +25,7 @@ export function lowerModule(m: Module, options: LowerOptions): Program {
   return planMemory({ name: m.name, numerics: options.numerics, p, entries: drafts.map((d) => resolveEntry(d, p)) });
 }
 
-function lowerEntry(
-  entry: Entry,
-  index: number,
-  shared: Omit<RegionLowering, 'storage'>,
-): ProgramEntry {
+function lowerEntry(entry: Entry, index: number, shared: Omit<RegionLowering, 'storage'>): ProgramEntry {
   const { p } = shared;
   const l: RegionLowering = { ...shared, storage: new Map() };
   const inputs = entry.body.params.map((v, k) => {

@@ -10,7 +10,7 @@ import type { BufferRef, Origin } from '../../ir/program.js';
 import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
 import { createKernelContext, isVirtual, type KernelContext } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
-import { lowerConcat, lowerCopy, lowerGeneric, lowerScatter } from './generic.js';
+import { lowerConcat, lowerCopy, type lowerGeneric, lowerScatter } from './generic.js';
 
 export interface RegionLowering {
   readonly p: ProgramBuilder;
@@ -109,9 +109,7 @@ function lowerDim(l: RegionLowering, node: NodeOf<'dim'>): void {
   const out = newOutput(l, node);
   const slot = c.write(out, { dtype: 'i64', size: node.dims.length });
   l.p.emitKernel(
-    c.task(
-      node.dims.map((d, k) => ({ s: 'store', buf: slot, index: i32(k), value: cast(dimExpr(d), 'i64') })),
-    ),
+    c.task(node.dims.map((d, k) => ({ s: 'store', buf: slot, index: i32(k), value: cast(dimExpr(d), 'i64') }))),
   );
 }
 
@@ -132,7 +130,14 @@ function lowerHostCall(l: RegionLowering, node: NodeOf<'call'>): void {
   node.outputs.forEach((_, k) => {
     newOutput(l, node, k);
   });
-  l.p.emit({ kind: 'host', op: node.callee, call: node.host, inputs, outputs: node.outputs.map(arg), origins: [node.origin] });
+  l.p.emit({
+    kind: 'host',
+    op: node.callee,
+    call: node.host,
+    inputs,
+    outputs: node.outputs.map(arg),
+    origins: [node.origin],
+  });
 }
 
 /** Copies between buffers of one type. */
@@ -161,7 +166,14 @@ function copyTo(l: RegionLowering, from: BufferRef, type: TensorType, to: Buffer
 }
 
 /** Puts a result of the region just lowered into `to`: by merging its buffer into it where that is safe, else by a copy. */
-export function place(l: RegionLowering, v: Value, to: BufferRef, region: number, origin: Origin, taken: Set<number>): void {
+export function place(
+  l: RegionLowering,
+  v: Value,
+  to: BufferRef,
+  region: number,
+  origin: Origin,
+  taken: Set<number>,
+): void {
   const from = resolveRef(storageOf(l, v), l.p.renamed);
   const buffer = l.p.buffers[from.buffer];
   invariant(buffer, 'a reference names a buffer');
@@ -214,7 +226,10 @@ function lowerScan(l: RegionLowering, node: NodeOf<'scan'>): void {
     l.storage.set(node.body.params[k] as Value, to);
   });
   const at = symDim(node.step);
-  const slice = (base: BufferRef, t: TensorType): BufferRef => ({ buffer: base.buffer, offset: add(base.offset, mul(at, sizeOf(t))) });
+  const slice = (base: BufferRef, t: TensorType): BufferRef => ({
+    buffer: base.buffer,
+    offset: add(base.offset, mul(at, sizeOf(t))),
+  });
   node.inputs.slice(node.carried).forEach((v, k) => {
     const p = node.body.params[node.carried + k] as Value;
     l.storage.set(p, slice(storageOf(l, v), p.type));

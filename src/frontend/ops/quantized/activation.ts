@@ -5,6 +5,8 @@ import type { Builder } from '../../../ir/builder.js';
 import { e } from '../../../ir/expr.js';
 import { cast, type Expr } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
+import { isFloat } from '../../../support/dtype.js';
+import { quantizeValue } from '../../quantization.js';
 import type { LowerContext } from '../record.js';
 import { activationRange, centred, inputAffine, outputAffine, outputType, store, typeRange } from './affine.js';
 import { inverseSquareRoot, quantizeMultiplier, roundAway, scaled, shiftRight } from './fixed-point.js';
@@ -136,3 +138,35 @@ function interpolated(x: Value, b: Builder, ctx: LowerContext, f: typeof sigmoid
     body: (i, _r, read) => cast(f(read, table, onTable(cast(read(x, i), 'i32'), input)), 'i16'),
   });
 }
+
+/** GELU by the error function or its tanh approximation. */
+export const gelu: Integer<{ readonly approximate: boolean }> = (inputs, { approximate }, b, ctx) =>
+  tableOf(approximate ? geluTanh : geluExact)(inputs, {}, b, ctx);
+
+const geluTanh = (x: number): number => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+const geluExact = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2));
+
+/** Error function: its power series, or beyond 3 the continued fraction of its complement. */
+function erf(x: number): number {
+  const size = Math.abs(x);
+  if (size > 6) return Math.sign(x);
+  if (size > 3) {
+    let fraction = size;
+    for (let k = 60; k > 0; k--) fraction = size + k / 2 / fraction;
+    return Math.sign(x) * (1 - Math.exp(-size * size) / fraction / Math.sqrt(Math.PI));
+  }
+  let term = x;
+  let sum = x;
+  for (let k = 1; Math.abs(term) > 1e-18 * Math.abs(sum); k++) {
+    term *= (-x * x) / k;
+    sum += term / (2 * k + 1);
+  }
+  return (sum * 2) / Math.sqrt(Math.PI);
+}
+
+/** QUANTIZE, from floats or from integers of another scale. */
+export const toQuantized: Integer = (inputs, attrs, b, ctx) => {
+  if (!isFloat(inputs.x.type.dtype)) return requantize(inputs, attrs, b, ctx);
+  const q = ctx.quantOut(0) ?? ctx.limit('an output without a scale');
+  return quantizeValue(b, inputs.x, q, outputType(ctx));
+};

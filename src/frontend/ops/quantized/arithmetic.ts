@@ -4,10 +4,10 @@
 
 import type { Builder } from '../../../ir/builder.js';
 import { e } from '../../../ir/expr.js';
-import { cast, type Expr } from '../../../ir/scalar.js';
+import type { Expr } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
 import type { LowerContext } from '../record.js';
-import { type Affine, centred, fusedRange, inputAffine, mapRead, outputAffine, outputType, store, typeRange } from './affine.js';
+import { type Affine, centred, fusedRange, inputAffine, mapRead, outputAffine, outputType, store } from './affine.js';
 import { type Multiplier, quantizeMultiplier, reciprocal } from './fixed-point.js';
 import { mulHigh, scale, shiftRight } from './fixed-point-expr.js';
 import { lookUp, tabulate } from './tables.js';
@@ -162,29 +162,3 @@ export const divideIntegers: Integer = ({ x, y }, _a, b, ctx) => {
     return store(shiftRight(product, e.clamp(right, 0, 31)), s.output.zero, range, dtype);
   });
 };
-
-/** CONCATENATION of 8-bit tensors with differing scales: each is rescaled in float32. */
-export function concatenateIntegers(b: Builder, xs: readonly Value[], axis: number, ctx: LowerContext): Value {
-  const output = ctx.quantOut(0);
-  const first = output && outputAffine(ctx);
-  if (!first) return b.concat(xs, axis);
-  const rescaled = xs.map((x, k) => {
-    const q = ctx.quantIn(k) ? inputAffine(ctx, k) : first;
-    if (q.scale === first.scale && q.zero === first.zero) return x;
-    return rescaleInFloat(b, x, q, first);
-  });
-  return b.concat(rescaled, axis);
-}
-
-/** round(x·ratio + bias) + zero, as the 8-bit concatenation does it. */
-function rescaleInFloat(b: Builder, x: Value, from: Affine, to: Affine): Value {
-  const { dtype } = x.type;
-  const { lo, hi } = typeRange(dtype);
-  const inverse = Math.fround(1 / to.scale);
-  const ratio = Math.fround(from.scale * inverse);
-  const bias = Math.fround(-from.zero * ratio);
-  return b.map([x], (p) => {
-    const real = e.round(e.add(e.mul(cast(p, 'f32'), ratio), bias));
-    return cast(e.clamp(e.add(cast(real, 'i32'), to.zero), lo, hi), dtype);
-  });
-}

@@ -1,15 +1,12 @@
-// Reductions of TFLite integers: MEAN and SUM scale an integer sum, average pooling divides by the number of elements
-// inside the image, L2 normalisation multiplies by an integer inverse square root.
+// Reductions of TFLite integers: MEAN and SUM scale an integer sum, L2 normalisation multiplies by an integer inverse
+// square root of one. Pools are in pool.ts.
 
 import type { Builder } from '../../../ir/builder.js';
 import { type Dim, isConst, product } from '../../../ir/dim.js';
 import { e } from '../../../ir/expr.js';
-import { cast, type Expr } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
-import { poolOf, poolWith, windowCount } from '../pool.js';
 import type { LowerContext } from '../record.js';
-import { CHANNELS_LAST, type WindowAttrs } from '../window.js';
-import { centred, fusedRange, inputAffine, outputAffine, outputType, store, typeRange } from './affine.js';
+import { centred, inputAffine, outputAffine, outputType, store, typeRange } from './affine.js';
 import { type Multiplier, quantizeMultiplier } from './fixed-point.js';
 import { scale } from './fixed-point-expr.js';
 import { inverseSquareRoot, scaleBy } from './reciprocal.js';
@@ -46,30 +43,6 @@ export const integerSum =
     const zero = from.zero * count;
     return b.map([sum], (s) => store(scale(e.sub(s, zero), m, ctx.rounding, bound), to.zero, typeRange(dtype), dtype));
   };
-
-/** Half away from zero, in stored units: scale and zero point are the input's. */
-const divideRounded = (sum: Expr, count: Expr): Expr => {
-  const half = e.shrS(count, 1);
-  return e.div(e.select(e.gt(sum, 0), e.add(sum, half), e.sub(sum, half)), count);
-};
-
-export function integerAveragePool({ x }: One, window: WindowAttrs, b: Builder, ctx: LowerContext): Value {
-  const { dtype } = x.type;
-  const pool = poolOf(x, window, CHANNELS_LAST);
-  const { lo, hi } = fusedRange(ctx, outputAffine(ctx), dtype);
-  const sum = poolWith(b, pool, 'add', e.const(0, dtype), (v) => cast(v, 'i32'));
-  return b.generic({
-    shape: sum.type.shape,
-    body: (i, _r, read) => cast(e.clamp(divideRounded(read(sum, i), windowCount(pool, i, false)), lo, hi), dtype),
-  });
-}
-
-export function integerMaxPool({ x }: One, window: WindowAttrs, b: Builder, ctx: LowerContext): Value {
-  const { lo, hi } = fusedRange(ctx, outputAffine(ctx), x.type.dtype);
-  const most = poolWith(b, poolOf(x, window, CHANNELS_LAST), 'max', b.lowest(x.type.dtype));
-  const whole = typeRange(x.type.dtype);
-  return lo === whole.lo && hi === whole.hi ? most : b.map([most], (v) => e.clamp(v, lo, hi));
-}
 
 /** L2_NORMALIZATION over the last axis; the output's scale is 1/128. */
 export function integerL2Normalize({ x }: One, _a: object, b: Builder, ctx: LowerContext): Value {

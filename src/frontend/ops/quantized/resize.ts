@@ -9,8 +9,8 @@ import type { Value } from '../../../ir/tensor.js';
 import type { LowerContext } from '../record.js';
 
 export interface ResizeAttrs {
-  /** Height and width. */
-  readonly size: readonly Dim[];
+  readonly height: Dim;
+  readonly width: Dim;
   readonly alignCorners: boolean;
   readonly halfPixel: boolean;
 }
@@ -42,7 +42,7 @@ function sample(i: Expr, input: number, output: number, a: ResizeAttrs): AxisSam
 
 export function integerResizeBilinear({ x }: { readonly x: Value }, a: ResizeAttrs, b: Builder, ctx: LowerContext): Value {
   const [batch, height, width, channels] = x.type.shape as readonly [Dim, Dim, Dim, Dim];
-  const [outHeight, outWidth] = a.size as readonly [Dim, Dim];
+  const [outHeight, outWidth] = [a.height, a.width];
   if (!isConst(height) || !isConst(width) || !isConst(outHeight) || !isConst(outWidth))
     return ctx.limit('integer resizing of a size that is not fixed', 'Fix it with --dim');
   const acc = x.type.dtype === 'i16' ? 'i64' : 'i32';

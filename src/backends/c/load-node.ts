@@ -1,0 +1,195 @@
+// Compiles Programs with the machine's C compiler and opens a session on each: all in one server program, so that the
+// compiler and the program start once for any number of models.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Program } from '../../ir/program.js';
+import { type EntrySpec, evalSize } from '../../runtime/io.js';
+import type { RuntimeTensor, Session } from '../../runtime/session.js';
+import type { DType } from '../../support/dtype.js';
+import { CompileError, InternalError, invariant } from '../../support/errors.js';
+import { STORAGE } from '../../support/tensor.js';
+import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
+import { createNames } from '../names.js';
+import { compileObjects } from './compiler-node.js';
+import { emitC } from './emit.js';
+import { numericFlags } from './project.js';
+import { emitServer, RESET, RUN } from './server.js';
+import { type ServerProcess, startServer } from './server-process-node.js';
+
+export interface NamedProgram {
+  readonly name: string;
+  readonly program: Program;
+}
+
+export interface BuildCOptions {
+  /** By default -O3 -march=native for one program, -O1 for several. */
+  readonly cflags?: readonly string[];
+  /** Where the files go; by default a temporary directory that goes away with the sessions. */
+  readonly dir?: string;
+  /** Compilers at a time. */
+  readonly jobs?: number;
+  /** How long one run may take. */
+  readonly timeoutMs?: number;
+}
+
+interface Unit extends NamedProgram {
+  readonly prefix: string;
+}
+
+/** A session per program, by name. A program whose C does not compile gets a session that says so. E404 without a compiler. */
+export async function buildC(
+  programs: readonly NamedProgram[],
+  options: BuildCOptions = {},
+): Promise<Map<string, Session>> {
+  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'heddle-c-'));
+  if (options.dir) await mkdir(dir, { recursive: true });
+  else removeAtExit(dir);
+  const names = createNames(['server']);
+  const units = programs.map((p) => ({ ...p, prefix: names.fresh(`m_${p.name}`.slice(0, 60)) }));
+  const sources = new Map<string, readonly string[]>();
+  for (const unit of units) sources.set(unit.prefix, await writeUnit(unit, dir));
+  const strict = programs.find((p) => p.program.numerics === 'strict') ?? programs[0];
+  const cflags = options.cflags ?? (programs.length === 1 ? ['-O3', '-march=native'] : ['-O1']);
+  const flags = [...cflags, ...(strict ? numericFlags(strict.program) : [])];
+  const failures = await compileObjects({ dir, sources, flags, jobs: options.jobs ?? 1 }, async (good) => {
+    const served = units.filter((u) => good.includes(u.prefix));
+    await writeFile(join(dir, 'server.c'), emitServer(served));
+  });
+  const served = units.filter((u) => !failures.has(u.prefix));
+  const server = startServer(join(dir, 'server'), options.timeoutMs ?? 120_000);
+  let open = units.length;
+  const release = (): void => {
+    if (--open > 0) return;
+    server.close();
+    if (temporary.has(dir)) rmSync(dir, { recursive: true, force: true });
+  };
+  return new Map(
+    units.map((u) => {
+      const failure = failures.get(u.prefix);
+      const session = failure
+        ? failedSession(u.name, failure, release)
+        : serverSession(server, u, served.indexOf(u), release);
+      return [u.name, session] as const;
+    }),
+  );
+}
+
+const temporary = new Set<string>();
+
+/** Sessions that nobody closes leave nothing behind. */
+function removeAtExit(dir: string): void {
+  if (temporary.size === 0) {
+    process.once('exit', () => {
+      for (const d of temporary) rmSync(d, { recursive: true, force: true });
+    });
+  }
+  temporary.add(dir);
+}
+
+/** Writes a program's files; returns those to compile. */
+async function writeUnit(unit: Unit, dir: string): Promise<string[]> {
+  const files = emitC(unit.program, { prefix: unit.prefix });
+  const kept = Object.entries(files).filter(([name]) => name !== 'Makefile' && name !== 'CMakeLists.txt');
+  await Promise.all(kept.map(([name, content]) => writeFile(join(dir, name), content)));
+  return kept.map(([name]) => name).filter((name) => /\.[cS]$/.test(name));
+}
+
+function failedSession(name: string, why: string, release: () => void): Session {
+  const fail = async (): Promise<never> => {
+    throw new InternalError(`internal: the C of "${name}" does not compile:\n${why}`);
+  };
+  return { run: fail, reset: fail, close: async () => release() };
+}
+
+function serverSession(server: ServerProcess, unit: Unit, index: number, release: () => void): Session {
+  const specs = unit.program.entries.map(describeEntry);
+  let failure: Error | undefined;
+  const request = async (parts: readonly Uint8Array[]): Promise<Uint8Array> => {
+    if (failure) throw failure;
+    try {
+      return await server.request(parts);
+    } catch (e) {
+      failure = new InternalError(
+        `internal: "${unit.name}" failed in C: ${e instanceof Error ? e.message : String(e)}`,
+      );
+      throw failure;
+    }
+  };
+  return {
+    run: async (inputs, name) => {
+      const at = findEntry(unit.program, name);
+      const spec = specs[at];
+      invariant(spec, `no entry ${at}`);
+      const symbols = solveInputs(spec, inputs);
+      const reply = await request(encodeRun(index, at, spec, inputs));
+      const outputs = decodeReply(reply, spec);
+      for (const output of spec.outputs) checkShape(output.name, outputs[output.name], output.shape, symbols);
+      return outputs;
+    },
+    reset: async () => void (await request([words(index, RESET, 0, 0)])),
+    close: async () => release(),
+  };
+}
+
+/** Sizes that inputs decide are known here too; they must agree with what C wrote. */
+function checkShape(
+  name: string,
+  output: RuntimeTensor | undefined,
+  shape: EntrySpec['outputs'][number]['shape'],
+  symbols: ReadonlyMap<string, number>,
+): void {
+  const known = JSON.stringify(shape)
+    .match(/"[^"]+"/g)
+    ?.every((s) => symbols.has(JSON.parse(s)) || /^"([-+*%]|\/\/|min|max)"$/.test(s));
+  if (known === false) return;
+  shape.forEach((size, axis) => {
+    const expected = evalSize(size, symbols);
+    invariant(
+      output?.shape[axis] === expected,
+      `C gave "${name}" the size ${output?.shape[axis]} on axis ${axis}, not ${expected}`,
+    );
+  });
+}
+
+const words = (...values: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(values).buffer);
+
+function encodeRun(
+  model: number,
+  entry: number,
+  spec: EntrySpec,
+  inputs: Readonly<Record<string, RuntimeTensor>>,
+): Uint8Array[] {
+  const parts = [words(model, RUN, entry, spec.inputs.length)];
+  for (const { name } of spec.inputs) {
+    const t = inputs[name];
+    if (!t || !ArrayBuffer.isView(t.data)) throw new CompileError('E402', `input "${name}" has no bytes`);
+    const bytes = new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength);
+    parts.push(
+      words(t.shape.length, ...t.shape, bytes.byteLength % 2 ** 32, Math.floor(bytes.byteLength / 2 ** 32)),
+      bytes,
+    );
+  }
+  return parts;
+}
+
+function decodeReply(reply: Uint8Array, spec: EntrySpec): Record<string, RuntimeTensor> {
+  const view = new DataView(reply.buffer, reply.byteOffset, reply.byteLength);
+  const status = view.getUint32(0, true);
+  invariant(status === 0, `the C of entry "${spec.name}" refused its inputs with status ${status}`);
+  let at = 8;
+  const outputs = spec.outputs.map(({ name, dtype }) => {
+    const rank = view.getUint32(at, true);
+    const shape = Array.from({ length: rank }, (_, i) => view.getInt32(at + 4 + 4 * i, true));
+    at += 4 + 4 * rank;
+    const bytes = Number(view.getBigUint64(at, true));
+    at += 8;
+    const data = reply.slice(at, at + bytes);
+    at += bytes;
+    const Storage = STORAGE[dtype as Exclude<DType, 'string'>];
+    return [name, { dtype, shape, data: new Storage(data.buffer) }] as const;
+  });
+  return Object.fromEntries(outputs);
+}

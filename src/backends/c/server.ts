@@ -1,0 +1,137 @@
+// A C program that runs many compiled models: requests on stdin, replies on stdout, until stdin ends. load-node.ts talks to
+// it; the tests of every operator go through it. It may use the C library; the models may not.
+//
+// Integers are little-endian. Request: u32 model, u32 command (0 run, 1 reset), u32 entry, u32 count, and per input u32 rank,
+// i32 dims, u64 bytes, the bytes. Reply: u64 length of what follows, u32 status, u32 count, and per output the same.
+
+import type { Program } from '../../ir/program.js';
+import { printAdapters } from './adapters.js';
+import { describeInterface } from './interface.js';
+
+export const RUN = 0;
+export const RESET = 1;
+
+export function emitServer(models: readonly { readonly prefix: string; readonly program: Program }[]): string {
+  const interfaces = models.map((m) => describeInterface(m.program, m.prefix));
+  return `/* Runs models on request: see ${'server.ts'} of heddle for the protocol. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+${models.map((m) => `#include "${m.prefix}.h"`).join('\n')}
+
+${printAdapters(interfaces)}
+
+${SERVER}`;
+}
+
+const SERVER = `#define MODELS (sizeof models / sizeof models[0])
+
+static void *arenas[MODELS], *states[MODELS];
+
+static void fail(const char *why) {
+  fprintf(stderr, "server: %s\\n", why);
+  exit(70);
+}
+
+static void *allocate(size_t bytes) {
+  void *p = malloc(bytes ? bytes : 1);
+  if (!p) fail("out of memory");
+  return p;
+}
+
+/* 0 at the end of input. */
+static int get(void *into, size_t bytes) {
+  return fread(into, 1, bytes, stdin) == bytes;
+}
+
+static uint32_t get_u32(void) {
+  uint32_t v;
+  if (!get(&v, sizeof v)) fail("a request ends early");
+  return v;
+}
+
+static void put(const void *from, size_t bytes) {
+  if (fwrite(from, 1, bytes, stdout) != bytes) exit(0);
+}
+
+static void put_u32(uint32_t v) {
+  put(&v, sizeof v);
+}
+
+static void put_u64(uint64_t v) {
+  put(&v, sizeof v);
+}
+
+static void read_tensor(tensor *t, const value_info *info) {
+  uint64_t bytes;
+  const uint32_t rank = get_u32();
+  if (rank != info->rank) fail("an input has another rank");
+  for (uint32_t i = 0; i < rank; ++i) t->dims[i] = (int32_t)get_u32();
+  if (!get(&bytes, sizeof bytes)) fail("a request ends early");
+  t->data = allocate((size_t)bytes);
+  if (!get(t->data, (size_t)bytes)) fail("a request ends early");
+}
+
+static uint64_t tensor_bytes(const tensor *t, const value_info *info) {
+  uint64_t bytes = info->element_bytes;
+  for (uint32_t i = 0; i < info->rank; ++i) bytes *= (uint64_t)t->dims[i];
+  return bytes;
+}
+
+static void reply(int status, uint32_t count, const tensor *t, const value_info *info) {
+  uint64_t length = 8;
+  for (uint32_t i = 0; i < count; ++i) length += 4 + 4 * (uint64_t)info[i].rank + 8 + tensor_bytes(&t[i], &info[i]);
+  put_u64(length);
+  put_u32((uint32_t)status);
+  put_u32(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint64_t bytes = tensor_bytes(&t[i], &info[i]);
+    put_u32(info[i].rank);
+    put(t[i].dims, 4 * (size_t)info[i].rank);
+    put_u64(bytes);
+    put(t[i].data, (size_t)bytes);
+  }
+  fflush(stdout);
+}
+
+static void run(uint32_t model, const entry_info *e) {
+  tensor *in = allocate(e->inputs * sizeof *in);
+  tensor *out = allocate(e->outputs * sizeof *out);
+  int status;
+  for (uint32_t i = 0; i < e->inputs; ++i) read_tensor(&in[i], &e->in[i]);
+  for (uint32_t i = 0; i < e->outputs; ++i) out[i].data = allocate(e->out[i].max_bytes);
+  if (!arenas[model]) arenas[model] = allocate(models[model].arena_bytes);
+  status = e->run(in, out, arenas[model], states[model]);
+  reply(status, status ? 0 : e->outputs, out, e->out);
+  for (uint32_t i = 0; i < e->inputs; ++i) free(in[i].data);
+  for (uint32_t i = 0; i < e->outputs; ++i) free(out[i].data);
+  free(in);
+  free(out);
+}
+
+int main(void) {
+  uint32_t model;
+  while (get(&model, sizeof model)) {
+    const uint32_t command = get_u32(), entry = get_u32(), count = get_u32();
+    if (model >= MODELS || command > 1) fail("an unknown model or command");
+    if (!states[model] || command == 1) {
+      if (!states[model]) states[model] = allocate(models[model].state_bytes);
+      models[model].reset(states[model]);
+    }
+    if (command == 1) {
+      reply(0, 0, NULL, NULL);
+    } else {
+      if (entry >= models[model].entries || count != models[model].entry[entry].inputs) fail("an unknown entry");
+      run(model, &models[model].entry[entry]);
+    }
+  }
+  for (size_t i = 0; i < MODELS; ++i) {
+    free(arenas[i]);
+    free(states[i]);
+  }
+  return 0;
+}
+`;

@@ -1,0 +1,145 @@
+// Runs chunks of cases in a thread of its own. Before each step it says what it is about to do, so that the pool knows
+// whom to blame if the thread hangs or dies. Programs for C are gathered and built by one compiler call a chunk.
+
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { AnyRecord } from '../../frontend/ops/record.js';
+import type { Program } from '../../ir/program.js';
+import type { Session } from '../../runtime/session.js';
+import { invariant } from '../../support/errors.js';
+import { loadPlugins } from '../plugins.js';
+import { hostOps, openC, openSession, refuseForC, type Target } from '../targets.js';
+import { type CheckOptions, checkSession, compileFor, prepareCase, type Verdict, verdictOf } from './run-case.js';
+import type { TestCase } from './test-case.js';
+
+export interface WorkerOptions {
+  readonly check: CheckOptions;
+  readonly plugins: readonly string[];
+}
+
+/** A case and the targets it is still to be run on. */
+export interface Task {
+  readonly index: number;
+  readonly dir: string;
+  readonly targets: readonly Target[];
+  readonly timeoutMs: number;
+}
+
+/** Targets a step is about; the chunk's one C build has no case. */
+export interface StepNotice {
+  readonly kind: 'step';
+  readonly index: number | null;
+  readonly targets: readonly Target[];
+  readonly timeoutMs: number;
+}
+
+export type WorkerMessage =
+  | StepNotice
+  | { readonly kind: 'result'; readonly index: number; readonly target: Target; readonly verdict: Verdict }
+  | { readonly kind: 'done' };
+
+/** Long enough for any chunk; a compiler that never returns is still noticed. */
+const BUILD_MS = 900_000;
+
+interface Built {
+  readonly task: Task;
+  readonly testCase: TestCase;
+  readonly program: Program;
+}
+
+interface Context {
+  readonly port: MessagePort;
+  readonly options: WorkerOptions;
+  readonly plugins: readonly AnyRecord[];
+}
+
+if (parentPort) await serve(parentPort, workerData as WorkerOptions);
+
+async function serve(port: MessagePort, options: WorkerOptions): Promise<void> {
+  const context: Context = { port, options, plugins: await loadPlugins(options.plugins) };
+  port.on('message', (tasks: readonly Task[]) => {
+    void runChunk(tasks, context).then(() => send(port, { kind: 'done' }));
+  });
+}
+
+const send = (port: MessagePort, message: WorkerMessage): void => port.postMessage(message);
+
+async function runChunk(tasks: readonly Task[], context: Context): Promise<void> {
+  const forC: Built[] = [];
+  for (const task of tasks) forC.push(...(await runTask(task, context)));
+  if (forC.length > 0) await runOnC(forC, context);
+}
+
+/** Everything but C; gives back what is to be built for C. */
+async function runTask(task: Task, context: Context): Promise<readonly Built[]> {
+  const { index, dir, targets, timeoutMs } = task;
+  const { port, options, plugins } = context;
+  send(port, { kind: 'step', index, targets, timeoutMs });
+  const forC: Built[] = [];
+  try {
+    const prepared = prepareCase(dir, options.check, plugins);
+    for (const target of targets) {
+      send(port, { kind: 'step', index, targets: [target], timeoutMs });
+      try {
+        const built = { task, testCase: prepared.testCase, program: compileFor(prepared, target) };
+        if (target === 'c') {
+          await refuseForC(built.program);
+          forC.push(built);
+        } else await runOn(target, built, () => openSession(target, built.program), context);
+      } catch (error) {
+        send(port, { kind: 'result', index, target, verdict: verdictOf(error, true) });
+      }
+    }
+  } catch (error) {
+    for (const target of targets) send(port, { kind: 'result', index, target, verdict: verdictOf(error, true) });
+  }
+  return forC;
+}
+
+async function runOn(target: Target, built: Built, open: () => Promise<Session>, context: Context): Promise<void> {
+  const session = await open();
+  const { task, testCase, program } = built;
+  const { port, options } = context;
+  const { index, timeoutMs } = task;
+  send(port, { kind: 'step', index, targets: [target], timeoutMs: (timeoutMs + 1000) * testCase.sets.length });
+  let verdict: Verdict;
+  try {
+    const problem = await checkSession(testCase, program, session, { check: options.check, timeoutMs });
+    verdict = { status: problem ? 'failed' : 'passed', reason: problem, hostOps: hostOps(program) };
+  } catch (error) {
+    verdict = { ...verdictOf(error, false), hostOps: hostOps(program) };
+  }
+  await session.close().catch(() => undefined);
+  send(port, { kind: 'result', index, target, verdict });
+}
+
+const nameOf = (built: Built): string => `case_${built.task.index}`;
+
+/** Light optimisation: cases run once, so compiling is most of their time. */
+const C_FLAGS: readonly string[] = ['-O1', '-w'];
+
+/** One build for all; where that fails, half and half, so that one bad program takes no other down. */
+async function runOnC(all: readonly Built[], context: Context): Promise<void> {
+  const { port } = context;
+  send(port, { kind: 'step', index: null, targets: ['c'], timeoutMs: BUILD_MS });
+  let sessions: Map<string, Session>;
+  try {
+    const timeoutMs = Math.max(...all.map((b) => b.task.timeoutMs));
+    sessions = await openC(
+      all.map((b) => ({ name: nameOf(b), program: b.program })),
+      { cflags: C_FLAGS, timeoutMs },
+    );
+  } catch (error) {
+    const [only, another] = all;
+    if (another) {
+      const half = Math.ceil(all.length / 2);
+      await runOnC(all.slice(0, half), context);
+      await runOnC(all.slice(half), context);
+    } else if (only) send(port, { kind: 'result', index: only.task.index, target: 'c', verdict: verdictOf(error, true) });
+    return;
+  }
+  for (const built of all) {
+    const session = sessions.get(nameOf(built));
+    invariant(session, 'every program was built');
+    await runOn('c', built, async () => session, context);
+  }
+}

@@ -1,0 +1,44 @@
+// How an index depends on one loop variable: the coefficient, as an expression free of it. The basis of every
+// scheduling decision: 0 is invariant, 1 is contiguous, null is not affine.
+
+import { e } from './expr.js';
+import { type Expr, i32, visitExpr } from './scalar.js';
+
+export function mentions(x: Expr, name: string): boolean {
+  if (x.k === 'const') return false;
+  let found = false;
+  visitExpr(x, (y) => {
+    if (y.k === 'var' && y.name === name) found = true;
+  });
+  return found;
+}
+
+/** d(x)/d(var) for an i32 expression, or null where x is not affine in it. */
+export function coefficient(x: Expr, name: string): Expr | null {
+  if (x.k === 'var') return i32(x.name === name ? 1 : 0);
+  if (!mentions(x, name)) return i32(0);
+  if (x.k !== 'op') return null;
+  const [a, b] = x.args as [Expr, Expr];
+  if (x.op === 'neg') {
+    const c = coefficient(a, name);
+    return c && e.sub(i32(0), c);
+  }
+  if (x.op === 'add' || x.op === 'sub') {
+    const [p, q] = [coefficient(a, name), coefficient(b, name)];
+    return p && q && (x.op === 'add' ? e.add(p, q) : e.sub(p, q));
+  }
+  if (x.op === 'mul') {
+    const [p, q] = [coefficient(a, name), coefficient(b, name)];
+    if (!p || !q) return null;
+    if (!mentions(a, name)) return e.mul(a, q);
+    return mentions(b, name) ? null : e.mul(p, b);
+  }
+  if (x.op === 'shl' && b.k === 'const') {
+    const p = coefficient(a, name);
+    return p && e.mul(p, 2 ** Number(b.value));
+  }
+  return null;
+}
+
+export const isZero = (x: Expr | null): boolean => x?.k === 'const' && Number(x.value) === 0;
+export const isOne = (x: Expr | null): boolean => x?.k === 'const' && Number(x.value) === 1;

@@ -1,0 +1,16 @@
+// What a schedule needs to know of a target: how wide its vectors are and what they can do.
+
+import type { PrimitiveOp } from '../../ir/scalar.js';
+import type { DType } from '../../support/dtype.js';
+
+export interface VectorTarget {
+  /** 32-bit lanes in a vector register. */
+  readonly lanes: number;
+  /** Whether an operation exists on a vector of `lanes` × dtype; casts ask for the source type. */
+  readonly supports: (op: PrimitiveOp | 'select' | 'cast' | 'bitcast', dtype: DType, lanes: number) => boolean;
+  /** Vectors along the vector axis, and rows, of a register tile. */
+  readonly tile: { readonly vectors: number; readonly rows: number };
+}
+
+/** A target with operators on 32-bit lanes of f32, i32 and u32. */
+export const SIMD_32 = new Set<DType>(['f32', 'i32', 'u32', 'i1']);

@@ -1,0 +1,261 @@
+// Vector expressions in C: every operation on every vector type gives, lane by lane, what the scalar program gives; with
+// compilers' vector types, and as plain structs of lanes.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { emitC } from '../../src/backends/c/emit.js';
+import { buildC } from '../../src/backends/c/load-node.js';
+import { createInterpreter } from '../../src/backends/interp/interpreter.js';
+import type { Stmt } from '../../src/ir/kernel.js';
+import type { Program } from '../../src/ir/program.js';
+import {
+  bitcast,
+  cast,
+  constant,
+  type Expr,
+  i32,
+  load,
+  op,
+  rawOp,
+  type ScalarOp,
+  select,
+  vec,
+} from '../../src/ir/scalar.js';
+import type { DType } from '../../src/support/dtype.js';
+import { buildProgram, iv, loop, store, tensor } from './program-builder.js';
+
+const dir = mkdtempSync(join(tmpdir(), 'heddle-test-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+type Lane = 'i32' | 'u32' | 'f32' | 'f64' | 'i64';
+const isFloat = (t: string): boolean => t.startsWith('f');
+const N = 16;
+const FLOATS = [
+  0,
+  -0,
+  1.5,
+  -2.5,
+  3e9,
+  -3e9,
+  Number.NaN,
+  Number.POSITIVE_INFINITY,
+  0.5,
+  -0.5,
+  7,
+  8.25,
+  -9,
+  1e-40,
+  100,
+  -1,
+];
+const INTS = [0, 1, -1, 2, 31, 33, -7, 255, 2147483647, -2147483648, 65537, -65536, 5, 6, -100, 1000];
+
+/** The elements of x and y at `at`, `lanes` of them. */
+type Make = (x: Expr, y: Expr, lanes: number) => Expr;
+
+const canonical = (e: Expr): Expr =>
+  isFloat(e.dtype) ? select(rawOp('eq', e, e), e, constant(Number.NaN, e.dtype)) : e;
+
+/** One output per named expression, computed `lanes` elements at a time. */
+function program(type: Lane, lanes: number, exprs: Readonly<Record<string, Make>>): Program {
+  return buildProgram(`vector ${type}`, (b) => {
+    const x = b.input('x', type, [N]);
+    const y = b.input('y', type, [N]);
+    for (const [name, make] of Object.entries(exprs)) {
+      const at = op('mul', iv('i'), i32(lanes));
+      const e = canonical(make(load(0, [at], type, { lanes }), load(1, [at], type, { lanes }), lanes));
+      const stored = e.dtype === 'i1' ? cast(e, 'i32') : e;
+      const out = b.output(name, stored.dtype, [N]);
+      b.steps(
+        b.kernel(
+          name,
+          [
+            [x, 'read'],
+            [y, 'read'],
+            [out, 'write'],
+          ],
+          [loop('i', N / lanes, store(2, at, stored))],
+        ),
+      );
+    }
+  });
+}
+
+function expressions(type: Lane): Record<string, Make> {
+  const ints: ScalarOp[] = ['and', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'clz', 'popcnt', 'mulhi_s', 'mulhi_u'];
+  const floats: ScalarOp[] = ['div', 'floor', 'ceil', 'trunc', 'rint', 'sqrt'];
+  const unary = ['neg', 'abs', 'floor', 'ceil', 'trunc', 'rint', 'sqrt', 'clz', 'popcnt'];
+  const all: ScalarOp[] = [
+    'add',
+    'sub',
+    'mul',
+    'min',
+    'max',
+    'neg',
+    'abs',
+    'eq',
+    'lt',
+    'le',
+    ...(isFloat(type) ? floats : ints),
+  ];
+  const made = Object.fromEntries(
+    all.map((o): [string, Make] => [o, (x, y) => (unary.includes(o) ? rawOp(o, x) : rawOp(o, x, y))]),
+  );
+  const other: Record<Lane, DType> = { f32: 'i32', i32: 'f32', u32: 'i32', f64: 'i64', i64: 'f64' };
+  return {
+    ...made,
+    blend: (x, y) => select(rawOp('and', rawOp('lt', x, y), rawOp('eq', x, x)), x, y),
+    'scalar operand': (x) => rawOp('mul', x, constant(3, type)),
+    'scalar choice': (x, y) => select(rawOp('lt', iv('i'), i32(1)), x, y),
+    'to i32': (x) => cast(x, 'i32'),
+    'to f32': (x) => cast(x, 'f32'),
+    'to f64': (x) => cast(x, 'f64'),
+    'to i1': (x) => cast(x, 'i1'),
+    bits: (x) => bitcast(canonical(x), other[type]),
+    guarded: (_x, y, lanes) =>
+      load(0, [op('mul', iv('i'), i32(lanes))], type, { lanes, guard: rawOp('lt', iv('i'), i32(1)), pad: y }),
+    masked: (x, y, lanes) =>
+      load(0, [op('mul', iv('i'), i32(lanes))], type, { lanes, guard: rawOp('le', x, y), pad: constant(9, type) }),
+    splat: (x, _, lanes) =>
+      lanes === 1
+        ? load(0, [i32(3)], type)
+        : select(
+            rawOp('eq', x, x),
+            vec('splat', [load(0, [i32(3)], type)], type, lanes),
+            vec('splat', [load(0, [i32(3)], type)], type, lanes),
+          ),
+    extract: (x, y, lanes) =>
+      lanes === 1 ? y : select(rawOp('eq', vec('extract', [x], type, 1, 0), vec('extract', [x], type, 1, 0)), y, y),
+  };
+}
+
+const values = (type: Lane) =>
+  tensor(type, [N], isFloat(type) ? FLOATS : type.endsWith('64') ? INTS.map(BigInt) : INTS);
+const reversed = (type: Lane) => {
+  const t = values(type);
+  return { ...t, data: t.data.slice().reverse() as typeof t.data };
+};
+
+async function expectLanewise(cflags: readonly string[]): Promise<void> {
+  const widths = { f32: [4, 8, 16], i32: [4, 16], u32: [8], f64: [4], i64: [8] };
+  const cases = (['f32', 'i32', 'u32', 'f64', 'i64'] as const).flatMap((type) =>
+    widths[type].map((lanes) => ({ type, lanes })),
+  );
+  const programs = cases.map(({ type, lanes }) => ({
+    name: `${type}x${lanes}`,
+    program: program(type, lanes, expressions(type)),
+  }));
+  const sessions = await buildC(programs, { cflags });
+  for (const { type, lanes } of cases) {
+    const inputs = { x: values(type), y: reversed(type) };
+    const session = sessions.get(`${type}x${lanes}`)!;
+    const got = await session.run(inputs);
+    const expected = createInterpreter(program(type, 1, expressions(type))).runSync(inputs);
+    // The guard of one block covers all its lanes.
+    for (const [name, value] of Object.entries(expected)) {
+      if (name === 'guarded' || name === 'scalar choice') continue;
+      expect(got[name], `${name} on ${type}x${lanes}`).toEqual(value);
+    }
+    const block = (v: ArrayLike<number | bigint>, w: ArrayLike<number | bigint>) =>
+      Array.from(v, (e, i) => (i < lanes ? e : w[i]));
+    for (const name of ['guarded', 'scalar choice']) {
+      const picked = block(inputs.x.data as Float32Array, inputs.y.data as Float32Array);
+      expect([...(got[name]!.data as Float32Array)], name).toEqual(picked);
+    }
+    await session.close();
+  }
+}
+
+/** Widening loads, narrowing stores, gathers, iota and a mutable vector sum: a dot product of i8 by 16 lanes. */
+function narrow(lanes: number): Program {
+  return buildProgram('narrow', (b) => {
+    const x = b.input('x', 'i8', [32]);
+    const y = b.output('y', 'i8', [32]);
+    const sum = b.output('sum', 'i32', [lanes]);
+    const odd = b.output('odd', 'f32', [lanes]);
+    const at = op('mul', iv('i'), i32(lanes));
+    const v = load(0, [at], 'i32', { lanes });
+    const acc: Expr = { k: 'var', name: 'acc', dtype: 'i32', lanes };
+    const index = rawOp('add', rawOp('mul', vec('iota', [i32(0)], 'i32', lanes), i32(2)), i32(1));
+    const let_ = (value: Expr): Stmt => ({ s: 'let', var: 'acc', value, mutable: true });
+    b.steps(
+      b.kernel(
+        'dot',
+        [
+          [x, 'read'],
+          [y, 'write'],
+          [sum, 'write'],
+        ],
+        [
+          let_(vec('splat', [i32(0)], 'i32', lanes)),
+          loop(
+            'i',
+            32 / lanes,
+            { s: 'set', var: 'acc', value: rawOp('add', acc, rawOp('mul', v, v)) },
+            store(1, at, rawOp('mul', v, i32(3))),
+          ),
+          store(2, i32(0), acc),
+        ],
+      ),
+      b.kernel(
+        'gather',
+        [
+          [x, 'read'],
+          [odd, 'write'],
+        ],
+        [store(1, i32(0), cast(load(0, [index], 'i32', { lanes }), 'f32'))],
+      ),
+    );
+  });
+}
+
+async function expectNarrow(cflags: readonly string[]): Promise<void> {
+  const x = Array.from({ length: 32 }, (_, i) => ((i * 37) % 256) - 128);
+  for (const lanes of [4, 8, 16]) {
+    const session = (await buildC([{ name: 'narrow', program: narrow(lanes) }], { cflags })).get('narrow')!;
+    const got = await session.run({ x: tensor('i8', [32], x) });
+    expect([...(got.y!.data as Int8Array)]).toEqual(x.map((v) => ((v * 3) << 24) >> 24));
+    const sums = Array.from({ length: lanes }, (_, l) =>
+      x.filter((_, i) => i % lanes === l).reduce((s, v) => s + v * v, 0),
+    );
+    expect([...(got.sum!.data as Int32Array)]).toEqual(sums);
+    expect([...(got.odd!.data as Float32Array)]).toEqual(Array.from({ length: lanes }, (_, l) => x[2 * l + 1]));
+    await session.close();
+  }
+}
+
+const SANITIZE = ['-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
+
+describe('vector expressions in C', () => {
+  it('are lanewise with vector types, optimised', () => expectLanewise(['-O3', '-march=native']));
+  it('are lanewise with vector types, sanitized', () => expectLanewise(SANITIZE));
+  it('are lanewise as structs of lanes', () => expectLanewise(['-O1', '-DHEDDLE_SIMD=0']));
+  it('load and store narrow elements, gather and count', async () => {
+    await expectNarrow(['-O2', '-march=native']);
+    await expectNarrow(SANITIZE);
+    await expectNarrow(['-O1', '-DHEDDLE_PLAIN_C']);
+  });
+
+  it('have no warnings', () => {
+    const programs = [
+      narrow(16),
+      ...(['f32', 'i32', 'u32', 'f64', 'i64'] as const).map((t) => program(t, 8, expressions(t))),
+    ];
+    const files = programs.map((p, i) => {
+      for (const [file, content] of Object.entries(emitC(p, { prefix: `v${i}` })))
+        writeFileSync(join(dir, file), content);
+      return `v${i}.c`;
+    });
+    const flags = ['-std=c99', '-pedantic', '-Wall', '-Wextra', '-Wconversion', '-Werror', '-O2', '-c'];
+    for (const extra of [[], ['-DHEDDLE_SIMD=0'], ['-march=native']]) {
+      execFileSync('gcc', [...flags, ...extra, ...files], { cwd: dir, stdio: 'pipe' });
+    }
+  });
+
+  it('are refused by the interpreter', () => {
+    expect(() => createInterpreter(narrow(4)).runSync({ x: tensor('i8', [32], []) })).toThrow(/no vector expressions/);
+  });
+});

@@ -1,0 +1,130 @@
+// Runs one operator the way a model would hold it: a source graph with one node, imported, lowered and interpreted.
+// Inputs listed in `constants` are initializers; the others arrive at run time, so both ways of a record are reachable.
+
+import { createInterpreter } from '../../src/backends/interp/interpreter.js';
+import { importSource, lowerToProgram } from '../../src/compile.js';
+import type { AttrValue, SourceGraph, SourceModel, SourceQuant, SourceValue } from '../../src/frontend/source.js';
+import type { DType } from '../../src/support/dtype.js';
+import { fromNumbers, type Tensor, toNumbers } from '../../src/support/tensor.js';
+
+export interface NodeCase {
+  readonly format?: 'onnx' | 'tflite';
+  readonly op: string;
+  readonly opset?: number;
+  readonly attrs?: Readonly<Record<string, number | string | boolean | readonly number[] | Tensor>>;
+  /** null: an absent optional input. */
+  readonly inputs: readonly (Tensor | null)[];
+  /** Positions of inputs that are constants of the model (default: none). */
+  readonly constants?: readonly number[];
+  /** Input axes given as symbols: 'position.axis'. */
+  readonly symbols?: readonly string[];
+  readonly outputs?: number;
+  /** Types the file declares for the outputs. */
+  readonly declared?: readonly { readonly dtype: DType; readonly shape: readonly number[] }[];
+  readonly quant?: Readonly<Record<string, SourceQuant>>;
+}
+
+export const f32 = (shape: readonly number[], ...values: number[]): Tensor => fromNumbers('f32', shape, values);
+export const i32 = (shape: readonly number[], ...values: number[]): Tensor => fromNumbers('i32', shape, values);
+export const i64 = (shape: readonly number[], ...values: number[]): Tensor => fromNumbers('i64', shape, values);
+export const of = (dtype: DType, shape: readonly number[], ...values: number[]): Tensor =>
+  fromNumbers(dtype, shape, values);
+/** 0, 1, 2, … in a shape. */
+export const counting = (shape: readonly number[]): Tensor =>
+  fromNumbers(
+    'f32',
+    shape,
+    Array.from({ length: shape.reduce((p, d) => p * d, 1) }, (_, k) => k),
+  );
+
+export interface NodeResult {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly values: readonly number[];
+}
+
+/** All outputs. */
+export function runNode(c: NodeCase): readonly NodeResult[] {
+  const program = lowerToProgram(importSource(modelOf(c), { dims: {}, defaultDim: { lo: 1, hi: 64 } }));
+  const entry = program.entries[0];
+  if (!entry) throw new Error('no entry');
+  const fed = Object.fromEntries(c.inputs.flatMap((t, k) => (t && !c.constants?.includes(k) ? [[`in${k}`, t]] : [])));
+  const out = createInterpreter(program).runSync(fed);
+  return entry.outputs.map((o) => {
+    const t = out[o.name] as Tensor;
+    return { dtype: t.dtype, shape: t.shape, values: Array.from(toNumbers(t)) };
+  });
+}
+
+/** The first output. */
+export const run = (c: NodeCase): NodeResult => runNode(c)[0] as NodeResult;
+
+function modelOf(c: NodeCase): SourceModel {
+  const format = c.format ?? 'onnx';
+  const names = c.inputs.map((t, k) => (t ? `in${k}` : ''));
+  const outputs = Array.from({ length: c.outputs ?? 1 }, (_, k) => `out${k}`);
+  const constant = (k: number): boolean => c.constants?.includes(k) ?? false;
+  const values = new Map<string, SourceValue>();
+  const value = (name: string, type: SourceValue['type']): SourceValue => {
+    const quant = c.quant?.[name];
+    const v: SourceValue = { name, type, ...(quant && { quant }) };
+    values.set(name, v);
+    return v;
+  };
+  const inputs = c.inputs.flatMap((t, k) =>
+    t && !constant(k)
+      ? [
+          value(`in${k}`, {
+            kind: 'tensor',
+            dtype: t.dtype,
+            shape: t.shape.map((d, a) => (c.symbols?.includes(`${k}.${a}`) ? `s${k}_${a}` : d)),
+          }),
+        ]
+      : [],
+  );
+  const graph: SourceGraph = {
+    name: 'main',
+    inputs,
+    outputs: outputs.map((name, k) => {
+      const d = c.declared?.[k];
+      return value(name, d ? { kind: 'tensor', ...d } : { kind: 'unknown' });
+    }),
+    nodes: [
+      {
+        op: c.op,
+        domain: format === 'onnx' ? 'ai.onnx' : 'tflite',
+        version: c.opset ?? 21,
+        name: 'node',
+        index: 0,
+        path: [],
+        inputs: names,
+        outputs,
+        attrs: new Map(Object.entries(c.attrs ?? {}).map(([k, v]) => [k, attrOf(v)])),
+      },
+    ],
+    initializers: new Map(
+      c.inputs.flatMap((t, k) =>
+        t && constant(k) ? [[`in${k}`, { dtype: t.dtype, shape: t.shape, read: () => t }] as const] : [],
+      ),
+    ),
+    values,
+  };
+  return {
+    format,
+    file: 'case',
+    opsets: format === 'onnx' ? { 'ai.onnx': c.opset ?? 21 } : { tflite: 3 },
+    producer: '',
+    graphs: [graph],
+    signatures: [],
+    metadata: {},
+  };
+}
+
+function attrOf(v: number | string | boolean | readonly number[] | Tensor): AttrValue {
+  if (typeof v === 'string') return { kind: 'string', value: v };
+  if (typeof v === 'boolean') return { kind: 'bool', value: v };
+  if (typeof v === 'number')
+    return Number.isInteger(v) ? { kind: 'int', value: BigInt(v) } : { kind: 'float', value: v };
+  if ('dtype' in v) return { kind: 'tensor', value: v };
+  return v.every(Number.isInteger) ? { kind: 'ints', value: v.map(BigInt) } : { kind: 'floats', value: v };
+}
