@@ -15,7 +15,7 @@ import type { Module } from './ir/tensor.js';
 import { finishKernel } from './passes/kernel/finish.js';
 import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
-import { type RunOptions, runPasses } from './passes/pass.js';
+import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
 import { PIPELINE, REQUIRED } from './passes/pipeline.js';
 import type { VectorTarget } from './passes/schedule/target.js';
 import { CompileError } from './support/errors.js';
@@ -63,12 +63,21 @@ export function importSource(model: SourceModel, options: CompileOptions = {}): 
   return importModel(model, { ...options, records: table });
 }
 
+const isFull = ({ target = 'interp', optimize }: CompileOptions): boolean =>
+  (optimize ?? (target === 'interp' ? 'none' : 'full')) === 'full';
+
+/** Tensor IR → better tensor IR: the passes a target wants, or those given. */
+export function optimizeModule(m: Module, options: CompileOptions = {}, passes?: readonly Pass[]): Module {
+  const { numerics = 'fast' } = options;
+  return runPasses(passes ?? (isFull(options) ? PIPELINE : REQUIRED), m, { numerics, evaluate }, options);
+}
+
 /** Tensor IR → program. */
 export function lowerToProgram(m: Module, options: CompileOptions = {}): Program {
   const { numerics = 'fast', target = 'interp' } = options;
-  const full = (options.optimize ?? (target === 'interp' ? 'none' : 'full')) === 'full';
+  const full = isFull(options);
   const vectors = VECTORS[target];
-  const optimised = runPasses(full ? PIPELINE : REQUIRED, m, { numerics, evaluate }, options);
+  const optimised = optimizeModule(m, options);
   const finish = (k: Kernel): Kernel => finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined);
   return lowerModule(optimised, { numerics, finish, generic: lowerGeneric });
 }

@@ -45,17 +45,24 @@ export async function refuseForC(program: Program): Promise<void> {
   emitC(program);
 }
 
+type HostStep = Extract<Step, { kind: 'host' }>;
+
+/** Every step only a host can run. */
+export function hostSteps(program: Program): readonly HostStep[] {
+  const found: HostStep[] = [];
+  for (const entry of program.entries) visitSteps(entry.steps, (step) => step.kind === 'host' && found.push(step));
+  return found;
+}
+
 /** Names of the ops that need a host, each once. */
-export function hostOps(program: Program): readonly string[] {
-  const found = new Set<string>();
-  const visit = (steps: readonly Step[]): void => {
-    for (const step of steps) {
-      if (step.kind === 'host') found.add(step.op);
-      else if (step.kind === 'if') [step.then, step.else].forEach(visit);
-      else if (step.kind === 'loop') visit(step.body);
-      else if (step.kind === 'while') [step.test, step.body].forEach(visit);
-    }
-  };
-  for (const entry of program.entries) visit(entry.steps);
-  return [...found];
+export const hostOps = (program: Program): readonly string[] => [...new Set(hostSteps(program).map((s) => s.op))];
+
+/** Visits steps and those inside them. */
+export function visitSteps(steps: readonly Step[], visit: (step: Step) => void): void {
+  for (const step of steps) {
+    visit(step);
+    if (step.kind === 'if') for (const inner of [step.then, step.else]) visitSteps(inner, visit);
+    else if (step.kind === 'loop') visitSteps(step.body, visit);
+    else if (step.kind === 'while') for (const inner of [step.test, step.body]) visitSteps(inner, visit);
+  }
 }

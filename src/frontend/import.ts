@@ -11,6 +11,7 @@ import { CompileError, type ErrorPlace, invariant, type Problem } from '../suppo
 import { sizeOf, STORAGE, type Tensor } from '../support/tensor.js';
 import { lowerNode } from './lower-node.js';
 import { tensorFromNumbers } from './node-reader.js';
+import type { AnyRecord } from './ops/record.js';
 import type { RecordTable } from './record-table.js';
 import type { SourceGraph, SourceModel, SourceNode, SourceQuant, SourceValue } from './source.js';
 
@@ -31,6 +32,18 @@ export interface ImportOptions {
   readonly taps?: readonly string[] | 'all';
   /** TFLite fixed-point rounding. */
   readonly rounding?: 'double' | 'single';
+  /** Told of every node, those of subgraphs first; a subgraph that is imported several times tells several times. */
+  readonly onNode?: (outcome: NodeOutcome) => void;
+}
+
+/** What became of a source node; `skipped`: an input comes from a node that failed. */
+export interface NodeOutcome {
+  readonly node: SourceNode;
+  /** Through subgraphs and functions, outermost first. */
+  readonly path: readonly string[];
+  readonly record: AnyRecord | undefined;
+  readonly status: 'lowered' | 'failed' | 'skipped';
+  readonly problems: readonly Problem[];
 }
 
 /** Names visible in a graph being imported: its own, then those of the graphs around it. */
@@ -278,9 +291,6 @@ function importNodes(scope: Scope, context: ImportContext, prefix: readonly stri
 function importNode(node: SourceNode, scope: Scope, context: ImportContext, prefix: readonly string[]): void {
   const { graph, values: env } = scope;
   const { b, problems } = context;
-  const fail = (): void => {
-    for (const o of node.outputs) if (o) env.set(o, undefined);
-  };
   const origin: Origin = { op: node.op, node: node.name, index: node.index, path: [...prefix, ...node.path] };
   const at: ErrorPlace = {
     op: node.op,
@@ -291,18 +301,20 @@ function importNode(node: SourceNode, scope: Scope, context: ImportContext, pref
   };
   const inputs = node.inputs.map((name) => (name ? lookup(name, scope, context) : undefined));
   const record = context.options.records.find(context.model.format, node);
+  const tell = (status: NodeOutcome['status'], found: readonly Problem[] = []): void =>
+    context.options.onNode?.({ node, path: origin.path, record: record?.record, status, problems: found });
+  const fail = (found: readonly Problem[]): void => {
+    for (const o of node.outputs) if (o) env.set(o, undefined);
+    problems.push(...found);
+    tell(found.length > 0 ? 'failed' : 'skipped', found);
+  };
   if (!record) {
-    problems.push({
-      code: 'E201',
-      message: `no record for operator ${node.domain}:${node.op}`,
-      at,
-      hint: 'Add a record for it with --plugin, or leave it out of the model',
-    });
-    fail();
+    const message = `no record for operator ${node.domain}:${node.op}`;
+    fail([{ code: 'E201', message, at, hint: 'Add a record for it with --plugin, or leave it out of the model' }]);
     return;
   }
   if (node.inputs.some((name, k) => name && !inputs[k])) {
-    fail();
+    fail([]);
     return;
   }
   b.setOrigin(origin);
@@ -325,10 +337,10 @@ function importNode(node: SourceNode, scope: Scope, context: ImportContext, pref
       }
       env.set(name, b.named(foldKnown(v, b), graph.values.get(name)?.label ?? name));
     });
+    tell('lowered');
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
-    problems.push(...error.problems.map((p) => ({ ...p, at: { ...at, ...p.at } })));
-    fail();
+    fail(error.problems.map((p) => ({ ...p, at: { ...at, ...p.at } })));
   }
 }
 

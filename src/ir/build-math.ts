@@ -107,6 +107,7 @@ export function mathBuilder(b: Builder): MathBuilder {
   };
 
   const map = (values: readonly Value[], f: (...x: Expr[]) => Expr): Value => {
+    if (values.length === 0) throw new CompileError('E203', 'an elementwise operation needs an operand');
     const shape = broadcastShape(values.map((v) => v.type.shape));
     return b.generic({ shape, body: (i, _r, read) => f(...values.map((v) => readBroadcast(read, v, i, shape))) });
   };

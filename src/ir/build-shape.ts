@@ -106,7 +106,7 @@ export function shapeBuilder(b: Builder): ShapeBuilder {
   }
 
   function pad(x: Value, before: readonly Dim[], after: readonly Dim[], value: number | Expr | Value): Value {
-    const shape = x.type.shape.map((d, k) => add(add(d, before[k] ?? 0), after[k] ?? 0));
+    const shape = x.type.shape.map((d, k) => max(0, add(add(d, before[k] ?? 0), after[k] ?? 0)));
     return b.generic({
       shape,
       body: (i, _r, read) => {
@@ -168,6 +168,7 @@ export function shapeBuilder(b: Builder): ShapeBuilder {
     unsqueeze(x, axes) {
       const rank = rankOf(x) + axes.length;
       const at = axes.map((a) => axisOf(rank, a));
+      if (new Set(at).size !== at.length) throw new CompileError('E203', `the new axes [${axes}] are not distinct`);
       const rest = [...x.type.shape];
       return reshape(
         x,
@@ -178,6 +179,7 @@ export function shapeBuilder(b: Builder): ShapeBuilder {
     narrow(x, axis, start, size) {
       const k = axisOf(rankOf(x), axis);
       if (start === 0 && dimEq(size, x.type.shape[k] as Dim)) return x;
+      checkRange(x.type.shape[k] as Dim, start, size);
       return view(
         x,
         x.type.shape.map((d, j) => (j === k ? size : d)),
@@ -223,6 +225,16 @@ export function shapeBuilder(b: Builder): ShapeBuilder {
 }
 
 const zeroOf = (dtype: DType): Expr => e.const(0, dtype);
+
+/** Refuses `size` elements from `start` on where they cannot all lie in an axis of size `n`. */
+export function checkRange(n: Dim, start: Dim, size: Dim): void {
+  const beyond = bounds(sub(add(start, size), n))[0] > 0;
+  if (beyond || bounds(start)[1] < 0 || bounds(size)[1] < 0)
+    throw new CompileError(
+      'E204',
+      `${dimKey(size)} elements from ${dimKey(start)} on do not lie in an axis of size ${dimKey(n)}`,
+    );
+}
 
 /** Numpy's clamping of start and end, and the element count, as sizes. */
 export function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { start: Dim; count: Dim } {

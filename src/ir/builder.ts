@@ -164,6 +164,11 @@ export function createBuilder(): Builder {
     scatter(dest, space, mode, at) {
       const inputs: Value[] = [dest];
       const { index, value: body } = at(axisVars(space.length), reader(inputs));
+      if (index.length !== dest.type.shape.length || body.dtype !== dest.type.dtype)
+        throw new CompileError(
+          'E204',
+          `a position of rank ${index.length} and a ${body.dtype} do not fit the scattered tensor`,
+        );
       return one(core.node({ kind: 'scatter', space, index, body, mode }, inputs, [dest.type]));
     },
     kernel: ({ inputs, outputs, kernel }) => core.node({ kind: 'kernel', kernel }, inputs, outputs),

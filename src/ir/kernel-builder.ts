@@ -180,7 +180,11 @@ function kernelBuilder(b: Builder, d: Draft, inputs: readonly Value[]): KernelBu
       invariant(target.k === 'var' && changing.has(target.name), 'only a variable made by `mut` can be set');
       emit({ s: 'set', var: target.name, value: operand(value, target.dtype) });
     },
-    load: (buf, index) => load(buf.slot, [flat(buf, index)], buf.dtype),
+    load(buf, index) {
+      const param = d.params[buf.slot] as BufferParam;
+      if (param.access === 'write') d.params[buf.slot] = { ...param, access: 'readwrite' };
+      return load(buf.slot, [flat(buf, index)], buf.dtype);
+    },
     store: (buf, index, value) =>
       emit({ s: 'store', buf: buf.slot, index: flat(buf, index), value: operand(value, buf.dtype) }),
   };

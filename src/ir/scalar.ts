@@ -319,9 +319,26 @@ const keys = new WeakMap<Expr, string>();
 export function exprKey(e: Expr): string {
   const known = keys.get(e);
   if (known !== undefined) return known;
-  const key = buildKey(e);
+  const text = buildKey(e);
+  const key = text.length > LONGEST_KEY ? `#${hash(text, 1)}${hash(text, 2)}` : text;
   keys.set(e, key);
   return key;
+}
+
+/** Shared sub-expressions would make texts grow exponentially: longer ones are replaced by 106 bits of hash. */
+const LONGEST_KEY = 400;
+
+/** 53 bits of a string, by two multiply-xor lanes. */
+function hash(text: string, seed: number): string {
+  let [p, q] = [0xdeadbeef ^ seed, 0x41c6ce57 ^ seed];
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    p = Math.imul(p ^ c, 2654435761);
+    q = Math.imul(q ^ c, 1597334677);
+  }
+  p = Math.imul(p ^ (p >>> 16), 2246822507) ^ Math.imul(q ^ (q >>> 13), 3266489909);
+  q = Math.imul(q ^ (q >>> 16), 2246822507) ^ Math.imul(p ^ (p >>> 13), 3266489909);
+  return (4294967296 * (2097151 & q) + (p >>> 0)).toString(36);
 }
 
 function buildKey(e: Expr): string {

@@ -5,6 +5,8 @@ import { deadCode } from './dead-code.js';
 import { foldConstants } from './fold-constants.js';
 import { fuse } from './fuse.js';
 import { materialize } from './materialize.js';
+import { packConstants } from './pack-constants.js';
+import { padOperands } from './pad-operands.js';
 import type { Pass } from './pass.js';
 
 const removeDead: Pass = {
@@ -30,5 +32,7 @@ export const PIPELINE: readonly Pass[] = [
   { name: 'cse', doc: 'Merges equal nodes.', run: commonSubexpressions }, // before folding and fusion count readers
   { name: 'fold', doc: 'Computes at compile time what is constant.', run: foldConstants },
   { name: 'fuse', doc: 'Inlines elementwise producers, merges epilogues.', run: (m) => deadCode(fuse(m)) }, // after folding: constants are leaves
+  { name: 'pack', doc: 'Transposes constants so that vectors walk them.', run: packConstants }, // needs the final contractions: after fusion
+  { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // packing may have made it needless
   copyViews, // last, when all readers are known
 ];

@@ -332,6 +332,28 @@ describe('the server', () => {
     await session.close();
   });
 
+  it('serves the others where one program has no C', async () => {
+    const step = {
+      kind: 'host' as const,
+      op: 'StringNormalizer',
+      call: () => [],
+      inputs: [],
+      outputs: [],
+      origins: [],
+    };
+    const host = buildProgram('host', (b) => b.steps(step));
+    const sessions = await buildC(
+      [
+        { name: 'host', program: host },
+        { name: 'good', program: good.program },
+      ],
+      { cflags: ['-O1'] },
+    );
+    await expect(sessions.get('host')!.run({})).rejects.toThrow(/E301 StringNormalizer/);
+    expect(await sessions.get('good')!.run(good.calls[0]!.inputs)).toEqual(good.calls[0]!.outputs);
+    for (const s of sessions.values()) await s.close();
+  });
+
   it('says so where there is no compiler', async () => {
     const before = process.env.CC;
     process.env.CC = 'no-such-compiler';

@@ -39,7 +39,8 @@ interface Unit extends NamedProgram {
   readonly prefix: string;
 }
 
-/** A session per program, by name. A program whose C does not compile gets a session that says so. E404 without a compiler. */
+/** A session per program, by name. One whose program C cannot express, or does not compile, throws that when used.
+ *  E404 without a compiler. */
 export async function buildC(
   programs: readonly NamedProgram[],
   options: BuildCOptions = {},
@@ -49,44 +50,78 @@ export async function buildC(
   else removeAtExit(dir);
   const names = createNames(['server']);
   const units = programs.map((p) => ({ ...p, prefix: names.fresh(`m_${p.name}`.slice(0, 60)) }));
+  try {
+    const failures = await buildServer(units, dir, options);
+    return openSessions(units, failures, dir, options.timeoutMs ?? 120_000);
+  } catch (e) {
+    removeTemporary(dir);
+    throw e;
+  }
+}
+
+/** Writes and compiles everything; the units that failed, with why. */
+async function buildServer(units: readonly Unit[], dir: string, options: BuildCOptions): Promise<Map<string, Error>> {
+  const failures = new Map<string, Error>();
   const sources = new Map<string, readonly string[]>();
-  for (const unit of units) sources.set(unit.prefix, await writeUnit(unit, dir));
-  const strict = programs.find((p) => p.program.numerics === 'strict') ?? programs[0];
-  const cflags = options.cflags ?? (programs.length === 1 ? ['-O3', '-march=native'] : ['-O1']);
+  for (const unit of units) {
+    try {
+      sources.set(unit.prefix, await writeUnit(unit, dir));
+    } catch (e) {
+      if (!(e instanceof CompileError)) throw e;
+      failures.set(unit.prefix, e);
+    }
+  }
+  const strict = units.find((u) => u.program.numerics === 'strict') ?? units[0];
+  const cflags = options.cflags ?? (units.length === 1 ? ['-O3', '-march=native'] : ['-O1']);
   const flags = [...cflags, ...(strict ? numericFlags(strict.program) : [])];
-  const failures = await compileObjects({ dir, sources, flags, jobs: options.jobs ?? 1 }, async (good) => {
-    const served = units.filter((u) => good.includes(u.prefix));
-    await writeFile(join(dir, 'server.c'), emitServer(served));
+  const messages = await compileObjects({ dir, sources, flags, jobs: options.jobs ?? 1 }, async (good) => {
+    await writeFile(join(dir, 'server.c'), emitServer(units.filter((u) => good.includes(u.prefix))));
   });
+  for (const unit of units) {
+    const message = messages.get(unit.prefix);
+    if (message === undefined) continue;
+    failures.set(unit.prefix, new InternalError(`internal: the C of "${unit.name}" does not compile:\n${message}`));
+  }
+  return failures;
+}
+
+function openSessions(
+  units: readonly Unit[],
+  failures: ReadonlyMap<string, Error>,
+  dir: string,
+  timeoutMs: number,
+): Map<string, Session> {
   const served = units.filter((u) => !failures.has(u.prefix));
-  const server = startServer(join(dir, 'server'), options.timeoutMs ?? 120_000);
-  let open = units.length;
-  const release = (): void => {
-    if (--open > 0) return;
+  const server = startServer(join(dir, 'server'), timeoutMs);
+  const open = new Set(units);
+  const release = (unit: Unit): void => {
+    open.delete(unit);
+    if (open.size > 0) return;
     server.close();
-    if (temporary.has(dir)) rmSync(dir, { recursive: true, force: true });
+    removeTemporary(dir);
   };
   return new Map(
     units.map((u) => {
       const failure = failures.get(u.prefix);
-      const session = failure
-        ? failedSession(u.name, failure, release)
-        : serverSession(server, u, served.indexOf(u), release);
+      const close = (): void => release(u);
+      const session = failure ? failedSession(failure, close) : serverSession(server, u, served.indexOf(u), close);
       return [u.name, session] as const;
     }),
   );
 }
 
 const temporary = new Set<string>();
+let listening = false;
 
 /** Sessions that nobody closes leave nothing behind. */
 function removeAtExit(dir: string): void {
-  if (temporary.size === 0) {
-    process.once('exit', () => {
-      for (const d of temporary) rmSync(d, { recursive: true, force: true });
-    });
-  }
+  if (!listening) process.once('exit', () => temporary.forEach(removeTemporary));
+  listening = true;
   temporary.add(dir);
+}
+
+function removeTemporary(dir: string): void {
+  if (temporary.delete(dir)) rmSync(dir, { recursive: true, force: true });
 }
 
 /** Writes a program's files; returns those to compile. */
@@ -97,9 +132,9 @@ async function writeUnit(unit: Unit, dir: string): Promise<string[]> {
   return kept.map(([name]) => name).filter((name) => /\.[cS]$/.test(name));
 }
 
-function failedSession(name: string, why: string, release: () => void): Session {
+function failedSession(failure: Error, release: () => void): Session {
   const fail = async (): Promise<never> => {
-    throw new InternalError(`internal: the C of "${name}" does not compile:\n${why}`);
+    throw failure;
   };
   return { run: fail, reset: fail, close: async () => release() };
 }

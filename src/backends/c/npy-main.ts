@@ -78,7 +78,7 @@ static size_t tensor_bytes(const tensor *t, const value_info *info) {
 
 static void read_npy(tensor *t, const value_info *info, const char *path) {
   unsigned char start[12];
-  size_t length, prefix = 10;
+  size_t length;
   char *header;
   FILE *f = fopen(path, "rb");
   if (!f) fail("cannot be opened", path);
@@ -87,9 +87,7 @@ static void read_npy(tensor *t, const value_info *info, const char *path) {
   if (start[6] > 1) {
     if (fread(start + 10, 1, 2, f) != 2) fail("ends early", path);
     length |= (size_t)start[10] << 16 | (size_t)start[11] << 24;
-    prefix = 12;
   }
-  (void)prefix;
   header = allocate(length + 1);
   if (fread(header, 1, length, f) != length) fail("ends early", path);
   header[length] = '\\0';

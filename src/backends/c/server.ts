@@ -13,7 +13,7 @@ export const RESET = 1;
 
 export function emitServer(models: readonly { readonly prefix: string; readonly program: Program }[]): string {
   const interfaces = models.map((m) => describeInterface(m.program, m.prefix));
-  return `/* Runs models on request: see ${'server.ts'} of heddle for the protocol. */
+  return `/* Runs models on request; heddle's backends/c/server.ts states the protocol. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -222,20 +222,26 @@ const grouped = (n: NodeReader): GroupedAttrs => ({
   total: n.tryDims(6)?.[0],
 });
 
-/** New keys or values behind each batch element's own past; what is beyond them is left as it was. */
+/** New keys or values behind each batch element's own past. Beyond them a cache of full length keeps what it holds. */
 function appendAt(b: Builder, past: Value | undefined, now: Value, length: Dim, start: Value): Value {
   const [batch, heads, , width] = now.type.shape as [Dim, Dim, Dim, Dim];
+  const zero = constant(0, now.type.dtype);
+  const kept = past !== undefined && dimEq(past.type.shape[2] as Dim, length);
   return b.generic({
     shape: [batch, heads, length, width],
     body: (i, _r, read) => {
       const [n, head, position, at] = i as [Expr, Expr, Expr, Expr];
-      const from = e.sub(position, read(start, [n]));
-      const old = past ? read(past, i, { pad: 0 }) : constant(0, now.type.dtype);
+      const first = read(start, [n]);
+      const from = e.sub(position, first);
+      const old = past ? read(past, i, kept ? {} : { guard: within(past, first, position), pad: zero }) : zero;
       const fresh = e.and(e.le(0, from), e.lt(from, e.dim(now.type.shape[2] as Dim)));
-      return e.select(fresh, read(now, [n, head, from, at], { guard: fresh, pad: constant(0, now.type.dtype) }), old);
+      return e.select(fresh, read(now, [n, head, from, at], { guard: fresh, pad: zero }), old);
     },
   });
 }
+
+const within = (past: Value, first: Expr, position: Expr): Expr =>
+  e.lt(position, e.min(first, e.dim(past.type.shape[2] as Dim)));
 
 const GroupQueryAttention = op('group_query_attention', {
   doc: 'onnxruntime’s GroupQueryAttention: causal attention with shared key heads, rotation and per-element lengths.',

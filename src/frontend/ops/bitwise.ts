@@ -35,7 +35,7 @@ function reinterpret(x: Expr, to: DType): Expr {
   return to === 'i1' ? e.ne(bitcast(bits, 'u8'), 0) : bitcast(bits, to);
 }
 
-const width = (t: DType): number => DTYPE_INFO[t].bytes * 8;
+const width = (t: DType): number => (t === 'i1' ? 8 : bitsOf(t));
 
 /** Several narrow elements (the last axis) make a wide one, or one wide element several narrow ones; little endian. */
 function bitcastValue(b: Builder, x: Value, to: DType): Value {

@@ -1,19 +1,24 @@
 // Space and depth, space and batch: each is a reshape, a transpose and a reshape, with padding or cropping around.
 
 import type { Builder } from '../../ir/builder.js';
-import { type Dim, floordiv, mul, product, sub } from '../../ir/dim.js';
+import { bounds, type Dim, floordiv, mul, product, sub } from '../../ir/dim.js';
 import type { Value } from '../../ir/tensor.js';
+import { CompileError } from '../../support/errors.js';
 import { zeroPoint } from './pad.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
 
-const sizes = (x: Value): [Dim, Dim, Dim, Dim] => {
-  const [p, q, r, s] = x.type.shape as readonly [Dim, Dim, Dim, Dim];
+/** The four sizes of an image batch that is to be taken apart in blocks of k by k. */
+function sizes(x: Value, k: number): readonly [Dim, Dim, Dim, Dim] {
+  const [p, q, r, s, more] = x.type.shape;
+  if (p === undefined || q === undefined || r === undefined || s === undefined || more !== undefined)
+    throw new CompileError('E204', `a tensor of rank ${x.type.shape.length} is not a batch of images`);
+  if (k < 1) throw new CompileError('E203', `blocks of size ${k} do not exist`);
   return [p, q, r, s];
-};
+}
 
 /** Channels first: DCR takes the block from the slow end of the channels, CRD from the fast end. */
 function depthToSpace(b: Builder, x: Value, k: number, crd: boolean): Value {
-  const [n, c, h, w] = sizes(x);
+  const [n, c, h, w] = sizes(x, k);
   const depth = floordiv(c, k * k);
   const split = b.reshape(x, crd ? [n, depth, k, k, h, w] : [n, k, k, depth, h, w]);
   const moved = b.transpose(split, crd ? [0, 1, 4, 2, 5, 3] : [0, 3, 4, 1, 5, 2]);
@@ -21,7 +26,7 @@ function depthToSpace(b: Builder, x: Value, k: number, crd: boolean): Value {
 }
 
 function spaceToDepth(b: Builder, x: Value, k: number): Value {
-  const [n, c, h, w] = sizes(x);
+  const [n, c, h, w] = sizes(x, k);
   const [rows, columns] = [floordiv(h, k), floordiv(w, k)];
   const moved = b.transpose(b.reshape(x, [n, c, rows, k, columns, k]), [0, 3, 5, 1, 2, 4]);
   return b.reshape(moved, [n, mul(c, k * k), rows, columns]);
@@ -31,14 +36,16 @@ const channelsFirst = (b: Builder, x: Value): Value => b.transpose(x, [0, 3, 1, 
 const channelsLast = (b: Builder, x: Value): Value => b.transpose(x, [0, 2, 3, 1]);
 
 /** Constant contents of the block shape and of the [before, after] rows beside it. */
-function blockInputs(b: Builder, block: Value, rows: Value, ctx: LowerContext) {
+function blockInputs(b: Builder, x: Value, block: Value, rows: Value, ctx: LowerContext) {
   const k = b.values(block) ?? ctx.limit('the block shape depends on data');
   const amounts = b.values(rows) ?? ctx.limit('the amounts to pad or crop depend on data');
+  if (k.some((d) => bounds(d)[0] < 1) || k.length >= x.type.shape.length || amounts.length !== 2 * k.length)
+    return ctx.limit('the block shape does not fit the input');
   return { block: k, before: amounts.filter((_, j) => j % 2 === 0), after: amounts.filter((_, j) => j % 2 === 1) };
 }
 
 function spaceToBatch(b: Builder, x: Value, block: Value, rows: Value, fill: Value | number, ctx: LowerContext): Value {
-  const { block: k, before, after } = blockInputs(b, block, rows, ctx);
+  const { block: k, before, after } = blockInputs(b, x, block, rows, ctx);
   const m = k.length;
   const wide = b.pad(x, [0, ...before], [0, ...after], fill);
   const [n, ...rest] = wide.type.shape as readonly [Dim, ...Dim[]];
@@ -50,7 +57,7 @@ function spaceToBatch(b: Builder, x: Value, block: Value, rows: Value, fill: Val
 }
 
 function batchToSpace(b: Builder, x: Value, block: Value, rows: Value, ctx: LowerContext): Value {
-  const { block: k, before, after } = blockInputs(b, block, rows, ctx);
+  const { block: k, before, after } = blockInputs(b, x, block, rows, ctx);
   const m = k.length;
   const [n, ...rest] = x.type.shape as readonly [Dim, ...Dim[]];
   const tail = rest.slice(m);
@@ -69,6 +76,20 @@ export const records: readonly AnyRecord[] = [
     doc: 'Blocks of channels become blocks of pixels (channels first)',
     inputs: ['x'],
     onnx: { 'DepthToSpace@1': (n) => ({ block: n.int('blocksize'), crd: n.string('mode', 'DCR') === 'CRD' }) },
+    examples: [
+      {
+        in: { x: [[[[1]], [[2]], [[3]], [[4]]]] },
+        attrs: { block: 2, crd: false },
+        out: [
+          [
+            [
+              [1, 2],
+              [3, 4],
+            ],
+          ],
+        ],
+      },
+    ],
     lower: ({ x }, { block, crd }, b) => depthToSpace(b, x, block, crd),
   }),
   op('space_to_depth', {

@@ -1,7 +1,7 @@
 // Joining values along an axis and taking them apart again: Concat, Pack, Split, Unpack.
 
 import type { Builder } from '../../ir/builder.js';
-import { ceildiv, type Dim, floordiv, max, min, mod, mul, sub } from '../../ir/dim.js';
+import { ceildiv, type Dim, dimKey, floordiv, isConst, max, min, mod, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
@@ -9,6 +9,7 @@ import { intRange } from '../../support/dtype.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
 import { type AnyRecord, type Decode, type LowerContext, op } from './record.js';
 import { computedSize, declaredSize, intAt, knownInts, most, sumDims } from './runtime-sizes.js';
+import { takeRanges, whole } from './slice-range.js';
 
 interface ConcatAttrs {
   readonly axis: number;
@@ -45,25 +46,40 @@ interface SplitAttrs {
   readonly parts: number;
 }
 
-function splitSizes(
+/** The parts of an axis. Sizes that depend on data are declared or bound, and reads beyond the axis are guarded. */
+function splitAxis(
   b: Builder,
   x: Value,
   axis: number,
   a: SplitAttrs,
   sizes: Value | undefined,
   ctx: LowerContext,
-): readonly Dim[] {
+): readonly Value[] {
   const size = x.type.shape[axis] as Dim;
-  const wanted: readonly Dim[] | null = a.sizes?.length ? a.sizes : sizes ? b.values(sizes) : equalParts(size, a.parts);
+  if (a.parts !== ctx.reader.outputCount)
+    return ctx.limit(`${a.parts} parts do not fit ${ctx.reader.outputCount} outputs`);
+  const wanted = a.sizes?.length ? a.sizes : sizes ? b.values(sizes) : equalParts(size, a.parts);
   if (wanted) {
     const rest = sub(size, sumDims(wanted.filter((d) => d !== -1)));
-    return wanted.map((d) => (d === -1 ? rest : d));
+    return b.split(
+      x,
+      axis,
+      wanted.map((d) => (d === -1 ? rest : d)),
+    );
   }
-  return Array.from(
+  const lengths = Array.from(
     { length: a.parts },
     (_, k): Dim =>
       declaredSize(ctx, k, axis) ?? computedSize(b, 'part', 0, most(size), (read) => intAt(read, sizes as Value, k)),
   );
+  return lengths.map((count, k) => {
+    const first = sumDims(lengths.slice(0, k));
+    return takeRanges(
+      b,
+      x,
+      x.type.shape.map((n, d) => (d === axis ? { first, step: 1, count, checked: true } : whole(n))),
+    );
+  });
 }
 
 const onnxSplit: Decode<SplitAttrs> = (n) => ({
@@ -112,7 +128,7 @@ export const records: readonly AnyRecord[] = [
     onnx: { 'Split@1': onnxSplit },
     lower: ({ x, sizes }, a, b, ctx) => {
       const axis = b.axis(x, a.axis);
-      return b.split(x, axis, splitSizes(b, x, axis, a, sizes, ctx));
+      return splitAxis(b, x, axis, a, sizes, ctx);
     },
   }),
   op<'axis' | 'x', { readonly parts: number }>('split_equal', {
@@ -122,7 +138,7 @@ export const records: readonly AnyRecord[] = [
     quantized: 'raw',
     lower: ({ axis, x }, { parts }, b, ctx) => {
       const k = b.axis(x, axisInput(b, axis, ctx));
-      return b.split(x, k, equalParts(x.type.shape[k] as Dim, parts));
+      return splitAxis(b, x, k, { axis: k, parts }, undefined, ctx);
     },
   }),
   op<'x' | 'sizes' | 'axis', { readonly parts: number }>('split_v', {
@@ -132,7 +148,7 @@ export const records: readonly AnyRecord[] = [
     quantized: 'raw',
     lower: ({ x, sizes, axis }, { parts }, b, ctx) => {
       const k = b.axis(x, axisInput(b, axis, ctx));
-      return b.split(x, k, splitSizes(b, x, k, { axis: k, parts }, sizes, ctx));
+      return splitAxis(b, x, k, { axis: k, parts }, sizes, ctx);
     },
   }),
   op<'x', { readonly axis: number; readonly parts: number }>('unpack', {
@@ -140,8 +156,11 @@ export const records: readonly AnyRecord[] = [
     inputs: ['x'],
     tflite: { UNPACK: (n) => ({ axis: n.int('axis', 0), parts: n.int('num', n.outputCount) }) },
     quantized: 'raw',
-    lower: ({ x }, { axis, parts }, b) => {
+    lower: ({ x }, { axis, parts }, b, ctx) => {
       const k = b.axis(x, axis);
+      const n = x.type.shape[k] as Dim;
+      if (parts !== ctx.reader.outputCount || (isConst(n) && n !== parts))
+        return ctx.limit(`an axis of size ${dimKey(n)} does not fit ${ctx.reader.outputCount} outputs`);
       return b
         .split(
           x,

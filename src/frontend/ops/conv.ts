@@ -4,7 +4,6 @@ import type { Builder } from '../../ir/builder.js';
 import { add, type Dim, max, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Value } from '../../ir/tensor.js';
-import { CompileError } from '../../support/errors.js';
 import {
   addBias,
   type ConvSpec,
@@ -36,7 +35,7 @@ import {
   windowAxes,
 } from './window.js';
 import { integerConvolution, integerTransposeConvolution } from './quantized/contraction.js';
-import { integerOr } from './quantized/hybrid.js';
+import { integerOr, integerOrImages } from './quantized/hybrid.js';
 
 interface ConvAttrs extends WindowAttrs {
   readonly group: number;
@@ -173,7 +172,7 @@ function tfliteConvolution(weights: WeightLayout) {
     const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights });
     return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
   };
-  return { lower, quantized: integerOr(lower, integerConvolution(weights)) };
+  return { lower, quantized: integerOrImages(lower, integerConvolution(weights)) };
 }
 
 interface ConvInputs {

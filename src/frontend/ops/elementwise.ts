@@ -97,6 +97,14 @@ const BINARY: readonly AnyRecord[] = [
     doc: 'Remainder with the sign of the divisor, or (fmod) of the dividend',
     inputs: ['x', 'y'],
     onnx: { 'Mod@10': (n) => ({ fmod: n.bool('fmod', false) }) },
+    examples: [
+      {
+        in: { x: { dtype: 'i32', data: [-4] }, y: { dtype: 'i32', data: [3] } },
+        attrs: { fmod: false },
+        out: { dtype: 'i32', data: [2] },
+      },
+      { in: { x: [-4.5], y: [3] }, attrs: { fmod: true }, out: [-1.5] },
+    ],
     lower: ({ x, y }, { fmod }, b) => b.mapFloat([x, y], fmod ? truncatedRemainder : floorRemainder),
   }),
 ];

@@ -35,6 +35,8 @@ function gatherElements(b: Builder, x: Value, indices: Value, axis: number): Val
 function gatherPoints(b: Builder, x: Value, indices: Value, batch: number, ctx: LowerContext): Value {
   const depth = indices.type.shape.at(-1);
   if (typeof depth !== 'number') return ctx.limit('the number of indexed axes is not fixed');
+  if (batch + depth > x.type.shape.length)
+    return ctx.limit(`points of ${depth} coordinates do not fit the input's rank`);
   const lead = indices.type.shape.slice(0, -1);
   return b.generic({
     shape: [...lead, ...x.type.shape.slice(batch + depth)],
@@ -91,6 +93,9 @@ export const records: readonly AnyRecord[] = [
     onnx: { 'Gather@1': (n) => ({ axis: n.int('axis', 0), batch: 0 }) },
     tflite: { GATHER: (n) => ({ axis: n.int('axis', 0), batch: n.int('batch_dims', 0) }) },
     quantized: 'raw',
+    examples: [
+      { in: { x: [1, 2, 3], indices: { dtype: 'i64', data: [-1, 0] } }, attrs: { axis: 0, batch: 0 }, out: [3, 1] },
+    ],
     lower: ({ x, indices }, { axis, batch }, b) => {
       const from = batch < 0 ? batch + indices.type.shape.length : batch;
       return b.gather(x, indices, axis, from);
@@ -100,6 +105,19 @@ export const records: readonly AnyRecord[] = [
     doc: 'Elements of x at positions along one axis, the other axes going along',
     inputs: ['x', 'indices'],
     onnx: { 'GatherElements@11': (n) => ({ axis: n.int('axis', 0) }) },
+    examples: [
+      {
+        in: {
+          x: [
+            [1, 2],
+            [3, 4],
+          ],
+          indices: { dtype: 'i64', data: [[0], [1]] },
+        },
+        attrs: { axis: 1 },
+        out: [[1], [4]],
+      },
+    ],
     lower: ({ x, indices }, { axis }, b) => gatherElements(b, x, indices, axis),
   }),
   op('gather_nd', {

@@ -21,6 +21,7 @@ import { records as prefix } from './prefix.js';
 import { records as triangular } from './triangular.js';
 import { records as reduce } from './reduce.js';
 import { records as shape } from './shape.js';
+import { records as repeat } from './repeat.js';
 import { records as concat } from './concat.js';
 import { records as pad } from './pad.js';
 import { records as blocks } from './blocks.js';
@@ -37,6 +38,13 @@ import { records as windowFunctions } from './window-functions.js';
 import { records as control } from './control.js';
 import { records as loop } from './loop.js';
 import { records as scan } from './scan.js';
+import { records as resizeTflite } from './resize-tflite.js';
+import { records as matmulNbits } from './matmul-nbits.js';
+import { records as dropout } from './dropout.js';
+import { records as rnn } from './rnn.js';
+import { records as sort } from './sort.js';
+import { records as nms } from './nms.js';
+import { records as tfliteState } from './tflite-state.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -50,6 +58,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...triangular,
   ...reduce,
   ...shape,
+  ...repeat,
   ...concat,
   ...pad,
   ...blocks,
@@ -77,4 +86,11 @@ export const RECORDS: readonly AnyRecord[] = [
   ...control,
   ...loop,
   ...scan,
+  ...resizeTflite,
+  ...matmulNbits,
+  ...dropout,
+  ...rnn,
+  ...sort,
+  ...nms,
+  ...tfliteState,
 ];

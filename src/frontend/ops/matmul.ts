@@ -10,7 +10,7 @@ import { CompileError } from '../../support/errors.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
 import { integerFullyConnected, integerMatmul } from './quantized/contraction.js';
-import { integerOr } from './quantized/hybrid.js';
+import { integerOrRows } from './quantized/hybrid.js';
 
 interface MatMulAttrs {
   readonly alpha: number;
@@ -58,7 +58,7 @@ const MatMul = op('matmul', {
   tflite: {
     BATCH_MATMUL: (n) => ({ ...PLAIN, transposeX: n.bool('adj_x', false), transposeY: n.bool('adj_y', false) }),
   },
-  quantized: integerOr(multiplyMatrices, integerMatmul),
+  quantized: integerOrRows(multiplyMatrices, integerMatmul),
   lower: multiplyMatrices,
   tolerance: { rtol: 1e-3, atol: 1e-5 },
   examples: [{ in: { x: [[1, 2]], y: [[3], [4]] }, attrs: { ...PLAIN }, out: [[11]] }],
@@ -207,7 +207,7 @@ const FullyConnected = op('fully_connected', {
     }),
   },
   lower: fullyConnected,
-  quantized: integerOr(fullyConnected, integerFullyConnected),
+  quantized: integerOrRows(fullyConnected, integerFullyConnected),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 

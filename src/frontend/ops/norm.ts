@@ -284,31 +284,6 @@ const MeanVariance = op('mean_variance_normalization', {
   },
 });
 
-interface DropoutAttrs {
-  /** Element type of the mask. */
-  readonly mask: DType | 'same';
-  readonly training: boolean;
-}
-
-const Dropout = op('dropout', {
-  doc: 'Identity when a model runs; the mask keeps everything.',
-  inputs: ['x', 'ratio?', 'training?'],
-  onnx: {
-    'Dropout@1': (): DropoutAttrs => ({ mask: 'same', training: false }),
-    'Dropout@10': (): DropoutAttrs => ({ mask: 'i1', training: false }),
-    'Dropout@12': (n): DropoutAttrs => {
-      const mode = n.input(2);
-      const never = n.constant(1)?.data[0] === 0;
-      return { mask: 'i1', training: mode !== undefined && n.constant(2)?.data[0] !== 0 && !never };
-    },
-  },
-  lower: ({ x }, { mask, training }: DropoutAttrs, b, ctx) => {
-    if (training) ctx.limit('training mode drops elements at random', 'Export the model for inference');
-    return [x, b.full(x.type.shape, 1, mask === 'same' ? x.type.dtype : mask)];
-  },
-  limits: ['Training mode is refused unless its ratio is the constant 0.'],
-});
-
 export const records: readonly AnyRecord[] = [
   BatchNormalization,
   InstanceNormalization,
@@ -319,5 +294,4 @@ export const records: readonly AnyRecord[] = [
   LpNormalization,
   L2Normalization,
   MeanVariance,
-  Dropout,
 ];

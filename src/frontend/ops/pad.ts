@@ -69,7 +69,7 @@ function amountsFromInput(b: Builder, x: Value, pads: Value, axes: Value | undef
   const rank = x.type.shape.length;
   const amounts = b.values(pads);
   const listed = axes ? knownInts(b, undefined, axes) : x.type.shape.map((_, k) => k);
-  if (amounts && listed) return spread(x, amounts, listed);
+  if (amounts && listed) return spread(b, x, amounts, listed);
   const count = axes ? lengthOf(axes, ctx) : rank;
   return {
     shape: x.type.shape.map((_, d) => declaredSize(ctx, 0, d) ?? ctx.limit('how much to pad depends on data')),
@@ -84,11 +84,11 @@ function amountsFromInput(b: Builder, x: Value, pads: Value, axes: Value | undef
 }
 
 /** Amounts for the listed axes as amounts for all. */
-function spread(x: Value, amounts: readonly Dim[], axes: readonly number[]): Amounts {
+function spread(b: Builder, x: Value, amounts: readonly Dim[], axes: readonly number[]): Amounts {
   const before = x.type.shape.map((): Dim => 0);
   const after = x.type.shape.map((): Dim => 0);
   for (const [k, axis] of axes.entries()) {
-    const d = axis < 0 ? axis + x.type.shape.length : axis;
+    const d = b.axis(x, axis);
     before[d] = amounts[k] ?? 0;
     after[d] = amounts[k + axes.length] ?? 0;
   }
@@ -177,10 +177,10 @@ export const records: readonly AnyRecord[] = [
       'Pad@11': (n) => ({ mode: modeOf(n) }),
     },
     lower: ({ x, pads, value, axes }, a, b, ctx) => {
-      if (!(a.mode in SOURCE) && a.mode !== 'constant') return ctx.limit(`mode "${a.mode}" is not known`);
+      if (!Object.hasOwn(SOURCE, a.mode) && a.mode !== 'constant') return ctx.limit(`mode "${a.mode}" is not known`);
       if (!a.pads) return padded(b, x, amountsFromInput(b, x, pads as Value, axes, ctx), a.mode, value);
       const all = x.type.shape.map((_, k) => k);
-      return padded(b, x, spread(x, a.pads, all), a.mode, b.scalar(a.value ?? 0, 'f32'));
+      return padded(b, x, spread(b, x, a.pads, all), a.mode, b.scalar(a.value ?? 0, 'f32'));
     },
   }),
   op<'x' | 'pads' | 'value?', object>('pad_rows', {

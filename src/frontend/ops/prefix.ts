@@ -120,12 +120,26 @@ export const records: readonly AnyRecord[] = [
     inputs: ['x', 'axis'],
     onnx: { 'CumSum@11': decode },
     tflite: { CUMSUM: decode },
+    examples: [
+      {
+        in: { x: [1, 2, 3], axis: { dtype: 'i64', data: 0 } },
+        attrs: { exclusive: true, reverse: false },
+        out: [0, 1, 3],
+      },
+    ],
     lower: ({ x, axis }, a, b) => lowerPrefix(b, x, axis, 'add', a),
   }),
   op<'x' | 'axis', PrefixAttrs>('cumprod', {
     doc: 'Running product along an axis',
     inputs: ['x', 'axis'],
     onnx: { 'CumProd@26': decode },
+    examples: [
+      {
+        in: { x: [2, 3, 4], axis: { dtype: 'i64', data: 0 } },
+        attrs: { exclusive: false, reverse: true },
+        out: [24, 12, 4],
+      },
+    ],
     lower: ({ x, axis }, a, b) => lowerPrefix(b, x, axis, 'mul', a),
   }),
 ];

@@ -165,6 +165,7 @@ export const records: readonly AnyRecord[] = [
     doc: 'Logarithm of the sum of exponentials over axes',
     inputs: ['x', 'axes?'],
     onnx: axesDecodings('ReduceLogSumExp', 18),
+    examples: [{ in: { x: [1000, 1000] }, attrs: { keepDims: false, noop: false, empty: 'all' }, out: 1000.6931 }],
     lower: ({ x, axes }, a, b, ctx) => logSumExp(b, x, resolveAxes(b, x, axes, a, ctx)),
   }),
   argReduction('argmax', 'ArgMax', 'ARG_MAX'),

@@ -7,7 +7,7 @@ import { type Dim, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
-import type { DType } from '../../support/dtype.js';
+import { type DType, intRange, isFloat } from '../../support/dtype.js';
 
 export type Rounding = 'floor' | 'ceil' | 'round_prefer_floor' | 'round_prefer_ceil' | 'round_away';
 
@@ -125,4 +125,11 @@ export function resampleFiltered(b: Builder, x: Value, a: AxisResample, filter: 
       return e.mul(value, read(weights, [position, tap]));
     },
   });
+}
+
+/** f32 results in the input's type; integers are clamped and truncated. */
+export function fromReal(b: Builder, y: Value, dtype: DType): Value {
+  if (isFloat(dtype) || y.type.dtype === dtype) return b.cast(y, dtype);
+  const { lo, hi } = intRange(dtype);
+  return b.map([y], (v) => cast(cast(e.clamp(v, Number(lo), Number(hi)), 'i32'), dtype));
 }

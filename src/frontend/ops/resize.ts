@@ -1,25 +1,25 @@
-// Resize, Upsample and TFLite's resizers: each states sizes and a coordinate transform per axis; the resampling itself
-// is in resample.ts. Sampling at given points (GridSample) is in grid-sample.ts.
+// ONNX's Resize and Upsample: sizes or scales, and a coordinate transform per axis; the resampling itself is in
+// resample.ts. TFLite's resizers are in resize-tflite.ts, sampling at given points in grid-sample.ts.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { add, type Dim, dimEq, dimKey, floordiv, max, mul } from '../../ir/dim.js';
+import { type Dim, dimEq, dimKey, floordiv, mul } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
-import { type DType, intRange, isFloat } from '../../support/dtype.js';
+import type { DType } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 import {
   type AxisResample,
   cubicFilter,
   type Filter,
+  fromReal,
   type Rounding,
   resampleFiltered,
   resampleNearest,
   TRIANGLE,
 } from './resample.js';
 import { declaredSize } from './runtime-sizes.js';
-import { integerResizeBilinear } from './quantized/resize.js';
 
 interface ResizeAttrs {
   readonly mode: string;
@@ -274,13 +274,6 @@ function shrinkOf({ target, real }: Resolved, ctx: LowerContext) {
   };
 }
 
-/** f32 results in the input's type; integers are clamped and truncated. */
-function fromReal(b: Builder, y: Value, dtype: DType): Value {
-  if (isFloat(dtype) || y.type.dtype === dtype) return b.cast(y, dtype);
-  const { lo, hi } = intRange(dtype);
-  return b.map([y], (v) => cast(cast(e.clamp(v, Number(lo), Number(hi)), 'i32'), dtype));
-}
-
 /** Positions whose coordinate lies outside the input take a fixed value. */
 function extrapolate(b: Builder, y: Value, x: Value, axes: readonly Resolved[], value: number): Value {
   if (axes.length === 0) return y;
@@ -314,59 +307,4 @@ const Resize = op('resize', {
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
-interface TfliteResize {
-  readonly height: Dim;
-  readonly width: Dim;
-  readonly alignCorners: boolean;
-  readonly halfPixel: boolean;
-}
-
-const tfliteResize = (n: NodeReader): TfliteResize => {
-  const [height = 1, width = 1] = n.dims(1) ?? [];
-  return {
-    height,
-    width,
-    alignCorners: n.bool('align_corners', false),
-    halfPixel: n.bool('half_pixel_centers', false),
-  };
-};
-
-/** TFLite multiplies by in / out, in f32; half-pixel coordinates are shifted back only where `centred`. */
-function tfliteAxis(x: Value, axis: number, out: Dim, a: TfliteResize, centred: boolean): AxisResample {
-  const size = x.type.shape[axis] as Dim;
-  const real = (d: Dim): Expr => cast(e.dim(d), 'f32');
-  const corners = a.alignCorners && out !== 1;
-  const [p, q] = corners ? [add(size, -1), max(1, add(out, -1))] : [size, out];
-  const known = typeof p === 'number' && typeof q === 'number';
-  const scale = known ? constant(Math.fround(p / q), 'f32') : e.div(real(p), real(q));
-  const coordinate = (i: Expr): Expr =>
-    a.halfPixel ? e.sub(e.mul(e.add(i, 0.5), scale), centred ? 0.5 : 0) : e.mul(i, scale);
-  return { axis, out, real: 'f32', coordinate };
-}
-
-const ResizeBilinear = op('resize_bilinear', {
-  doc: 'TFLite: linear interpolation to a stated height and width; channels last.',
-  inputs: ['x', 'size'],
-  tflite: { RESIZE_BILINEAR: tfliteResize },
-  quantized: integerResizeBilinear,
-  lower: ({ x }, a: TfliteResize, b) => {
-    const plain = { excludeOutside: false };
-    const rows = resampleFiltered(b, x, tfliteAxis(x, 1, a.height, a, true), TRIANGLE, plain);
-    return fromReal(b, resampleFiltered(b, rows, tfliteAxis(x, 2, a.width, a, true), TRIANGLE, plain), x.type.dtype);
-  },
-  tolerance: { rtol: 1e-3, atol: 1e-5 },
-});
-
-const ResizeNearest = op('resize_nearest_neighbor', {
-  doc: 'TFLite: nearest neighbour at a stated height and width; channels last.',
-  inputs: ['x', 'size'],
-  tflite: { RESIZE_NEAREST_NEIGHBOR: tfliteResize },
-  quantized: 'raw',
-  lower: ({ x }, a: TfliteResize, b) => {
-    const round: Rounding = a.alignCorners ? 'round_away' : 'floor';
-    const axis = (k: number, out: Dim) => ({ ...tfliteAxis(x, k, out, a, false), round });
-    return resampleNearest(b, x, [axis(1, a.height), axis(2, a.width)]);
-  },
-});
-
-export const records: readonly AnyRecord[] = [Resize, ResizeBilinear, ResizeNearest];
+export const records: readonly AnyRecord[] = [Resize];

@@ -20,6 +20,9 @@ export const records: readonly AnyRecord[] = [
     onnx: { 'ReverseSequence@10': (n) => ({ batch: n.int('batch_axis', 1), time: n.int('time_axis', 0) }) },
     tflite: { REVERSE_SEQUENCE: (n) => ({ batch: n.int('batch_dim', 0), time: n.int('seq_dim', 0) }) },
     quantized: 'raw',
+    examples: [
+      { in: { x: [[1, 2, 3]], lengths: { dtype: 'i64', data: [2] } }, attrs: { batch: 0, time: 1 }, out: [[2, 1, 3]] },
+    ],
     lower: ({ x, lengths }, a, b) => {
       const [batch, time] = [b.axis(x, a.batch), b.axis(x, a.time)];
       return b.generic({

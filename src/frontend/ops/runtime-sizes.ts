@@ -2,11 +2,14 @@
 // Sizes come, in this order, from folding, from what the file declares for the output, or from a bound symbol.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { add, bounds, type Dim } from '../../ir/dim.js';
+import { add, bounds, type Dim, dimKey, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { LowerContext } from './record.js';
+
+/** Longest list of axes, sizes or pairs of paddings a model may ask for. */
+const MAX_LIST = 64;
 
 /** Integers from an attribute, or what a constant input holds; null where they depend on data. */
 export function knownInts(
@@ -21,8 +24,9 @@ export function knownInts(
 
 /** Number of elements of an integer list input. */
 export function lengthOf(v: Value, ctx: LowerContext): number {
-  const n = v.type.shape.reduce<Dim | null>((p, d) => (p === 1 ? d : p), 1);
-  return typeof n === 'number' ? n : ctx.limit('the length of an integer list depends on data');
+  const n = product(v.type.shape);
+  if (typeof n !== 'number') return ctx.limit('the length of an integer list depends on data');
+  return n <= MAX_LIST ? n : ctx.limit(`a list of ${n} axes or sizes is longer than any shape`);
 }
 
 /** Element k of an integer list as i32. */
@@ -75,7 +79,9 @@ export function declaredShape(ctx: LowerContext): readonly Dim[] | undefined {
 /** Sizes a shape input asks for. `bound` gives the largest admissible value of each where nothing else does. */
 export function sizesFrom(b: Builder, v: Value, ctx: LowerContext, bound?: (k: number) => number): readonly Dim[] {
   const known = b.values(v);
-  if (known) return known;
+  if (known?.some((d) => bounds(d)[1] < 0)) return ctx.limit(`a shape has a negative size: [${known.map(dimKey)}]`);
+  const whole = known ?? declaredShape(ctx);
+  if (whole) return whole;
   return Array.from({ length: lengthOf(v, ctx) }, (_, k): Dim => {
     const part = b.values(b.narrow(v, 0, k, 1))?.[0] ?? declaredSize(ctx, 0, k);
     if (part !== undefined) return part;

@@ -18,7 +18,8 @@ interface ScatterAttrs {
   readonly reduction: string;
 }
 
-const modeOf = (name: string, ctx: LowerContext): Mode => MODES[name] ?? ctx.limit(`reduction "${name}" is not known`);
+const modeOf = (name: string, ctx: LowerContext): Mode =>
+  Object.hasOwn(MODES, name) ? (MODES[name] as Mode) : ctx.limit(`reduction "${name}" is not known`);
 
 const decode: Decode<ScatterAttrs> = (n) => ({ axis: n.int('axis', 0), reduction: n.string('reduction', 'none') });
 
@@ -26,6 +27,7 @@ const decode: Decode<ScatterAttrs> = (n) => ({ axis: n.int('axis', 0), reduction
 function scatterPoints(b: Builder, into: Value, indices: Value, updates: Value, mode: Mode, ctx: LowerContext): Value {
   const depth = indices.type.shape.at(-1);
   if (typeof depth !== 'number') return ctx.limit('the number of indexed axes is not fixed');
+  if (depth > into.type.shape.length) return ctx.limit(`points of ${depth} coordinates do not fit the output's rank`);
   const lead = indices.type.shape.length - 1;
   return b.scatter(into, updates.type.shape, mode, (i, read) => {
     const place = i.slice(0, lead);
@@ -52,6 +54,13 @@ export const records: readonly AnyRecord[] = [
     doc: 'Elements of x replaced or combined at positions along one axis, the other axes going along',
     inputs: ['x', 'indices', 'updates'],
     onnx: { 'ScatterElements@11': decode, 'Scatter@9': decode },
+    examples: [
+      {
+        in: { x: [1, 1, 1], indices: { dtype: 'i64', data: [1, 1] }, updates: [2, 3] },
+        attrs: { axis: 0, reduction: 'add' },
+        out: [1, 6, 1],
+      },
+    ],
     lower: ({ x, indices, updates }, a, b, ctx) => {
       const k = b.axis(x, a.axis);
       return b.scatter(x, indices.type.shape, modeOf(a.reduction, ctx), (i, read) => {

@@ -1,24 +1,14 @@
-// Shapes: asking for them and changing them. Nothing here moves data except Expand and Tile, and these are views.
+// Shapes: asking for them and changing them; nothing here moves data. Expand and Tile are in repeat.ts.
 // Sizes fold through arithmetic on symbols; what only the running program knows is in runtime-sizes.ts.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { bounds, type Dim, dimEq, floordiv, mul, product } from '../../ir/dim.js';
+import { bounds, type Dim, dimEq, dimKey, floordiv, max, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
-import {
-  computedSize,
-  declaredShape,
-  declaredSize,
-  knownInts,
-  lengthOf,
-  most,
-  namesAxis,
-  nthKept,
-  sizesFrom,
-} from './runtime-sizes.js';
+import { computedSize, declaredSize, knownInts, lengthOf, most, namesAxis, nthKept } from './runtime-sizes.js';
 
 /** The sizes a Reshape asks for: one −1 takes what is left, 0 (unless `allowZero`) keeps the input's size. */
 function requestedShape(x: Value, wanted: readonly Dim[], allowZero: boolean, ctx: LowerContext): readonly Dim[] {
@@ -27,6 +17,7 @@ function requestedShape(x: Value, wanted: readonly Dim[], allowZero: boolean, ct
     d === 0 && !allowZero ? (shape[k] ?? ctx.limit(`size 0 at axis ${k} has no input axis`)) : d,
   );
   const open = sizes.indexOf(-1);
+  if (sizes.some((d, k) => k !== open && bounds(d)[1] < 0)) return ctx.limit(`[${sizes.map(dimKey)}] is not a shape`);
   if (open < 0) return sizes;
   const rest = product(sizes.filter((_, k) => k !== open));
   const total = product(shape);
@@ -45,7 +36,7 @@ function cancelCommon(sizes: readonly Dim[], shape: readonly Dim[], open: number
     if (at >= 0) left.splice(at, 1);
     else over.push(d);
   }
-  return sizes.map((d, k) => (k === open ? floordiv(product(left), product(over)) : d));
+  return sizes.map((d, k) => (k === open ? floordiv(product(left), max(1, product(over))) : d));
 }
 
 /** A shape input whose contents depend on data: declared sizes, at most one of them unknown. */
@@ -60,14 +51,13 @@ function runtimeShape(x: Value, v: Value, allowZero: boolean, ctx: LowerContext)
   return requestedShape(x, sizes, allowZero, ctx);
 }
 
-/** Sizes TFLite puts in an option where there is no shape input. */
-const reshapeTo = (x: Value, shape: Value | undefined, a: ReshapeAttrs, b: Builder, ctx: LowerContext): Value => {
-  const wanted = shape && !(a.option?.length && !b.values(shape)) ? (b.values(shape) ?? undefined) : a.option;
-  return b.reshape(
-    x,
-    wanted ? requestedShape(x, wanted, a.allowZero, ctx) : runtimeShape(x, shape as Value, a.allowZero, ctx),
-  );
-};
+/** The shape comes from the input where it folds, else from an option (TFLite, ONNX opset 1), else from the declared output. */
+function reshapeTo(x: Value, shape: Value | undefined, a: ReshapeAttrs, b: Builder, ctx: LowerContext): Value {
+  const option = a.option?.length || !shape ? a.option : undefined;
+  const wanted = (shape && b.values(shape)) ?? option;
+  if (wanted) return b.reshape(x, requestedShape(x, wanted, a.allowZero, ctx));
+  return b.reshape(x, shape ? runtimeShape(x, shape, a.allowZero, ctx) : ctx.limit('there is no shape to take'));
+}
 
 interface ReshapeAttrs {
   readonly allowZero: boolean;
@@ -140,8 +130,6 @@ interface AxesOption {
   readonly axes?: readonly number[];
 }
 
-const asType = (b: Builder, v: Value, t: DType): Value => b.cast(v, t);
-
 const LAYOUT: readonly AnyRecord[] = [
   op<'x' | 'shape?', ReshapeAttrs>('reshape', {
     doc: 'The same elements in row-major order under another shape',
@@ -166,8 +154,10 @@ const LAYOUT: readonly AnyRecord[] = [
     doc: 'A matrix: the axes before `axis`, and the rest',
     inputs: ['x'],
     onnx: { 'Flatten@1': (n) => ({ axis: n.int('axis', 1) }) },
-    lower: ({ x }, { axis }, b) => {
-      const k = axis < 0 ? axis + x.type.shape.length : axis;
+    lower: ({ x }, { axis }, b, ctx) => {
+      const rank = x.type.shape.length;
+      const k = axis < 0 ? axis + rank : axis;
+      if (k < 0 || k > rank) return ctx.limit(`axis ${axis} is outside a tensor of rank ${rank}`);
       return b.reshape(x, [product(x.type.shape.slice(0, k)), product(x.type.shape.slice(k))]);
     },
   }),
@@ -227,7 +217,7 @@ const QUERIES: readonly AnyRecord[] = [
       SHAPE: (n) => ({ start: 0, end: undefined, dtype: n.dtype('out_type', 'i32') === 'i64' ? 'i64' : 'i32' }),
     },
     quantized: 'raw',
-    lower: ({ x }, { start, end, dtype }, b) => asType(b, b.dims(x.type.shape.slice(start, end)), dtype),
+    lower: ({ x }, { start, end, dtype }, b) => b.cast(b.dims(x.type.shape.slice(start, end)), dtype),
   }),
   op('size', {
     doc: 'Number of elements of x',
@@ -248,7 +238,7 @@ const QUERIES: readonly AnyRecord[] = [
     tflite: { BROADCAST_ARGS: () => ({}) },
     lower: ({ x, y }, _a, b, ctx) => {
       const [p, q] = [b.values(x), b.values(y)];
-      if (p && q) return asType(b, b.dims(b.broadcastShape([p, q])), x.type.dtype);
+      if (p && q) return b.cast(b.dims(b.broadcastShape([p, q])), x.type.dtype);
       const [m, n] = [lengthOf(x, ctx), lengthOf(y, ctx)];
       const rank = Math.max(m, n);
       const ones = (v: Value, count: number): Value => b.pad(v, [rank - count], [0], 1);
@@ -257,58 +247,4 @@ const QUERIES: readonly AnyRecord[] = [
   }),
 ];
 
-/** Sizes of x repeated: output position modulo input size. */
-const tile = (b: Builder, x: Value, shape: readonly Dim[]): Value =>
-  b.view(x, shape, (i) =>
-    i.map((v, k) => (dimEq(shape[k] as Dim, x.type.shape[k] as Dim) ? v : e.rem(v, dimExpr(x.type.shape[k] as Dim)))),
-  );
-
-function tiledShape(b: Builder, x: Value, repeats: Value, ctx: LowerContext): readonly Dim[] {
-  const times = b.values(repeats);
-  if (times) return x.type.shape.map((d, k) => mul(d, times[k] ?? 1));
-  return x.type.shape.map(
-    (_, k) =>
-      declaredSize(ctx, 0, k) ??
-      ctx.limit('how often to repeat depends on data', 'Fix what it is computed from with --dim'),
-  );
-}
-
-const REPEATING: readonly AnyRecord[] = [
-  op('expand', {
-    doc: 'Broadcast to a shape',
-    inputs: ['x', 'shape'],
-    onnx: { 'Expand@8': () => ({}) },
-    tflite: { BROADCAST_TO: () => ({}) },
-    quantized: 'raw',
-    lower: ({ x, shape }, _a, b, ctx) =>
-      b.broadcast(x, b.values(shape) ?? declaredShape(ctx) ?? sizesFrom(b, shape, ctx)),
-  }),
-  op('broadcast_in_dim', {
-    doc: 'Broadcast with an explicit place for every axis',
-    inputs: ['x'],
-    tflite: { STABLEHLO_BROADCAST_IN_DIM: (n) => ({ places: n.ints('broadcast_dimensions') }) },
-    lower: ({ x }, { places }, b, ctx) => {
-      const shape = declaredShape(ctx) ?? ctx.limit('the file does not declare the output shape');
-      return b.view(x, shape, (i) => x.type.shape.map((d, k) => (d === 1 ? dimExpr(0) : (i[places[k] ?? k] as Expr))));
-    },
-  }),
-  op<'x' | 'repeats' | 'axis?', { readonly single: boolean }>('tile', {
-    doc: 'Copies of x side by side along each axis',
-    inputs: ['x', 'repeats', 'axis?'],
-    onnx: { 'Tile@1': () => ({ single: true }), 'Tile@6': () => ({ single: false }) },
-    tflite: { TILE: () => ({ single: false }) },
-    quantized: 'raw',
-    lower: ({ x, repeats, axis }, { single }, b, ctx) => {
-      if (!single || !axis) return tile(b, x, tiledShape(b, x, repeats, ctx));
-      const at = knownInts(b, undefined, axis)?.[0] ?? ctx.limit('the axis depends on data');
-      const times = b.values(repeats)?.[0] ?? ctx.limit('how often to repeat depends on data');
-      return tile(
-        b,
-        x,
-        x.type.shape.map((d, k) => (k === b.axis(x, at) ? mul(d, times) : d)),
-      );
-    },
-  }),
-];
-
-export const records: readonly AnyRecord[] = [...LAYOUT, ...QUERIES, ...REPEATING];
+export const records: readonly AnyRecord[] = [...LAYOUT, ...QUERIES];

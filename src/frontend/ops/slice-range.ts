@@ -3,7 +3,7 @@
 // its length is what the file declares or a bound symbol.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { sliceRange } from '../../ir/build-shape.js';
+import { checkRange, sliceRange } from '../../ir/build-shape.js';
 import { bounds, type Dim, dimEq, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
@@ -98,7 +98,10 @@ export function takeRanges(b: Builder, x: Value, ranges: readonly Range[]): Valu
   if (same) return x;
   const at = (i: readonly Expr[], read: Read): Expr[] =>
     ranges.map((r, k) => e.add(exprOf(r.first, read), e.mul(i[k] as Expr, exprOf(r.step, read))));
-  if (ranges.every((r) => isFolded(r.first) && isFolded(r.step)))
+  ranges.forEach((r, k) => {
+    if (isFolded(r.first) && r.step === 1) checkRange(x.type.shape[k] as Dim, r.first, r.count);
+  });
+  if (ranges.every((r) => !r.checked && isFolded(r.first) && isFolded(r.step)))
     return b.view(x, shape, (i) => at(i, () => dimExpr(0)));
   const zero = e.const(0, x.type.dtype);
   const checked = ranges.some((r) => r.checked);

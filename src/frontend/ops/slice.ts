@@ -1,6 +1,7 @@
 // Slices: ONNX Slice, TFLite SLICE, and what they share with the strided slices. How a range resolves is in slice-range.ts.
 
 import type { Builder, Read } from '../../ir/builder.js';
+import { checkRange } from '../../ir/build-shape.js';
 import type { Dim } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
@@ -150,6 +151,7 @@ export const records: readonly AnyRecord[] = [
         x,
         x.type.shape.map((n, d): Range => {
           const count = sizes[d] ?? n;
+          checkRange(n, 0, count);
           const first = (read: Read): Expr =>
             e.clamp(intAt(read, starts[d] as Value, 0), 0, e.sub(dimExpr(n), dimExpr(count)));
           return { first, step: 1, count, checked: false };

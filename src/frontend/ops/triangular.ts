@@ -11,8 +11,24 @@ export const records: readonly AnyRecord[] = [
     doc: 'The upper or lower triangle of the last two axes; zero on the other side of diagonal k',
     inputs: ['x', 'k?'],
     onnx: { 'Trilu@14': (n) => ({ upper: n.bool('upper', true) }) },
-    lower: ({ x, k }, { upper }, b) =>
-      b.generic({
+    examples: [
+      {
+        in: {
+          x: [
+            [1, 2],
+            [3, 4],
+          ],
+        },
+        attrs: { upper: true },
+        out: [
+          [1, 2],
+          [0, 4],
+        ],
+      },
+    ],
+    lower: ({ x, k }, { upper }, b, ctx) => {
+      if (x.type.shape.length < 2) return ctx.limit('the input has no last two axes');
+      return b.generic({
         shape: x.type.shape,
         body: (i, _r, read) => {
           const [row, column] = i.slice(-2) as [Expr, Expr];
@@ -21,13 +37,15 @@ export const records: readonly AnyRecord[] = [
           const kept = upper ? e.ge(offset, diagonal) : e.le(offset, diagonal);
           return e.select(kept, read(x, i), e.const(0, x.type.dtype));
         },
-      }),
+      });
+    },
   }),
   op('eye_like', {
     doc: 'Ones on diagonal k, zeros elsewhere, in the shape of x',
     inputs: ['x'],
     onnx: { 'EyeLike@9': (n) => ({ dtype: n.has('dtype') ? n.dtype('dtype') : undefined, k: n.int('k', 0) }) },
-    lower: ({ x }, { dtype, k }: { readonly dtype: DType | undefined; readonly k: number }, b) => {
+    lower: ({ x }, { dtype, k }: { readonly dtype: DType | undefined; readonly k: number }, b, ctx) => {
+      if (x.type.shape.length !== 2) return ctx.limit('the input is not a matrix');
       const t = dtype ?? x.type.dtype;
       return b.generic({
         shape: x.type.shape,

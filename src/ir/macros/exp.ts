@@ -66,7 +66,7 @@ const CONSTANTS: Record<FloatFormat['dtype'], ExpConstants> = {
   },
 };
 
-/** x = n·ln2 + r, for |x| up to about a thousand. */
+/** x = n·ln2 + r + rest, for |x| up to about a thousand. */
 function reduce(f: FloatFormat, x: Expr): { n: Expr; r: Expr; rest: Expr } {
   const { ln2 } = CONSTANTS[f.dtype];
   const { value, integer } = nearest(f, mul(x, num(f, Math.LOG2E)));
@@ -78,9 +78,9 @@ function reduce(f: FloatFormat, x: Expr): { n: Expr; r: Expr; rest: Expr } {
 
 /** e^x = p·2^n, p about 1; x must be in range. */
 function expParts(f: FloatFormat, x: Expr): { p: Expr; n: Expr } {
-  const { n, r, rest } = reduce(f, x);
+  const { n, r } = reduce(f, x);
   const tail = mul(mul(r, r), polynomial(f, r, CONSTANTS[f.dtype].exp));
-  return { p: add(num(f, 1), add(r, add(rest, tail))), n };
+  return { p: add(num(f, 1), add(r, tail)), n };
 }
 
 export function exp(f: FloatFormat, x: Expr): Expr {

@@ -217,12 +217,22 @@ function integerOp(s: State, e: Expr & { k: 'op' }, type: DType, args: readonly 
   const narrow = isNarrowInt(type);
   const operands = narrow && LOW_BITS.has(e.op) ? args.map((a) => s.unwrapped.get(a) ?? a) : args;
   const carrier = carrierOf(type);
+  const plain = naturalDivision(s, e.op, args);
   let value: Expr;
-  if (!isPrimitive(e.op))
+  if (plain) value = plain;
+  else if (!isPrimitive(e.op))
     value = guardDivisions(s, expandMacro(e.op, operands, carrier), new Map(args.map((a) => [a, a])));
   else if (narrow) value = guarded(s, narrowOp(e.op, operands, type));
   else value = guarded(s, rawOp(e.op, ...operands));
   return narrow && value.dtype === 'i32' ? wrapped(s, value, type) : value;
+}
+
+/** floordiv and floormod of i32 operands that cannot be negative. */
+function naturalDivision(s: State, name: ScalarOp, args: readonly Expr[]): Expr | null {
+  const [a, b] = args;
+  if ((name !== 'floordiv' && name !== 'floormod') || a?.dtype !== 'i32' || !b) return null;
+  if (rangeOf(a, s.ranges).lo < 0 || rangeOf(b, s.ranges).lo < 0) return null;
+  return guarded(s, rawOp(name === 'floordiv' ? 'div' : 'rem', a, b));
 }
 
 function wrapped(s: State, raw: Expr, type: DType): Expr {

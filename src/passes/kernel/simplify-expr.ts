@@ -1,12 +1,10 @@
 // The rewriting behind simplify-index.ts: i32 expressions become polynomials and back; comparisons, selections and guards on
 // the way are decided where a proof is found. Sums of loaded data keep their shape: only index-like parts are rearranged.
 
-import * as dims from '../../ir/dim.js';
 import {
   children,
   constant,
   type Expr,
-  i32,
   type LoadExpr,
   mapChildren,
   op,
@@ -16,21 +14,26 @@ import {
 import type { DType } from '../../support/dtype.js';
 import { createNumbering } from './expr-numbering.js';
 import {
+  type Algebra,
+  dimPoly,
+  division,
+  exprPoly,
+  extremum,
+  isNatural,
+  product,
+  readsMemory,
+} from './index-algebra.js';
+import {
   type Atom,
   addPoly,
   atomOf,
-  atomPoly,
   constantPoly,
   emitPoly,
   isConstant,
-  mulPoly,
   type Polynomial,
   samePoly,
   scalePoly,
   subPoly,
-  type Term,
-  weightOf,
-  withoutAtoms,
 } from './index-polynomial.js';
 import { type Facts, isNonNegative, polyRange } from './index-proof.js';
 import { createRangeScope, FULL, type Range, type RangeScope, rangeOf } from './value-range.js';
@@ -45,19 +48,14 @@ export interface IndexSimplifier {
   readonly declareLet: (name: string, value: Expr, depth: number) => void;
 }
 
-interface State {
+interface State extends Algebra {
   readonly ranges: RangeScope;
-  readonly facts: Facts;
-  readonly atom: (e: Expr, parts?: Atom['parts']) => Atom;
   readonly mutable: ReadonlySet<string>;
   readonly asIndex: Map<Expr, Expr>;
   readonly asValue: Map<Expr, Expr>;
   readonly polys: Map<Expr, Polynomial>;
   readonly data: Map<Expr, boolean>;
 }
-
-/** Products with more terms than this stay products. */
-const MAX_TERMS = 16;
 
 export function createIndexSimplifier(
   bufferType: (slot: number) => DType | undefined,
@@ -77,6 +75,7 @@ export function createIndexSimplifier(
   const s: State = {
     ranges,
     facts,
+    isData: (e) => isData(s, e),
     atom: (e, parts) => atomOf(atoms, numbering.of(e), e, depthOf(e), parts),
     mutable,
     asIndex: new Map(),
@@ -256,6 +255,7 @@ function buildPoly(s: State, e: Expr): Polynomial {
   if (e.k === 'const') return constantPoly(Number(e.value));
   if (e.k === 'dim') return dimPoly(s, e.dim);
   if (e.k !== 'op' || e.args.some((a) => a.dtype !== 'i32' || a.lanes > 1)) {
+    if (e.k === 'select' && samePoly(polyOf(s, e.a), polyOf(s, e.b))) return polyOf(s, e.a);
     const rebuilt = e.k === 'load' ? simplifyLoad(s, e) : mapChildren(e, (c) => simplify(s, c, true));
     return rebuilt.k === e.k ? exprPoly(s, rebuilt) : polyOf(s, rebuilt);
   }
@@ -282,10 +282,21 @@ function buildPoly(s: State, e: Expr): Polynomial {
   }
 }
 
+const BITS: Partial<Record<ScalarOp, (a: number, b: number) => number>> = {
+  and: (a, b) => a & b,
+  or: (a, b) => a | b,
+  xor: (a, b) => a ^ b,
+  shl: (a, b) => a << b,
+  shr_s: (a, b) => a >> b,
+  shr_u: (a, b) => (a >>> b) | 0,
+};
+
 /** Shifts and masks of non-negative numbers are divisions by powers of two. */
 function bits(s: State, name: ScalarOp, a: Polynomial, b: Polynomial, e: Expr & { k: 'op' }): Polynomial {
   if (b && isConstant(b)) {
     const n = b.constant;
+    const folded = isConstant(a) ? BITS[name]?.(a.constant, n) : undefined;
+    if (folded !== undefined) return constantPoly(folded);
     if (name === 'shl' && n >= 0 && n < 31) return product(s, a, constantPoly(2 ** n));
     if ((name === 'shr_s' || name === 'shr_u') && n >= 0 && n < 31 && isNatural(s, a)) {
       return division(s, 'div', a, constantPoly(2 ** n));
@@ -295,143 +306,4 @@ function bits(s: State, name: ScalarOp, a: Polynomial, b: Polynomial, e: Expr & 
     }
   }
   return exprPoly(s, op(name, ...e.args.map((x) => emitPoly(polyOf(s, x)))));
-}
-
-const readsMemory = (s: State, p: Polynomial): boolean => p.terms.some((t) => t.atoms.some((a) => isData(s, a.expr)));
-
-function product(s: State, a: Polynomial, b: Polynomial): Polynomial {
-  const terms = (p: Polynomial): number => p.terms.length + Number(p.constant !== 0);
-  const isSum = (p: Polynomial): boolean => terms(p) > 1;
-  const isLarge = terms(a) * terms(b) > MAX_TERMS || readsMemory(s, a) || readsMemory(s, b);
-  const keep = (isSum(a) && isSum(b) && isLarge) || weightOf(a) * weightOf(b) > 2 ** 40;
-  return keep ? exprPoly(s, op('mul', emitPoly(a), emitPoly(b))) : mulPoly(a, b);
-}
-
-function extremum(s: State, name: 'min' | 'max', a: Polynomial, b: Polynomial): Polynomial {
-  if (polyRange(a, s.facts) && polyRange(b, s.facts)) {
-    const difference = subPoly(b, a);
-    if (isNonNegative(difference, s.facts)) return name === 'min' ? a : b;
-    if (isNonNegative(scalePoly(difference, -1), s.facts)) return name === 'min' ? b : a;
-  }
-  const isExact = polyRange(a, s.facts) && polyRange(b, s.facts);
-  return exprPoly(s, op(name, emitPoly(a), emitPoly(b)), isExact ? { op: name, a, b } : undefined);
-}
-
-/** An expression already in simplest form. */
-const exprPoly = (s: State, e: Expr, parts?: Atom['parts']): Polynomial =>
-  e.k === 'const' ? constantPoly(Number(e.value)) : atomPoly(s.atom(e, parts));
-
-/** Whether the value is certainly not negative, and exact. */
-const isNatural = (s: State, p: Polynomial): boolean => {
-  const range = polyRange(p, s.facts);
-  return range !== null && (range.lo >= 0 || isNonNegative(p, s.facts));
-};
-
-type Division = 'div' | 'rem' | 'floordiv' | 'floormod';
-
-/** n = d·whole + rest. Exact where 0 ≤ rest < d; else what is left over is divided. */
-function division(s: State, name: Division, n: Polynomial, d: Polynomial): Polynomial {
-  const floors = name === 'floordiv' || name === 'floormod';
-  const wantsQuotient = name === 'div' || name === 'floordiv';
-  const divisor = polyRange(d, s.facts);
-  const natural = isNatural(s, n);
-  const usable = divisor !== null && divisor.lo >= 1 && (natural || (floors && polyRange(n, s.facts) !== null));
-  if (!usable) return plainDivision(s, name, n, d, false);
-  const { whole, rest } = splitMultiple(n, d);
-  if (!isNatural(s, rest)) return plainDivision(s, name, n, d, natural);
-  if (isNonNegative(subPoly(subPoly(d, rest), constantPoly(1)), s.facts)) return wantsQuotient ? whole : rest;
-  const left = plainDivision(s, name, rest, d, true);
-  return wantsQuotient ? addPoly(whole, left) : left;
-}
-
-/** The terms that are multiples of a one-term divisor, divided by it, and the others. */
-function splitMultiple(n: Polynomial, d: Polynomial): { whole: Polynomial; rest: Polynomial } {
-  const [only] = d.terms;
-  const single: Term | null = d.terms.length === 0 ? { coef: d.constant, atoms: [] } : null;
-  const unit = single ?? (d.terms.length === 1 && d.constant === 0 && only ? only : null);
-  if (!unit) return { whole: constantPoly(0), rest: n };
-  const whole: Term[] = [];
-  const rest: Term[] = [];
-  let constantWhole = 0;
-  for (const t of n.terms) {
-    const atoms = t.coef % unit.coef === 0 ? withoutAtoms(t.atoms, unit.atoms) : null;
-    if (atoms === null) rest.push(t);
-    else if (atoms.length === 0) constantWhole += t.coef / unit.coef;
-    else whole.push({ coef: t.coef / unit.coef, atoms });
-  }
-  const fromConstant = unit.atoms.length === 0 ? Math.floor(n.constant / unit.coef) : 0;
-  return {
-    whole: { terms: whole, constant: constantWhole + fromConstant },
-    rest: { terms: rest, constant: n.constant - fromConstant * unit.coef },
-  };
-}
-
-/** A division that stays one; of natural numbers by a constant it may still combine with an inner one. */
-function plainDivision(s: State, name: Division, n: Polynomial, d: Polynomial, natural: boolean): Polynomial {
-  if (!natural) {
-    const isTotal = isConstant(n) && isConstant(d) && d.constant !== 0;
-    return exprPoly(s, (isTotal ? op : rawOp)(name, emitPoly(n), emitPoly(d)));
-  }
-  const kind = name === 'div' || name === 'floordiv' ? 'div' : 'rem';
-  if (isConstant(n) && isConstant(d)) {
-    const q = Math.trunc(n.constant / d.constant);
-    return constantPoly(kind === 'div' ? q : n.constant - q * d.constant);
-  }
-  const shared = kind === 'div' && isConstant(d) ? commonFactor(n, d.constant) : 1;
-  if (shared > 1) return division(s, 'div', dividePoly(n, shared), constantPoly(d.constant / shared));
-  const inner = isConstant(d) ? innerDivision(n) : null;
-  if (inner && isConstant(inner.b)) {
-    const k = inner.b.constant * d.constant;
-    if (kind === 'div' && inner.op === 'div' && k < 2 ** 31) return division(s, 'div', inner.a, constantPoly(k));
-    if (kind === 'rem' && inner.op === 'rem' && inner.b.constant % d.constant === 0)
-      return division(s, 'rem', inner.a, d);
-  }
-  return atomPoly(s.atom(spellDivision(kind, emitPoly(n), d), { op: kind, a: n, b: d }));
-}
-
-/** What divides d and every coefficient, the constant aside. */
-function commonFactor(n: Polynomial, d: number): number {
-  const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
-  return n.terms.map((t) => Math.abs(t.coef)).reduce(gcd, d);
-}
-
-const dividePoly = (n: Polynomial, by: number): Polynomial => ({
-  terms: n.terms.map((t) => ({ coef: t.coef / by, atoms: t.atoms })),
-  constant: Math.floor(n.constant / by),
-});
-
-/** The quotient or remainder that a polynomial consists of. */
-function innerDivision(n: Polynomial): (Atom['parts'] & object) | null {
-  const [only] = n.terms;
-  if (n.terms.length !== 1 || n.constant !== 0 || only?.coef !== 1 || only.atoms.length !== 1) return null;
-  const parts = only.atoms[0]?.parts;
-  return parts && (parts.op === 'div' || parts.op === 'rem') ? parts : null;
-}
-
-/** Of natural numbers: shifts and masks for powers of two. */
-function spellDivision(kind: 'div' | 'rem', n: Expr, d: Polynomial): Expr {
-  const k = isConstant(d) ? Math.log2(d.constant) : Number.NaN;
-  if (!Number.isInteger(k)) return rawOp(kind, n, emitPoly(d));
-  return kind === 'div' ? rawOp('shr_s', n, i32(k)) : rawOp('and', n, i32(d.constant - 1));
-}
-
-/** A size: a polynomial over symbols and over the atoms of dim.ts. */
-function dimPoly(s: State, d: dims.Dim): Polynomial {
-  if (typeof d === 'number') return constantPoly(d);
-  const terms = d.terms.map((t) => {
-    const factors = t.factors.map((f) => dimAtom(s, f));
-    return scalePoly(factors.reduce(mulPoly), t.coef);
-  });
-  return terms.reduce(addPoly, constantPoly(d.constant));
-}
-
-const SIZES = { floordiv: dims.floordiv, mod: dims.mod, min: dims.min, max: dims.max };
-
-function dimAtom(s: State, f: dims.Atom): Polynomial {
-  const size = f.kind === 'sym' ? dims.symDim(f.sym) : SIZES[f.kind](f.a, f.b);
-  const expr: Expr = typeof size === 'number' ? i32(size) : { k: 'dim', dim: size, dtype: 'i32', lanes: 1 };
-  if (expr.k === 'const') return constantPoly(Number(expr.value));
-  const parts =
-    f.kind === 'min' || f.kind === 'max' ? { op: f.kind, a: dimPoly(s, f.a), b: dimPoly(s, f.b) } : undefined;
-  return atomPoly(s.atom(expr, parts));
 }

@@ -33,8 +33,8 @@ export const tableOf =
     const inverse = fround(1 / to.scale);
     return mapByTable(b, x, dtype as TableType, (q) => {
       const real = fround(f(fround(from.scale * (q - from.zero))));
-      const level = fround(real * inverse);
-      const whole = (options.rounded === false ? Math.trunc(level) : roundAway(level)) + to.zero;
+      const level = options.rounded === false ? Math.trunc(fround(real / to.scale)) : roundAway(fround(real * inverse));
+      const whole = level + to.zero;
       return Number.isNaN(whole) ? lo : Math.min(hi, Math.max(lo, whole));
     });
   };

@@ -1,5 +1,6 @@
 // Nodes with float activations and integer weights: the weights are dequantised (folded or fused by passes) and the
-// float lowering does the rest. The reference runtimes quantise the activations on the fly instead, within tolerance.
+// float lowering does the rest. Where the file asks for asymmetric quantisation of the activations, they take that loss
+// first; the symmetric kind of older files stays within the runtimes' own spread and is left out.
 
 import type { Builder } from '../../../ir/builder.js';
 import { floordiv } from '../../../ir/dim.js';
@@ -21,6 +22,42 @@ export const integerOr =
     isFloat((inputs as { x: Value }).x.type.dtype)
       ? lower(dequantizeAll(inputs as unknown as Bound, b, ctx) as unknown as I, attrs, b, ctx)
       : integer(inputs, attrs, b, ctx);
+
+/** As integerOr, for rows of activations: those of a node that asks for it, or whose weights come in blocks, are rounded to 8 bits. */
+export const integerOrRows =
+  <I extends object, A>(lower: Lower<I, A>, integer: Lower<I, A>): Lower<I, A> =>
+  (inputs, attrs, b, ctx) => {
+    const { x } = inputs as { x: Value };
+    const asymmetric = ctx.reader.bool('asymmetric_quantize_inputs', false) || ctx.quantIn(1)?.block !== undefined;
+    if (!isFloat(x.type.dtype) || !asymmetric) return integerOr(lower, integer)(inputs, attrs, b, ctx);
+    const floats = dequantizeAll(inputs as unknown as Bound, b, ctx);
+    return lower({ ...floats, x: roundOver(b, x, [-1]) } as unknown as I, attrs, b, ctx);
+  };
+
+/** As integerOr, for images: with a scale for each channel, the activations of a batch entry are rounded to 8 bits together. */
+export const integerOrImages =
+  <I extends object, A>(lower: Lower<I, A>, integer: Lower<I, A>): Lower<I, A> =>
+  (inputs, attrs, b, ctx) => {
+    const { x } = inputs as { x: Value };
+    const perChannel = (ctx.quantIn(1)?.scale.length ?? 1) > 1;
+    if (!isFloat(x.type.dtype) || !perChannel) return integerOr(lower, integer)(inputs, attrs, b, ctx);
+    const floats = dequantizeAll(inputs as unknown as Bound, b, ctx);
+    return lower({ ...floats, x: roundOver(b, x, [1, 2, 3]) } as unknown as I, attrs, b, ctx);
+  };
+
+/** x after asymmetric 8-bit quantisation, with a range of its own (and zero) for each slice over `axes`. */
+function roundOver(b: Builder, x: Value, axes: readonly number[]): Value {
+  const low = b.min(b.reduce(x, 'min', axes, true), 0);
+  const high = b.max(b.reduce(x, 'max', axes, true), 0);
+  const step = b.map([low, high], (p, q) => e.select(e.eq(p, q), e.const(1, 'f32'), e.div(e.sub(q, p), 255)));
+  // The end of the range that is nearer to a whole step keeps its place.
+  const zero = b.map([low, high, step], (p, q, s) => {
+    const [first, last] = [e.div(p, s), e.div(q, s)];
+    const fromLow = e.le(e.add(e.abs(first), 128), e.add(e.abs(last), 127));
+    return e.clamp(e.round(e.select(fromLow, e.sub(-128, first), e.sub(127, last))), -128, 127);
+  });
+  return b.map([x, step, zero], (v, s, z) => e.mul(e.sub(e.clamp(e.round(e.add(e.div(v, s), z)), -128, 127), z), s));
+}
 
 /** Every bound input in float, by the quantisation of its position in the file. */
 export function dequantizeAll(inputs: Bound, b: Builder, ctx: LowerContext): Bound {

@@ -1,0 +1,76 @@
+// `heddle compile` (also `convert`): a model into the files of one target, and a report of what it came to.
+
+import type { CommandModule } from 'yargs';
+import { importSource, lowerToProgram, optimizeModule } from '../../compile.js';
+import { CompileError } from '../../support/errors.js';
+import { emitArtifact, writeFiles } from '../artifact.js';
+import { formatReport, reportCompile } from '../compile-report.js';
+import { countMacs } from '../count-work.js';
+import { DUMP_OPTIONS, type DumpFlags, watchPasses } from '../dump.js';
+import { loadPrinter } from '../ir-text.js';
+import { openModel } from '../model-file.js';
+import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
+import { printJson, printLine } from '../print.js';
+import { startProgress } from '../progress.js';
+import { ARTIFACT_TARGETS } from '../targets.js';
+import { parseTargets } from './parse-targets.js';
+
+type CompileFlags = ModelFlags &
+  DumpFlags & {
+    readonly model: string;
+    readonly target: string;
+    readonly output: string | undefined;
+    readonly name: string;
+    readonly weights: string | undefined;
+    readonly main: boolean;
+    readonly json: boolean;
+  };
+
+export const compileCommand: CommandModule<unknown, CompileFlags> = {
+  command: ['compile <model>', 'convert <model>'],
+  describe: 'Compile a model to C or WebAssembly',
+  builder: (y) =>
+    addModelOptions(y.positional('model', { type: 'string', demandOption: true, describe: 'ONNX or TFLite file' })).options({
+      target: { choices: [...ARTIFACT_TARGETS], demandOption: true, requiresArg: true, describe: 'What to compile to' },
+      output: { alias: 'o', type: 'string', requiresArg: true, describe: 'Folder for the artifact; made if missing' },
+      name: { type: 'string', requiresArg: true, default: 'model', describe: 'C: prefix of files and global names' },
+      weights: { choices: ['inline', 'file'], describe: 'Where weights go; by default by size' },
+      main: { type: 'boolean', default: false, describe: 'C: also a main.c that runs .npy files' },
+      json: { type: 'boolean', default: false, describe: 'The report as JSON' },
+      ...DUMP_OPTIONS,
+    }) as never,
+  handler: compile,
+};
+
+async function compile(flags: CompileFlags): Promise<void> {
+  const [target] = parseTargets([flags.target], ARTIFACT_TARGETS);
+  if (!target || (flags.output === undefined && flags['stop-after'] === undefined))
+    throw new CompileError('E401', 'name the folder for the artifact with -o DIR');
+  const progress = startProgress();
+  const options = await compileOptions(flags);
+  const watch = await watchPasses(flags);
+  const { model } = openModel(flags.model);
+  progress.update(`importing ${flags.model}`);
+  const module = importSource(model, options);
+  const settings = { ...options, ...watch.options, target };
+  if (flags['stop-after'] !== undefined) {
+    const print = await loadPrinter();
+    printLine(print(optimizeModule(module, settings)));
+    return watch.finish();
+  }
+  progress.update('optimising');
+  const program = lowerToProgram(module, settings);
+  progress.update('writing code');
+  const files = await emitArtifact(target, program, {
+    name: flags.name,
+    weights: flags.weights as 'inline' | 'file' | undefined,
+    main: flags.main,
+  });
+  const folder = flags.output as string;
+  writeFiles(folder, files);
+  progress.done();
+  watch.finish();
+  const report = reportCompile(target, program, files, countMacs(module));
+  if (flags.json) printJson(report);
+  else printLine(formatReport(report, folder));
+}

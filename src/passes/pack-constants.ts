@@ -1,0 +1,131 @@
+// Lays constant operands of contractions out for vectors: where the axis that only the constant walks (the output
+// channels of a convolution, the columns of a matrix product) is not innermost in it, the constant is transposed at
+// compile time. The choice reads index maps alone. Constants with several readers stay as they are: each is held once.
+
+import { coefficient, isOne, isZero, mentions } from '../ir/affine.js';
+import { rewriteModule, visitNodes } from '../ir/rewrite.js';
+import { type LoadExpr, rewriteExpr, visitExpr } from '../ir/scalar.js';
+import type { ConstData, Module, NodeOf, Value } from '../ir/tensor.js';
+import { STORAGE, sizeOf, type Tensor, type TypedArray } from '../support/tensor.js';
+
+/** Narrower axes are not worth a vector. */
+const MIN_WIDTH = 4;
+
+export function packConstants(m: Module): Module {
+  const uses = new Map<Value, number>();
+  for (const entry of m.entries)
+    visitNodes(entry.body, (n) => {
+      for (const v of n.inputs) uses.set(v, (uses.get(v) ?? 0) + 1);
+    });
+  return rewriteModule(m, {
+    node(node, w, original) {
+      if (node.kind !== 'generic' || node.reducer === null || node.reducer.startsWith('arg')) return undefined;
+      const choice = choosePacking(node, (slot) => uses.get(original.inputs[slot] as Value) === 1);
+      if (!choice) return undefined;
+      const { slot, axis } = choice;
+      const v = node.inputs[slot] as Value;
+      const old = v.node as NodeOf<'const'>;
+      const order = [...old.data.shape.keys()].filter((k) => k !== axis).concat(axis);
+      const packed = w.emit(
+        { kind: 'const', data: permuted(old.data, order) },
+        [],
+        [{ dtype: v.type.dtype, shape: order.map((k) => old.data.shape[k] as number) }],
+        old.origin,
+      )[0] as Value;
+      Object.assign(packed, { name: v.name });
+      const body = rewriteExpr(node.body, (x) =>
+        x.k === 'load' && x.src === slot ? { ...x, index: order.map((k) => x.index[k] as LoadExpr) } : x,
+      );
+      const inputs = node.inputs.map((x, k) => (k === slot ? packed : x));
+      return w.emit(
+        { ...node, body },
+        inputs,
+        node.outputs.map((o) => o.type),
+        node.origin,
+      );
+    },
+  });
+}
+
+/** The constant operand and the axis of it to put innermost, or null where nothing is gained. */
+function choosePacking(
+  node: NodeOf<'generic'>,
+  single: (slot: number) => boolean,
+): { slot: number; axis: number } | null {
+  const loads: LoadExpr[] = [];
+  visitExpr(node.body, (x) => {
+    if (x.k === 'load') loads.push(x);
+  });
+  if (node.shape.some((_, k) => isVectorAxis(node, loads, `i${k}`))) return null;
+  for (const [slot, v] of node.inputs.entries()) {
+    if (v.node?.kind !== 'const' || !single(slot)) continue;
+    const mine = loads.filter((x) => x.src === slot);
+    const [load] = mine;
+    if (mine.length !== 1 || !load || load.guard || load.pad) continue;
+    for (let k = node.shape.length - 1; k >= 0; k--) {
+      const size = node.shape[k] as number;
+      if (typeof size !== 'number' || size < MIN_WIDTH) continue;
+      const name = `i${k}`;
+      const axis = load.index.findIndex((x) => x.k === 'var' && x.name === name);
+      const alone = load.index.every((x, j) => j === axis || !mentions(x, name));
+      const others = loads.every((x) => x.src === slot || isFree(x, name));
+      if (axis >= 0 && alone && others) return { slot, axis };
+    }
+  }
+  return null;
+}
+
+const isFree = (x: LoadExpr, name: string): boolean =>
+  !x.index.some((i) => mentions(i, name)) && !(x.guard && mentions(x.guard, name));
+
+/** Every load already invariant or contiguous along the axis, and one contiguous, without a guard that depends on it. */
+function isVectorAxis(node: NodeOf<'generic'>, loads: readonly LoadExpr[], name: string): boolean {
+  const size = node.shape[Number(name.slice(1))];
+  if (typeof size === 'number' && size < MIN_WIDTH) return false;
+  let contiguous = false;
+  for (const x of loads) {
+    if (isFree(x, name)) continue;
+    const last = x.index[x.index.length - 1];
+    const v = node.inputs[x.src] as Value;
+    if (!last || v.node?.kind === 'view' || x.guard || (x.pad && mentions(last, name))) return false;
+    if (!x.index.slice(0, -1).every((i) => isZero(coefficient(i, name))) || !isOne(coefficient(last, name)))
+      return false;
+    contiguous = true;
+  }
+  return contiguous;
+}
+
+/** The constant with its axes in another order; moved when first read. */
+export function permuted(data: ConstData, order: readonly number[]): ConstData {
+  const shape = order.map((k) => data.shape[k] as number);
+  let made: Tensor | undefined;
+  return {
+    dtype: data.dtype,
+    shape,
+    read: () => {
+      made ??= { dtype: data.dtype, shape, data: permute(data.read(), order) };
+      return made;
+    },
+  };
+}
+
+function permute(t: Tensor, order: readonly number[]): TypedArray {
+  const source = t.data as TypedArray;
+  const out = new STORAGE[t.dtype as 'f32'](source.length) as TypedArray;
+  const strides = t.shape.map((_, k) => sizeOf(t.shape.slice(k + 1)));
+  const shape = order.map((k) => t.shape[k] as number);
+  const step = order.map((k) => strides[k] as number);
+  const at = shape.map(() => 0);
+  let from = 0;
+  for (let to = 0; to < out.length; to++) {
+    out[to] = source[from] as never;
+    for (let k = shape.length - 1; k >= 0; k--) {
+      at[k] = (at[k] as number) + 1;
+      from += step[k] as number;
+      if ((at[k] as number) < (shape[k] as number)) break;
+      from -= (at[k] as number) * (step[k] as number);
+      at[k] = 0;
+    }
+  }
+  return out;
+}

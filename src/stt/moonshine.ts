@@ -1,0 +1,150 @@
+// Moonshine, English speech to text: raw 16 kHz audio → encoder, then a greedy decoder that keeps keys and values of what
+// it has said and heard. Both parts are sessions compiled once for every length up to a bound (`moonshineDims`).
+// Token ids become text in tokenizer.ts. https://github.com/usefulsensors/moonshine
+
+import type { RuntimeTensor, Session } from '../runtime/session.js';
+import { CompileError, invariant } from '../support/errors.js';
+
+export const MOONSHINE_RATE = 16_000;
+const START = 1;
+const END = 2;
+/** The model speaks at most this fast; what comes after is repetition. */
+const TOKENS_PER_SECOND = 6;
+const SHORTEST_SECONDS = 0.1;
+
+/** How many key and value caches the decoder has, and of which shape [1, heads, length, width]. */
+export interface MoonshineCache {
+  readonly layers: number;
+  readonly heads: number;
+  readonly width: number;
+}
+
+export const MOONSHINE_TINY: MoonshineCache = { layers: 6, heads: 8, width: 36 };
+export const MOONSHINE_BASE: MoonshineCache = { layers: 8, heads: 8, width: 52 };
+
+/** A size fixed to a number, or its bounds. */
+type DimRange = number | { readonly lo: number; readonly hi: number };
+
+export interface MoonshineDims {
+  readonly encoder: Readonly<Record<string, DimRange>>;
+  readonly decoder: Readonly<Record<string, DimRange>>;
+}
+
+/** Sizes to compile encoder_model.onnx and decoder_model_merged.onnx with, one utterance of up to `maxSeconds` at a time. */
+export function moonshineDims(maxSeconds: number): MoonshineDims {
+  const samples = Math.ceil(maxSeconds * MOONSHINE_RATE);
+  const frames = countFrames(samples);
+  return {
+    encoder: { batch_size: 1, num_samples: { lo: SHORTEST_SECONDS * MOONSHINE_RATE, hi: samples } },
+    decoder: {
+      batch_size: 1,
+      decoder_sequence_length: 1,
+      encoder_sequence_length: { lo: 1, hi: frames },
+      encoder_sequence_length_out: { lo: 0, hi: frames },
+      past_decoder_sequence_length: { lo: 0, hi: limitTokens(samples) },
+    },
+  };
+}
+
+/** Encoder frames for so many samples: three convolutions without padding. */
+export function countFrames(samples: number): number {
+  const convolve = (n: number, kernel: number, stride: number): number => Math.floor((n - kernel) / stride) + 1;
+  return convolve(convolve(convolve(samples, 127, 64), 7, 3), 3, 2);
+}
+
+const limitTokens = (samples: number): number =>
+  Math.max(1, Math.floor((samples / MOONSHINE_RATE) * TOKENS_PER_SECOND));
+
+export interface Moonshine {
+  readonly encoder: Session;
+  readonly decoder: Session;
+  readonly cache: MoonshineCache;
+}
+
+/** Milliseconds. `stepsMs[0]` is the first decoder call, which also builds the caches of the encoder's output. */
+export interface MoonshineResult {
+  /** With the start token and, unless the limit was reached, the end token. */
+  readonly tokens: readonly number[];
+  readonly encoderMs: number;
+  readonly stepsMs: readonly number[];
+}
+
+export interface MoonshineOptions {
+  /** Called with each new token, for captions that grow. */
+  readonly onToken?: (token: number) => void;
+}
+
+/** Mono samples in [-1, 1] at 16 kHz → token ids. E402 where the audio is too short; sessions refuse what is too long. */
+export async function runMoonshine(
+  model: Moonshine,
+  samples: Float32Array,
+  { onToken }: MoonshineOptions = {},
+): Promise<MoonshineResult> {
+  if (samples.length < SHORTEST_SECONDS * MOONSHINE_RATE)
+    throw new CompileError('E402', `${samples.length} samples are less than the ${SHORTEST_SECONDS} s the model needs`);
+  const input: RuntimeTensor = { dtype: 'f32', shape: [1, samples.length], data: samples };
+  const heard = await timed(() => model.encoder.run({ input_values: input }));
+  const hidden = pick(heard.value, 'last_hidden_state');
+  const tokens = [START];
+  const stepsMs: number[] = [];
+  let caches = emptyCaches(model.cache);
+  for (let step = 0; step < limitTokens(samples.length); step++) {
+    const inputs = decoderInputs(tokens.at(-1) as number, hidden, caches, step > 0);
+    const said = await timed(() => model.decoder.run(inputs));
+    stepsMs.push(said.ms);
+    caches = nextCaches(caches, said.value, step > 0);
+    const token = argmax(pick(said.value, 'logits').data as Float32Array);
+    tokens.push(token);
+    onToken?.(token);
+    if (token === END) break;
+  }
+  return { tokens, encoderMs: heard.ms, stepsMs };
+}
+
+type Tensors = Readonly<Record<string, RuntimeTensor>>;
+
+/** By input name; the decoder ignores their contents in its first call. */
+function emptyCaches({ layers, heads, width }: MoonshineCache): Tensors {
+  const empty: RuntimeTensor = { dtype: 'f32', shape: [1, heads, 0, width], data: new Float32Array(0) };
+  const names = Array.from({ length: layers }, (_, layer) =>
+    ['decoder', 'encoder'].flatMap((part) => ['key', 'value'].map((kind) => `past_key_values.${layer}.${part}.${kind}`)),
+  ).flat();
+  return Object.fromEntries(names.map((name) => [name, empty]));
+}
+
+function decoderInputs(token: number, hidden: RuntimeTensor, caches: Tensors, cached: boolean): Tensors {
+  return {
+    input_ids: { dtype: 'i64', shape: [1, 1], data: BigInt64Array.of(BigInt(token)) },
+    encoder_hidden_states: hidden,
+    use_cache_branch: { dtype: 'i1', shape: [1], data: Uint8Array.of(cached ? 1 : 0) },
+    ...caches,
+  };
+}
+
+/** The encoder's keys and values come out of the first call alone; the decoder's grow by one each time. */
+function nextCaches(caches: Tensors, outputs: Tensors, cached: boolean): Tensors {
+  return Object.fromEntries(
+    Object.entries(caches).map(([name, old]) => {
+      if (cached && name.includes('.encoder.')) return [name, old];
+      return [name, pick(outputs, name.replace('past_key_values', 'present'))];
+    }),
+  );
+}
+
+function pick(tensors: Tensors, name: string): RuntimeTensor {
+  const tensor = tensors[name];
+  invariant(tensor, `a Moonshine model has the output "${name}"`);
+  return tensor;
+}
+
+function argmax(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
+  return best;
+}
+
+async function timed<T>(run: () => Promise<T>): Promise<{ readonly value: T; readonly ms: number }> {
+  const start = performance.now();
+  const value = await run();
+  return { value, ms: performance.now() - start };
+}
