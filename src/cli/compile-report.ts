@@ -58,7 +58,11 @@ export function reportCompile(target: string, program: Program, files: Files, ma
     ops: opRows(program),
     hostOps: hostOps(program),
     symbols: [...symbols.values()],
-    entries: program.entries.map((e) => ({ name: e.name, inputs: e.inputs.map(showValue), outputs: e.outputs.map(showValue) })),
+    entries: program.entries.map((e) => ({
+      name: e.name,
+      inputs: e.inputs.map(showValue),
+      outputs: e.outputs.map(showValue),
+    })),
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { add, type Dim, dimKey, mul, product } from '../ir/dim.js';
 import { children, type Expr, visitExpr } from '../ir/scalar.js';
-import { type Module, type Node, type Region } from '../ir/tensor.js';
+import type { Module, Node, Region } from '../ir/tensor.js';
 
 /** A number, or a formula where sizes are open. */
 export type Count = number | string;

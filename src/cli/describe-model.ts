@@ -23,7 +23,12 @@ export interface ModelFacts {
   /** By operator, subgraphs and inlined functions included; most frequent first. */
   readonly ops: readonly { readonly op: string; readonly domain: string; readonly count: number }[];
   readonly parameters: number;
-  readonly weights: readonly { readonly dtype: string; readonly tensors: number; readonly elements: number; readonly bytes: number }[];
+  readonly weights: readonly {
+    readonly dtype: string;
+    readonly tensors: number;
+    readonly elements: number;
+    readonly bytes: number;
+  }[];
 }
 
 export function describeModel(model: SourceModel): ModelFacts {

@@ -10,7 +10,11 @@ import { formatTable } from './print.js';
 
 export const DUMP_OPTIONS = {
   'dump-ir': { type: 'string', requiresArg: true, describe: 'Print the IR on stderr: after:PASS, changed or all' },
-  'stop-after': { type: 'string', requiresArg: true, describe: 'Stop after a pass, print the IR on stdout, write nothing' },
+  'stop-after': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Stop after a pass, print the IR on stdout, write nothing',
+  },
   'time-passes': { type: 'boolean', default: false, describe: 'Print on stderr how long each pass takes' },
 } as const satisfies Record<string, Options>;
 
@@ -21,7 +25,9 @@ export const ALL_PASSES: readonly Pass[] = [...new Map([...REQUIRED, ...PIPELINE
 export function findPass(name: string): Pass {
   const pass = ALL_PASSES.find((p) => p.name === name);
   if (pass) return pass;
-  throw new CompileError('E401', `there is no pass "${name}"`, { hint: `Passes: ${ALL_PASSES.map((p) => p.name).join(', ')}` });
+  throw new CompileError('E401', `there is no pass "${name}"`, {
+    hint: `Passes: ${ALL_PASSES.map((p) => p.name).join(', ')}`,
+  });
 }
 
 export interface PassWatch {
@@ -52,7 +58,8 @@ function dumpFilter(text: string | undefined): ((pass: Pass, before: Module, aft
   if (text === 'all') return () => true;
   if (text === 'changed') return (_, before, after) => before !== after;
   const name = /^after:(.+)$/.exec(text)?.[1];
-  if (!name) throw new CompileError('E401', `--dump-ir ${text} is not understood`, { hint: 'Write after:PASS, changed or all' });
+  if (!name)
+    throw new CompileError('E401', `--dump-ir ${text} is not understood`, { hint: 'Write after:PASS, changed or all' });
   findPass(name);
   return (pass) => pass.name === name;
 }

@@ -27,7 +27,8 @@ export const MODEL_OPTIONS = {
 
 export type ModelFlags = InferredOptionTypes<typeof MODEL_OPTIONS>;
 
-export const addModelOptions = <T>(y: Argv<T>): Argv<T & ModelFlags> => y.options(MODEL_OPTIONS) as Argv<T & ModelFlags>;
+export const addModelOptions = <T>(y: Argv<T>): Argv<T & ModelFlags> =>
+  y.options(MODEL_OPTIONS) as Argv<T & ModelFlags>;
 
 export async function compileOptions(flags: ModelFlags): Promise<CompileOptions> {
   return {

@@ -26,6 +26,8 @@ export interface InputRequest {
   readonly dims: Readonly<Record<string, DimOption>>;
   readonly shapes: Readonly<Record<string, readonly number[]>>;
   readonly seed: number;
+  /** Make up what is not given, rather than ask for it. */
+  readonly fill: boolean;
 }
 
 /** Every input of the model, or E401/E402 that lists them. */
@@ -47,7 +49,7 @@ export function gatherInputs(model: SourceModel, request: InputRequest): GivenIn
   const tensors = values.map((v, k) => {
     const known = read.get(k);
     if (known) return known;
-    if (choices.get(names[k] ?? '') !== 'random') throw missing(names[k] ?? '', values);
+    if (!request.fill && choices.get(names[k] ?? '') !== 'random') throw missing(names[k] ?? '', values);
     return randomTensor(v, request, sizes, random);
   });
   return { tensors, names };
@@ -97,7 +99,8 @@ function noteSizes(v: SourceValue, shape: readonly number[], sizes: Map<string, 
 function randomTensor(v: SourceValue, request: InputRequest, sizes: Map<string, number>, random: () => number): Tensor {
   if (v.type.kind !== 'tensor') throw new CompileError('E402', `input "${v.name}" is a ${v.type.kind}, not a tensor`);
   const declared = v.type.shape ?? request.shapes[v.name];
-  if (!declared) throw new CompileError('E402', `input "${v.name}" has no shape in the file`, { hint: 'Give one with --shape' });
+  if (!declared)
+    throw new CompileError('E402', `input "${v.name}" has no shape in the file`, { hint: 'Give one with --shape' });
   const shape = declared.map((d, axis) => {
     if (typeof d === 'number') return d;
     const name = symbolName(v, d, axis);

@@ -30,7 +30,9 @@ export function summariseTensor(t: Tensor): Omit<TensorSummary, 'name'> {
     sum += v;
     count++;
   }
-  const first = Array.from(values.subarray(0, SHOWN), (v) => (Number.isFinite(v) ? Number(v.toPrecision(6)) : String(v)));
+  const first = Array.from(values.subarray(0, SHOWN), (v) =>
+    Number.isFinite(v) ? Number(v.toPrecision(6)) : String(v),
+  );
   const some = count > 0;
   return { dtype, shape, min: some ? min : null, max: some ? max : null, mean: some ? sum / count : null, first };
 }

@@ -135,7 +135,10 @@ function createContext(model: SourceModel, b: Builder, options: ImportOptions, p
       graph.inputs.forEach((v, k) => {
         if (args[k]) scope.values.set(v.name, args[k]);
       });
+      const before = problems.length;
       importNodes(scope, context, prefix);
+      // A subgraph's problems belong to the node that holds it, which may know another way.
+      if (problems.length > before) throw new CompileError(problems.splice(before));
       return graph.outputs.map((o) => {
         const v = lookup(o.name, scope, context);
         if (!v) throw new CompileError('E206', `the subgraph's output "${o.name}" could not be built`);
@@ -175,8 +178,11 @@ function importEntry(entry: EntryGraph, context: ImportContext): Entry {
 
 const isVariable = (graph: SourceGraph, name: string): boolean => graph.values.get(name)?.variable === true;
 
-function declareState(name: string, type: TensorType, b: Builder): Value {
-  b.state(name, type, zeros(type, name));
+/** TFLite fills 8-bit variables with their zero point, others with 0. */
+function declareState(name: string, type: TensorType, b: Builder, quant?: SourceQuant): Value {
+  const init = zeros(type, name);
+  if (type.dtype === 'i8' && quant) (init.data as Int8Array).fill(quant.zeroPoint[0] ?? 0);
+  b.state(name, type, init);
   return b.stateRead(name);
 }
 
@@ -278,7 +284,7 @@ function constantOrState(name: string, graph: SourceGraph, context: ImportContex
   const state = context.stateName(graph, name);
   if (!state) return undefined;
   const source = graph.values.get(name) as SourceValue;
-  return declareState(state, inputType(source, context, new Map()), b);
+  return declareState(state, inputType(source, context, new Map()), b, source.quant);
 }
 
 function importNodes(scope: Scope, context: ImportContext, prefix: readonly string[]): void {

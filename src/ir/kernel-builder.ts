@@ -167,7 +167,6 @@ function kernelBuilder(b: Builder, d: Draft, inputs: readonly Value[]): KernelBu
     while: (cond, body) => emit({ s: 'while', cond, body: nested(body) }),
     if(cond, then, otherwise = () => {}) {
       const [yes, no] = [nested(then), nested(otherwise)];
-      // biome-ignore lint/suspicious/noThenProperty: a branch of an if statement
       emit({ s: 'if', cond, then: yes, else: no });
     },
     break: () => emit({ s: 'break' }),

@@ -100,7 +100,6 @@ function mapRegions(
     case 'while':
       return { test: go(node.test), body: go(node.body) };
     case 'if':
-      // biome-ignore lint/suspicious/noThenProperty: a branch of an if node
       return { then: go(node.then), else: go(node.else) };
     default:
       return null;

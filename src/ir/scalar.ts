@@ -314,31 +314,25 @@ export function visitExpr(e: Expr, f: (e: Expr) => void, seen: Set<Expr> = new S
 }
 
 const keys = new WeakMap<Expr, string>();
+const numbered = new Map<string, string>();
+let nextKey = 0;
 
-/** A text equal for equal expressions; cached. Not the printed form. */
+/** Past this many the table starts afresh: equal expressions may then get different keys, never the reverse. */
+const MAX_KEYS = 1 << 20;
+
+/** A short text equal for equal expressions (a number given to each structure); linear in the shared nodes. */
 export function exprKey(e: Expr): string {
   const known = keys.get(e);
   if (known !== undefined) return known;
-  const text = buildKey(e);
-  const key = text.length > LONGEST_KEY ? `#${hash(text, 1)}${hash(text, 2)}` : text;
+  const structure = buildKey(e);
+  let key = numbered.get(structure);
+  if (key === undefined) {
+    if (numbered.size > MAX_KEYS) numbered.clear();
+    key = `#${nextKey++}`;
+    numbered.set(structure, key);
+  }
   keys.set(e, key);
   return key;
-}
-
-/** Shared sub-expressions would make texts grow exponentially: longer ones are replaced by 106 bits of hash. */
-const LONGEST_KEY = 400;
-
-/** 53 bits of a string, by two multiply-xor lanes. */
-function hash(text: string, seed: number): string {
-  let [p, q] = [0xdeadbeef ^ seed, 0x41c6ce57 ^ seed];
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    p = Math.imul(p ^ c, 2654435761);
-    q = Math.imul(q ^ c, 1597334677);
-  }
-  p = Math.imul(p ^ (p >>> 16), 2246822507) ^ Math.imul(q ^ (q >>> 13), 3266489909);
-  q = Math.imul(q ^ (q >>> 16), 2246822507) ^ Math.imul(p ^ (p >>> 13), 3266489909);
-  return (4294967296 * (2097151 & q) + (p >>> 0)).toString(36);
 }
 
 function buildKey(e: Expr): string {

@@ -50,7 +50,6 @@ function pruneNode(n: Node, live: Live): Node {
   switch (n.kind) {
     case 'if': {
       const [a, b] = [prune(n.then, live, true), prune(n.else, live, true)];
-      // biome-ignore lint/suspicious/noThenProperty: a branch of an if node
       return same(n, { ...n, then: a, else: b }, [a, b]);
     }
     case 'scan': {

@@ -20,8 +20,10 @@ import {
 } from '../ir/scalar.js';
 import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
 
-/** Operations a producer may cost to be recomputed per read. */
+/** What a producer may cost: repeated by each of several readers, by each element of a broadcast, by each step of a reduction. */
+const CHEAP_ONCE = 8;
 const CHEAP = 6;
+const CHEAP_REPEATED = 2.5;
 const MAX_BODY = 400;
 const MAX_OPERANDS = 14;
 const MACRO_COST = 10;
@@ -166,6 +168,7 @@ function loadSites(d: Draft, slot: number): LoadExpr[] {
   return sites;
 }
 
+/** Whether inlining saves more than it repeats. `single`: nobody else reads the producer. */
 function worthInlining(
   consumer: NodeOf<'generic'>,
   producer: NodeOf<'generic'>,
@@ -174,8 +177,9 @@ function worthInlining(
 ): boolean {
   const cost = bodyCost(producer.body);
   const points = product([...consumer.shape, ...consumer.reduce]);
-  const once = single && sites === 1 && notLarger(points, product(producer.shape));
-  return once || cost <= CHEAP / Math.max(1, sites - 1);
+  const once = sites === 1 && notLarger(points, product(producer.shape));
+  if (once) return single || cost <= CHEAP_ONCE;
+  return cost * sites <= (consumer.reducer ? CHEAP_REPEATED : CHEAP);
 }
 
 const notLarger = (a: Dim, b: Dim): boolean => dimEq(a, b) || bounds(sub(a, b))[1] <= 0;

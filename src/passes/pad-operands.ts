@@ -1,42 +1,37 @@
-// Padding by a copy where it pays: a contraction whose padded operand is contiguous along the output's innermost
-// axis (a depthwise convolution over rows) cannot run in vectors with a test for every element, so the operand is
-// copied once into a padded buffer. Where the padded operand is only broadcast (scalar reads), nothing is done.
+// Re-lays an operand of a contraction where its reads could then be vectors. A padded operand that is contiguous along
+// the output's innermost axis (a depthwise convolution over rows) would need a test for every element; one read with a
+// stride would need a gather. Both are copied once: with the padding written out, and each residue of the stride by
+// itself, so that neighbours in the output are neighbours in memory. Nothing is done where another axis already serves.
 
-import { coefficient, isOne, isZero, mentions } from '../ir/affine.js';
+import { coefficient, isZero, mentions } from '../ir/affine.js';
 import { axisVars } from '../ir/builder.js';
+import { add, ceildiv, type Dim, dimEq, mul, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
 import { rewriteModule } from '../ir/rewrite.js';
-import { type Expr, i32, type LoadExpr, load, rewriteExpr, visitExpr } from '../ir/scalar.js';
+import { constant, type Expr, i32, type LoadExpr, load, rewriteExpr, variable, visitExpr } from '../ir/scalar.js';
 import type { Module, NodeOf, Value } from '../ir/tensor.js';
+
+/** Rows shorter than this are not worth a copy. */
+const MIN_WIDTH = 4;
 
 export function padOperands(m: Module): Module {
   return rewriteModule(m, {
     node(node, w) {
-      if (node.kind !== 'generic' || node.reducer !== 'add') return undefined;
-      const site = paddedSite(node);
+      if (node.kind !== 'generic' || (node.reducer !== 'add' && node.reducer !== 'max')) return undefined;
+      const site = strideSite(node);
       if (!site) return undefined;
-      const v = node.inputs[site.src] as Value;
-      const spans = site.index.map((x) => span(x, node));
-      if (!spans.every((s) => s !== null) || !v.type.shape.every((d) => typeof d === 'number')) return undefined;
-      const before = spans.map((s) => Math.max(0, -s[0]));
-      const shape = spans.map((s, k) => Math.max(v.type.shape[k] as number, s[1] + 1) + (before[k] as number));
-      const at = axisVars(shape.length).map((x, k) => e.sub(x, before[k] as number));
-      const body = load(0, at, v.type.dtype, { pad: site.pad });
-      const copy = { kind: 'generic', shape, reduce: [], reducer: null, body, post: null } as const;
-      const padded = w.emit(copy, [v], [{ dtype: v.type.dtype, shape }], node.origin)[0] as Value;
+      const v = node.inputs[site.load.src] as Value;
+      const spans = site.load.index.map((x) => span(x, node));
+      if (!spans.every((s) => s !== null)) return undefined;
+      const plan = layOut(v, site, spans);
+      const copied = w.emit(plan.copy, [v], [{ dtype: v.type.dtype, shape: plan.copy.shape }], node.origin)[0] as Value;
       const slot = node.inputs.length;
-      const next = rewriteExpr(node.body, (x) =>
-        x.k === 'load' && x.src === site.src
-          ? load(
-              slot,
-              x.index.map((i, k) => e.add(i, before[k] as number)),
-              x.dtype,
-            )
-          : x,
+      const body = rewriteExpr(node.body, (x) =>
+        x.k === 'load' && x.src === site.load.src ? load(slot, plan.index(x.index), x.dtype) : x,
       );
       return w.emit(
-        { ...node, body: next },
-        [...node.inputs, padded],
+        { ...node, body },
+        [...node.inputs, copied],
         node.outputs.map((o) => o.type),
         node.origin,
       );
@@ -44,38 +39,91 @@ export function padOperands(m: Module): Module {
   });
 }
 
-/** The one padded read that is contiguous along the innermost output axis, where the other reads allow vectors. */
-function paddedSite(node: NodeOf<'generic'>): LoadExpr | null {
-  const name = `i${node.shape.length - 1}`;
+interface Site {
+  readonly load: LoadExpr;
+  /** Elements between neighbours of the innermost output axis. */
+  readonly stride: number;
+  readonly axis: string;
+}
+
+/** The one read that walks the innermost output axis, if it is the only obstacle to vectors along it. */
+function strideSite(node: NodeOf<'generic'>): Site | null {
+  const axis = `i${node.shape.length - 1}`;
   const size = node.shape[node.shape.length - 1];
-  if (typeof size !== 'number' || size < 4) return null;
+  if (size === undefined || (typeof size === 'number' && size < MIN_WIDTH)) return null;
   const loads: LoadExpr[] = [];
   visitExpr(node.body, (x) => {
     if (x.k === 'load') loads.push(x);
   });
-  const walking = loads.filter((x) => x.index.some((i) => mentions(i, name)));
+  const walking = loads.filter((x) => x.index.some((i) => mentions(i, axis)));
   const [site] = walking;
-  if (walking.length !== 1 || !site?.pad || site.guard || site.pad.k !== 'const') return null;
+  if (walking.length !== 1 || !site || site.guard || (site.pad && site.pad.k !== 'const')) return null;
+  const v = node.inputs[site.src] as Value;
   const last = site.index[site.index.length - 1] as Expr;
-  const rest = site.index.slice(0, -1).every((i) => isZero(coefficient(i, name)));
-  return rest && isOne(coefficient(last, name)) ? site : null;
+  const stride = coefficient(last, axis);
+  if (stride?.k !== 'const' || Number(stride.value) < 1) return null;
+  if (!site.index.slice(0, -1).every((i) => isZero(coefficient(i, axis)))) return null;
+  const inside = last.k === 'var' && dimEq(v.type.shape[v.type.shape.length - 1] as Dim, size);
+  if (Number(stride.value) === 1 && (!site.pad || inside)) return null;
+  return { load: site, stride: Number(stride.value), axis };
 }
 
-/** Smallest and largest value of an affine index over the node's axes; null where not affine with constants. */
-function span(x: Expr, node: NodeOf<'generic'>): readonly [number, number] | null {
-  const axes: [string, number][] = [];
-  for (const [k, d] of node.shape.entries()) if (typeof d === 'number') axes.push([`i${k}`, d]);
-  for (const [k, d] of node.reduce.entries()) if (typeof d === 'number') axes.push([`r${k}`, d]);
-  let [lo, hi] = [0, 0];
+interface Span {
+  readonly lo: number;
+  readonly hi: Dim;
+}
+
+/** Smallest and largest value of an affine index with non-negative coefficients over the node's axes. */
+function span(x: Expr, node: NodeOf<'generic'>): Span | null {
+  const axes: (readonly [string, Dim])[] = [
+    ...node.shape.map((d, k) => [`i${k}`, d] as const),
+    ...node.reduce.map((d, k) => [`r${k}`, d] as const),
+  ];
+  let hi: Dim = 0;
   let rest = x;
   for (const [name, size] of axes) {
     const c = coefficient(x, name);
-    if (c?.k !== 'const') return null;
-    const reach = Number(c.value) * (size - 1);
-    lo += Math.min(0, reach);
-    hi += Math.max(0, reach);
+    if (c?.k !== 'const' || Number(c.value) < 0) return null;
+    hi = add(hi, mul(Number(c.value), sub(size, 1)));
     rest = rewriteExpr(rest, (y) => (y.k === 'var' && y.name === name ? i32(0) : y));
   }
-  const base = rest.k === 'const' ? Number(rest.value) : null;
-  return base === null ? null : [lo + base, hi + base];
+  if (rest.k !== 'const') return null;
+  const base = Number(rest.value);
+  return { lo: base, hi: add(hi, base) };
+}
+
+/** The copy, and how an index of the original becomes one of the copy. */
+function layOut(v: Value, site: Site, spans: readonly Span[]) {
+  const rank = spans.length;
+  const { stride, axis } = site;
+  const last = site.load.index[rank - 1] as Expr;
+  const restOf = (x: Expr): Expr =>
+    e.sub(
+      rewriteExpr(x, (y) => (y.k === 'var' && y.name === axis ? i32(0) : y)),
+      (spans[rank - 1] as Span).lo,
+    );
+  const phases = restOf(last).k === 'const' ? 1 : stride;
+  const sizes = spans.map((s) => add(sub(s.hi, s.lo), 1));
+  const outer = sizes.slice(0, -1);
+  const shape = [...outer, phases, ceildiv(sizes[rank - 1] as Dim, stride)];
+  const at = axisVars(shape.length);
+  const from = spans.map((s, k) => {
+    const position = k < rank - 1 ? (at[k] as Expr) : e.add(e.mul(at[rank] as Expr, stride), at[rank - 1] as Expr);
+    return e.add(position, s.lo);
+  });
+  const pad = site.load.pad ?? constant(0, v.type.dtype);
+  const copy = {
+    kind: 'generic',
+    shape,
+    reduce: [],
+    reducer: null,
+    body: load(0, from, v.type.dtype, { pad }),
+    post: null,
+  } as const;
+  const index = (x: readonly Expr[]): Expr[] => {
+    const rest = restOf(x[rank - 1] as Expr);
+    const column = e.add(variable(axis, 'i32'), e.div(rest, stride));
+    return [...x.slice(0, -1).map((y, k) => e.sub(y, (spans[k] as Span).lo)), e.rem(rest, phases), column];
+  };
+  return { copy, index };
 }

@@ -3,6 +3,7 @@
 // bytes. Elementwise results move into an operand that dies there. Sizes are the symbols' upper bounds.
 
 import { DTYPE_INFO, type DType } from '../support/dtype.js';
+import { never } from '../support/errors.js';
 import type { Origin, Program, ProgramBuffer, ProgramEntry, Step } from '../ir/program.js';
 import type { ProgramBuilder, VirtualBuffer } from './lower/build.js';
 
@@ -57,6 +58,8 @@ export function planMemory(draft: Draft): Program {
       }
       case 'arena':
         return { ...common, place: { kind: 'arena', offset: offsets.get(b.id) ?? 0 } };
+      default:
+        return never(b.place, 'place');
     }
   });
   const { name, numerics } = draft;

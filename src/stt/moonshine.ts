@@ -107,7 +107,9 @@ type Tensors = Readonly<Record<string, RuntimeTensor>>;
 function emptyCaches({ layers, heads, width }: MoonshineCache): Tensors {
   const empty: RuntimeTensor = { dtype: 'f32', shape: [1, heads, 0, width], data: new Float32Array(0) };
   const names = Array.from({ length: layers }, (_, layer) =>
-    ['decoder', 'encoder'].flatMap((part) => ['key', 'value'].map((kind) => `past_key_values.${layer}.${part}.${kind}`)),
+    ['decoder', 'encoder'].flatMap((part) =>
+      ['key', 'value'].map((kind) => `past_key_values.${layer}.${part}.${kind}`),
+    ),
   ).flat();
   return Object.fromEntries(names.map((name) => [name, empty]));
 }

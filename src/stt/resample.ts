@@ -21,8 +21,8 @@ export function resample(samples: Float32Array, from: number, to: number): Float
   for (let n = 0; n < out.length; n++) {
     const position = n * down;
     const phase = position % up;
-    let filter = filters.get(phase);
-    if (!filter) filters.set(phase, (filter = makeFilter(phase / up, half, cut)));
+    const filter = filters.get(phase) ?? makeFilter(phase / up, half, cut);
+    filters.set(phase, filter);
     out[n] = convolveAt(samples, Math.floor(position / up) - half + 1, filter);
   }
   return out;

@@ -43,7 +43,10 @@ function parseTokenizer(json: string, file: string): ParsedTokenizer {
   } catch (cause) {
     throw malformed(file, `is not JSON: ${(cause as Error).message}`);
   }
-  const { model, added_tokens: added = [] } = (root ?? {}) as { model?: Record<string, unknown>; added_tokens?: unknown };
+  const { model, added_tokens: added = [] } = (root ?? {}) as {
+    model?: Record<string, unknown>;
+    added_tokens?: unknown;
+  };
   const vocab = model?.vocab;
   if (!vocab || typeof vocab !== 'object' || Array.isArray(vocab)) throw malformed(file, 'has no model.vocab');
   if (model.byte_fallback !== true) throw malformed(file, 'is not a BPE vocabulary with byte fallback');
@@ -51,7 +54,8 @@ function parseTokenizer(json: string, file: string): ParsedTokenizer {
   return { vocab: Object.entries(vocab) as [string, number][], added: added as AddedToken[] };
 }
 
-const malformed = (file: string, why: string): CompileError => new CompileError('E403', `the tokenizer "${file}" ${why}`);
+const malformed = (file: string, why: string): CompileError =>
+  new CompileError('E403', `the tokenizer "${file}" ${why}`);
 
 /** The 32,000 pieces of Llama's vocabulary, which Moonshine shares: `<unk>`, `<s>` and `</s>` come first. */
 export const llamaTokenizer = (pieces: readonly string[]): Tokenizer => ({ pieces, special: new Set([0, 1, 2]) });

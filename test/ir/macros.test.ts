@@ -190,9 +190,9 @@ describe.each(['f32', 'f64'] as const)('special values in %s', (t) => {
 
   it('pow by a constant agrees with pow by a variable where it takes a short cut', () => {
     const general = evaluator('pow', t, 2);
-    for (const y of [0, 1, 2, -1, 0.5]) {
+    for (const y of [0, 1, 2, 3, -1, 0.5]) {
       const short = compileExpr(expandMacro('pow', [variable('x', t), constant(y, t)], t), ['x']);
-      for (const x of [0, -0, 1, -1, 2, -3, 0.25, 9, inf, -inf, nan]) expect(short(x), `${x}^${y}`).toBe(general(x, y));
+      for (const x of [0, -0, 1, -1, 4, -3, 0.25, 9, inf, -inf, nan]) expect(short(x), `${x}^${y}`).toBe(general(x, y));
     }
   });
 
@@ -235,8 +235,8 @@ describe.each(['i32', 'i64', 'u32', 'u64'] as const)('integers: %s', (t) => {
         const quotient = compileExpr(expandMacro('floordiv', [variable('x', t), y], t), ['x', 'y']);
         const rest = compileExpr(expandMacro('floormod', [variable('x', t), y], t), ['x', 'y']);
         for (const a of list) {
-          expect(quotient(value(a), value(b)), `${a} // ${b}`).toBe(value(Math.floor(a / b)));
-          expect(rest(value(a), value(b)), `${a} mod ${b}`).toBe(value(a - b * Math.floor(a / b)));
+          expect(quotient(value(a), value(b)), `${a} // ${b}`).toBe(value(Math.floor(a / b) + 0));
+          expect(rest(value(a), value(b)), `${a} mod ${b}`).toBe(value(a - b * Math.floor(a / b) + 0));
         }
       }
     }

@@ -82,6 +82,11 @@ const clz = (x: bigint, bits: number): bigint =>
 const popcnt = (x: bigint, bits: number): bigint =>
   BigInt(BigInt.asUintN(bits, x).toString(2).replaceAll('0', '').length);
 
+function smaller(a: bigint, b: bigint): bigint {
+  if (a < b) return a;
+  return b;
+}
+
 /** Operations on integers, exact in BigInt and wrapped after. */
 export const INT: Record<string, (a: bigint, b: bigint, bits: number) => bigint> = {
   add: (a, b) => a + b,
@@ -89,8 +94,8 @@ export const INT: Record<string, (a: bigint, b: bigint, bits: number) => bigint>
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
   rem: (a, b) => a % b,
-  min: (a, b) => (b >= a ? a : b),
-  max: (a, b) => (b >= a ? b : a),
+  min: smaller,
+  max: (a, b) => -smaller(-a, -b),
   and: (a, b) => a & b,
   or: (a, b) => a | b,
   xor: (a, b) => a ^ b,

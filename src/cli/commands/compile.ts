@@ -30,7 +30,9 @@ export const compileCommand: CommandModule<unknown, CompileFlags> = {
   command: ['compile <model>', 'convert <model>'],
   describe: 'Compile a model to C or WebAssembly',
   builder: (y) =>
-    addModelOptions(y.positional('model', { type: 'string', demandOption: true, describe: 'ONNX or TFLite file' })).options({
+    addModelOptions(
+      y.positional('model', { type: 'string', demandOption: true, describe: 'ONNX or TFLite file' }),
+    ).options({
       target: { choices: [...ARTIFACT_TARGETS], demandOption: true, requiresArg: true, describe: 'What to compile to' },
       output: { alias: 'o', type: 'string', requiresArg: true, describe: 'Folder for the artifact; made if missing' },
       name: { type: 'string', requiresArg: true, default: 'model', describe: 'C: prefix of files and global names' },

@@ -29,13 +29,15 @@ export const coverageCommand: CommandModule<unknown, CoverageFlags> = {
   command: 'coverage [models..]',
   describe: 'List what compiles for each target, and every gap with its reason',
   builder: (y) =>
-    addModelOptions(y.positional('models', { type: 'string', array: true, describe: 'ONNX and TFLite files' })).options({
-      target: { type: 'string', array: true, nargs: 1, default: [...TARGETS], describe: `Of ${TARGETS.join(', ')}` },
-      format: { choices: ['table', 'json', 'md'], default: 'table', describe: 'How the report is written' },
-      json: { type: 'boolean', default: false, describe: 'As --format json' },
-      ops: { choices: ['onnx', 'tflite'], describe: 'The whole operator set of a format instead of a model' },
-      min: { type: 'number', requiresArg: true, describe: 'Exit 1 if fewer than this percentage of nodes run' },
-    }) as never,
+    addModelOptions(y.positional('models', { type: 'string', array: true, describe: 'ONNX and TFLite files' })).options(
+      {
+        target: { type: 'string', array: true, nargs: 1, default: [...TARGETS], describe: `Of ${TARGETS.join(', ')}` },
+        format: { choices: ['table', 'json', 'md'], default: 'table', describe: 'How the report is written' },
+        json: { type: 'boolean', default: false, describe: 'As --format json' },
+        ops: { choices: ['onnx', 'tflite'], describe: 'The whole operator set of a format instead of a model' },
+        min: { type: 'number', requiresArg: true, describe: 'Exit 1 if fewer than this percentage of nodes run' },
+      },
+    ) as never,
   handler: coverage,
 };
 

@@ -6,6 +6,7 @@ import { coverageCommand } from './coverage.js';
 import { inspectCommand } from './inspect.js';
 import { optCommand } from './opt.js';
 import { runCommand } from './run.js';
+import { sttCommand } from './stt.js';
 import { testCommand } from './test.js';
 import { verifyCommand } from './verify.js';
 
@@ -17,4 +18,5 @@ export const addCommands = (y: Argv): Argv =>
     .command(runCommand)
     .command(testCommand)
     .command(verifyCommand)
-    .command(optCommand);
+    .command(optCommand)
+    .command(sttCommand);

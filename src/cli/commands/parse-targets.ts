@@ -21,7 +21,8 @@ export function joinTargets(args: readonly string[]): readonly string[] {
   const out: string[] = [];
   for (const arg of args) {
     const last = out.at(-1);
-    if (out.at(-2) === '--target' && last !== undefined && isTarget(last) && isTarget(arg)) out[out.length - 1] = `${last},${arg}`;
+    if (out.at(-2) === '--target' && last !== undefined && isTarget(last) && isTarget(arg))
+      out[out.length - 1] = `${last},${arg}`;
     else out.push(arg);
   }
   return out;

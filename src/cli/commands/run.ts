@@ -33,9 +33,18 @@ export const runCommand: CommandModule<unknown, RunFlags> = {
   describe: 'Run a model on any target and show or save its outputs',
   builder: (y) =>
     addModelOptions(
-      y.positional('model', { type: 'string', demandOption: true, describe: 'Model, or a folder with one; its test_data_set_0 is the default input' }),
+      y.positional('model', {
+        type: 'string',
+        demandOption: true,
+        describe: 'Model, or a folder with one; its test_data_set_0 is the default input',
+      }),
     ).options({
-      input: { type: 'string', array: true, nargs: 1, describe: 'name=FILE.npy, name=FILE.pb, name=random, or random for all the others' },
+      input: {
+        type: 'string',
+        array: true,
+        nargs: 1,
+        describe: 'name=FILE.npy, name=FILE.pb, name=random, or random for all the others',
+      },
       target: { choices: [...TARGETS], default: 'interp', requiresArg: true, describe: 'What to run on' },
       'output-dir': { type: 'string', requiresArg: true, describe: 'Save the outputs here as .npy' },
       seed: { type: 'number', requiresArg: true, default: 1, describe: 'For random inputs' },
@@ -54,11 +63,16 @@ async function run(flags: RunFlags): Promise<void> {
     dims: options.dims ?? {},
     shapes: options.shapes ?? {},
     seed: flags.seed,
+    fill: false,
   });
   const progress = startProgress();
   progress.update(`compiling ${flags.model}`);
   const seen = sizesSeen(model, [inputs.tensors]);
-  const settings = { ...options, dims: { ...seen.dims, ...options.dims }, shapes: { ...seen.shapes, ...options.shapes } };
+  const settings = {
+    ...options,
+    dims: { ...seen.dims, ...options.dims },
+    shapes: { ...seen.shapes, ...options.shapes },
+  };
   const program = lowerToProgram(importSource(model, settings), { ...settings, target: target ?? 'interp' });
   const session = await openSession(target ?? 'interp', program);
   const start = performance.now();
@@ -99,7 +113,14 @@ function report(flags: RunFlags, outputs: ReadonlyMap<string, Tensor>, milliseco
   });
   const rounded = Math.round(milliseconds * 1000) / 1000;
   if (flags.json) return printJson({ target: flags.target, milliseconds: rounded, outputs: summaries });
-  const rows = summaries.map((s) => [s.name, `${s.dtype}[${s.shape.join(', ')}]`, show(s.min), show(s.max), show(s.mean), s.first.join(' ')]);
+  const rows = summaries.map((s) => [
+    s.name,
+    `${s.dtype}[${s.shape.join(', ')}]`,
+    show(s.min),
+    show(s.max),
+    show(s.mean),
+    s.first.join(' '),
+  ]);
   printLine(formatTable(['output', 'type', 'min', 'max', 'mean', 'first values'], rows));
   for (const file of files.values()) printLine(`wrote ${file}`);
   process.stderr.write(`${flags.target}: one run took ${rounded} ms\n`);

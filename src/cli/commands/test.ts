@@ -44,20 +44,55 @@ export const testCommand: CommandModule<unknown, TestFlags> = {
     y
       .positional('dirs', { type: 'string', array: true, demandOption: true, describe: 'Cases, or folders to search' })
       .options({
-        target: { type: 'string', array: true, nargs: 1, default: ['interp'], describe: `Of ${TARGETS.join(', ')}; commas separate` },
+        target: {
+          type: 'string',
+          array: true,
+          nargs: 1,
+          default: ['interp'],
+          describe: `Of ${TARGETS.join(', ')}; commas separate`,
+        },
         json: { type: 'boolean', default: false, describe: 'The whole report as JSON on stdout' },
-        filter: { type: 'string', requiresArg: true, describe: 'Only cases whose name matches this regular expression' },
+        filter: {
+          type: 'string',
+          requiresArg: true,
+          describe: 'Only cases whose name matches this regular expression',
+        },
         jobs: { type: 'number', requiresArg: true, default: availableParallelism(), describe: 'Threads' },
         bail: { type: 'boolean', default: false, describe: 'Stop at the first failed case' },
         verbose: { type: 'boolean', default: false, describe: 'A line for every case on stderr' },
-        timeout: { type: 'number', requiresArg: true, default: 20, describe: 'Seconds a step of a case may take, plus 30 for each megabyte of the model' },
-        min: { type: 'string', requiresArg: true, describe: 'Exit 0 if at least this many cases (1200, or 95%) pass on each target' },
+        timeout: {
+          type: 'number',
+          requiresArg: true,
+          default: 20,
+          describe: 'Seconds a step of a case may take, plus 30 for each megabyte of the model',
+        },
+        min: {
+          type: 'string',
+          requiresArg: true,
+          describe: 'Exit 0 if at least this many cases (1200, or 95%) pass on each target',
+        },
         'allow-unsupported': { type: 'boolean', default: false, describe: 'Unsupported cases do not make it fail' },
-        loose: { type: 'boolean', default: false, describe: 'Allow the spread between runtimes that meta.json records' },
-        rtol: { type: 'number', requiresArg: true, describe: 'Relative tolerance for floats, where meta.json gives none' },
-        atol: { type: 'number', requiresArg: true, describe: 'Absolute tolerance for floats, where meta.json gives none' },
+        loose: {
+          type: 'boolean',
+          default: false,
+          describe: 'Allow the spread between runtimes that meta.json records',
+        },
+        rtol: {
+          type: 'number',
+          requiresArg: true,
+          describe: 'Relative tolerance for floats, where meta.json gives none',
+        },
+        atol: {
+          type: 'number',
+          requiresArg: true,
+          describe: 'Absolute tolerance for floats, where meta.json gives none',
+        },
         rounding: { choices: ['double', 'single'], default: 'double', describe: 'TFLite fixed-point rounding' },
-        numerics: { choices: ['fast', 'strict'], default: 'fast', describe: 'strict: the same bits on every CPU target' },
+        numerics: {
+          choices: ['fast', 'strict'],
+          default: 'fast',
+          describe: 'strict: the same bits on every CPU target',
+        },
         plugin: { type: 'string', array: true, nargs: 1, describe: 'A module that exports `records`' },
       }) as never,
   handler: runTests,
@@ -116,8 +151,11 @@ async function runCases(cases: readonly CaseRef[], targets: readonly Target[], f
         counts[verdict.status]++;
         done++;
         const what = `${target} ${cases[index]?.name}`;
-        if (flags.verbose) progress.line(`${verdict.status} ${what}${verdict.reason ? `: ${firstLine(verdict.reason)}` : ''}`);
-        progress.update(`${done}/${total}, ${counts.passed} passed, ${counts.failed} failed, ${counts.unsupported} unsupported: ${what}`);
+        if (flags.verbose)
+          progress.line(`${verdict.status} ${what}${verdict.reason ? `: ${firstLine(verdict.reason)}` : ''}`);
+        progress.update(
+          `${done}/${total}, ${counts.passed} passed, ${counts.failed} failed, ${counts.unsupported} unsupported: ${what}`,
+        );
         return !(flags.bail && verdict.status === 'failed');
       },
     },

@@ -5,7 +5,7 @@ import type { CommandModule } from 'yargs';
 import { type CompileOptions, importSource, lowerToProgram } from '../../compile.js';
 import type { SourceModel } from '../../frontend/source.js';
 import { isFloat } from '../../support/dtype.js';
-import type { Tensor } from '../../support/tensor.js';
+import { type Tensor, toNumbers } from '../../support/tensor.js';
 import { openModel } from '../model-file.js';
 import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
 import { printJson, printLine } from '../print.js';
@@ -34,12 +34,21 @@ export const verifyCommand: CommandModule<unknown, VerifyFlags> = {
   describe: 'Compare targets with the interpreter value by value and name the first node that differs',
   builder: (y) =>
     addModelOptions(
-      y.positional('model', { type: 'string', demandOption: true, describe: 'Model, or a folder with one; its test_data_set_0 is the default input' }),
+      y.positional('model', {
+        type: 'string',
+        demandOption: true,
+        describe: 'Model, or a folder with one; its test_data_set_0 is the default input',
+      }),
     ).options({
       target: { type: 'string', array: true, nargs: 1, default: [...OTHERS], describe: `Of ${OTHERS.join(', ')}` },
       input: { type: 'string', array: true, nargs: 1, describe: 'As for run; random where nothing is given' },
       rtol: { type: 'number', requiresArg: true, default: 1e-3, describe: 'Relative tolerance for floats' },
-      atol: { type: 'number', requiresArg: true, default: 1e-5, describe: 'Absolute tolerance for floats' },
+      atol: {
+        type: 'number',
+        requiresArg: true,
+        default: 1e-5,
+        describe: 'Absolute tolerance for floats, times a tensor’s largest magnitude where that is above 1',
+      },
       seed: { type: 'number', requiresArg: true, default: 1, describe: 'For random inputs' },
       json: { type: 'boolean', default: false, describe: 'The report as JSON' },
     }) as never,
@@ -68,11 +77,12 @@ async function verify(flags: VerifyFlags): Promise<void> {
   const { model } = openModel(flags.model);
   const base = await compileOptions(flags);
   const inputs = gatherInputs(model, {
-    given: [...(flags.input ?? []), ...(flags.input || flags.model !== openModel(flags.model).file ? [] : ['random'])],
+    given: flags.input ?? [],
     folder: flags.model,
     dims: base.dims ?? {},
     shapes: base.shapes ?? {},
     seed: flags.seed,
+    fill: true,
   });
   const seen = sizesSeen(model, [inputs.tensors]);
   const options = { ...base, dims: { ...seen.dims, ...base.dims }, shapes: { ...seen.shapes, ...base.shapes } };
@@ -119,7 +129,8 @@ function valueOrder(model: SourceModel): ReadonlyMap<string, Place> {
   const order = new Map<string, Place>();
   for (const node of graph?.nodes ?? [])
     for (const output of node.outputs)
-      if (output) order.set(graph?.values.get(output)?.label ?? output, { node: node.name, op: node.op, index: node.index });
+      if (output)
+        order.set(graph?.values.get(output)?.label ?? output, { node: node.name, op: node.op, index: node.index });
   return order;
 }
 
@@ -149,11 +160,17 @@ function differences(
   const got = results.get(target);
   return [...(results.get('interp') ?? [])].flatMap(([value, want]) => {
     const t = got?.get(value);
-    const tolerance = isFloat(want.dtype) ? { rtol: flags.rtol, atol: flags.atol } : { rtol: 0, atol: 0 };
+    const tolerance = isFloat(want.dtype)
+      ? { rtol: flags.rtol, atol: flags.atol * Math.max(1, magnitude(want)) }
+      : { rtol: 0, atol: 0 };
     const difference = t ? compareTensors(t, want, tolerance) : 'it is missing';
     return difference === null ? [] : [{ value, difference }];
   });
 }
+
+/** Sums that cancel lose digits in proportion to their terms, not to the result. */
+const magnitude = (t: Tensor): number =>
+  toNumbers(t).reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0);
 
 function describe(f: TargetFindings): string {
   if (f.agrees) return `${f.target}: agrees with the interpreter on all ${f.compared} values`;

@@ -64,11 +64,11 @@ function compareFloats(got: Tensor, want: Tensor, tolerance: Tolerance, lo: numb
   for (let i = lo; i < hi; i++) {
     const a = x[i] as number;
     const b = y[i] as number;
-    if (a === b || (a !== a && b !== b)) continue;
+    if (a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
     const error = Number.isFinite(a) && Number.isFinite(b) ? Math.abs(a - b) : Number.POSITIVE_INFINITY;
     maxAbs = Math.max(maxAbs, error);
     if (b !== 0) maxRel = Math.max(maxRel, error / Math.abs(b));
-    if (error <= tolerance.atol + tolerance.rtol * Math.abs(b)) continue;
+    if (Number.isFinite(error) && error <= tolerance.atol + tolerance.rtol * Math.abs(b)) continue;
     if (first < 0) first = i;
     count++;
   }

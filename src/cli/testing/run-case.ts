@@ -126,7 +126,9 @@ function compareSet(
 
 function toleranceOf(meta: CaseMeta, k: number, want: Tensor, check: CheckOptions): Tolerance {
   const own = meta.outputs[k] ?? {};
-  const fallback = meta.bitExact ? { rtol: 0, atol: 0 } : { ...defaultTolerance(want.dtype), ...overrides(want, check) };
+  const fallback = meta.bitExact
+    ? { rtol: 0, atol: 0 }
+    : { ...defaultTolerance(want.dtype), ...overrides(want, check) };
   const atol = own.atol ?? fallback.atol;
   return { rtol: own.rtol ?? fallback.rtol, atol: check.loose ? Math.max(atol, own.loose_atol ?? 0) : atol };
 }

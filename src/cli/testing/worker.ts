@@ -134,7 +134,8 @@ async function runOnC(all: readonly Built[], context: Context): Promise<void> {
       const half = Math.ceil(all.length / 2);
       await runOnC(all.slice(0, half), context);
       await runOnC(all.slice(half), context);
-    } else if (only) send(port, { kind: 'result', index: only.task.index, target: 'c', verdict: verdictOf(error, true) });
+    } else if (only)
+      send(port, { kind: 'result', index: only.task.index, target: 'c', verdict: verdictOf(error, true) });
     return;
   }
   for (const built of all) {

@@ -40,6 +40,9 @@ export interface Attention {
   readonly bias?: Value | undefined;
   /** Scores a row may attend to beside its keys, weighing nothing (smooth softmax). */
   readonly sink?: boolean;
+  /** What a model does to the scores, or to the weights, of its own. */
+  readonly onScores?: (scores: Value) => Value;
+  readonly onWeights?: (weights: Value) => Value;
 }
 
 export interface Attended {
@@ -59,8 +62,11 @@ export function attend(b: Builder, a: Attention): Attended {
   const cap = a.softcap ?? 0;
   const capped = cap === 0 ? scores : b.map([scores], (s) => e.mul(e.tanh(e.div(s, cap)), cap));
   const biased = a.bias ? b.add(capped, b.cast(a.bias, t)) : capped;
-  const weights = a.bias || a.sink ? maskedSoftmax(b, biased, a.sink ?? false) : b.softmax(biased, -1);
-  return { y: b.cast(groupedProduct(b, weights, v, false), q.type.dtype), stages: [scores, capped, biased, weights] };
+  const final = a.onScores?.(biased) ?? biased;
+  const masked = a.bias || a.sink || a.onScores;
+  const weights = masked ? maskedSoftmax(b, final, a.sink ?? false) : b.softmax(final, -1);
+  const used = a.onWeights?.(weights) ?? weights;
+  return { y: b.cast(groupedProduct(b, used, v, false), q.type.dtype), stages: [scores, capped, biased, weights] };
 }
 
 /** Matrix product per head; where `y` has fewer heads, consecutive heads of `x` share one. Summed in at least f32. */

@@ -18,6 +18,7 @@ import {
   sumBiases,
   withPast,
 } from './attend.js';
+import type { SourceGraph } from '../source.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 
 interface AttentionAttrs {
@@ -140,4 +141,29 @@ const RotaryEmbedding = op('rotary_embedding', {
   tolerance: { rtol: 1e-3, atol: 1e-4 },
 });
 
-export const records: readonly AnyRecord[] = [Attention, RotaryEmbedding];
+interface FlexAttrs {
+  readonly scale: number | undefined;
+  readonly onScores: SourceGraph | undefined;
+  readonly onWeights: SourceGraph | undefined;
+}
+
+const FlexAttention = op('flex_attention', {
+  doc: 'Attention whose scores and weights pass through graphs the model brings along.',
+  inputs: ['q', 'k', 'v'],
+  onnx: {
+    'ai.onnx.preview:FlexAttention@1': (n): FlexAttrs => ({
+      scale: n.has('scale') ? n.float('scale') : undefined,
+      onScores: n.has('score_mod') ? n.graph('score_mod') : undefined,
+      onWeights: n.has('prob_mod') ? n.graph('prob_mod') : undefined,
+    }),
+  },
+  lower: ({ q, k, v }, { scale, onScores, onWeights }: FlexAttrs, b, ctx) => {
+    const through = (g: SourceGraph) => (x: Value) => ctx.importGraph(g, [x])[0] ?? x;
+    const hooks = { ...(onScores && { onScores: through(onScores) }), ...(onWeights && { onWeights: through(onWeights) }) };
+    return attend(b, { q, k, v, scale, ...hooks }).y;
+  },
+  limits: ['Scores are computed in f32, or f64 for f64 inputs, whatever softmax_precision says.'],
+  tolerance: { rtol: 1e-3, atol: 1e-4 },
+});
+
+export const records: readonly AnyRecord[] = [Attention, RotaryEmbedding, FlexAttention];

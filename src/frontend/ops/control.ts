@@ -2,8 +2,12 @@
 // and outputs whose sizes differ get symbols there. Loops: loop.ts; ONNX Scan: scan.ts.
 
 import type { Builder } from '../../ir/builder.js';
+import { type Dim, substituteDim } from '../../ir/dim.js';
 import type { Region, Value } from '../../ir/tensor.js';
+import { isFloat } from '../../support/dtype.js';
+import { CompileError } from '../../support/errors.js';
 import type { SourceGraph } from '../source.js';
+import { valuesAtLargest } from './largest-sizes.js';
 import { rebuild, structureOf, tensorsIn } from './list-value.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 
@@ -15,21 +19,59 @@ interface Branches {
   readonly no: (ctx: LowerContext) => SourceGraph;
 }
 
-/** One branch of an if as a region of plain tensors, beside the values it stands for. */
-function branch(b: Builder, ctx: LowerContext, graph: SourceGraph, args: readonly Value[]) {
-  let values: readonly Value[] = [];
-  const region: Region = b.region([], () => {
-    values = ctx.importGraph(graph, args);
-    return values.flatMap(tensorsIn);
-  });
-  return { region, values };
+interface Branch {
+  readonly region: Region;
+  /** What it gives, sequences included. */
+  readonly values: readonly Value[];
 }
 
-function lowerIf(b: Builder, ctx: LowerContext, cond: Value, args: readonly Value[], graphs: Branches): readonly Value[] {
+/** A branch being tried. `flip`: conditions that ranks hang on are taken the other way than at the largest sizes. */
+interface Trial {
+  readonly flip: boolean;
+  /** Such a condition was met. */
+  decided: boolean;
+}
+
+const trials = new WeakMap<Builder, Trial>();
+
+/** Builds one branch; the error where it cannot run at the sizes it gets. */
+function tryBranch(b: Builder, ctx: LowerContext, graph: SourceGraph, flip = false): Branch | CompileError {
+  const [trial, outer] = [{ flip, decided: false }, trials.get(b)];
+  trials.set(b, trial);
+  try {
+    let values: readonly Value[] = [];
+    const region = b.region([], () => {
+      values = ctx.importGraph(graph, []);
+      return values.flatMap(tensorsIn);
+    });
+    return { region, values };
+  } catch (error) {
+    if (!(error instanceof CompileError) || error.problems.some((p) => p.code !== 'E204')) throw error;
+    return trial.decided && !flip ? tryBranch(b, ctx, graph, true) : error;
+  } finally {
+    trials.set(b, outer ?? { flip: false, decided: false });
+  }
+}
+
+/** Stands for a branch that cannot run at the model's sizes: where it would have failed, NaN or zero is the result. */
+function impossible(b: Builder, other: Branch): Branch {
+  const own = new Set(other.region.nodes.flatMap((n) => n.binds.map((x) => x.sym.name)));
+  const fixed = (d: Dim): Dim => substituteDim(d, (s) => (own.has(s.name) ? 0 : undefined));
+  const region = b.region([], () =>
+    other.region.results.map(({ type: { dtype, shape } }) => b.full(shape.map(fixed), isFloat(dtype) ? NaN : 0, dtype)),
+  );
+  return { region, values: other.values };
+}
+
+function lowerIf(b: Builder, ctx: LowerContext, cond: Value, graphs: Branches): readonly Value[] {
   const known = b.values(cond)?.[0];
-  if (typeof known === 'number') return ctx.importGraph(known ? graphs.yes(ctx) : graphs.no(ctx), args);
-  const yes = branch(b, ctx, graphs.yes(ctx), args);
-  const no = branch(b, ctx, graphs.no(ctx), args);
+  if (typeof known === 'number') return ctx.importGraph(known ? graphs.yes(ctx) : graphs.no(ctx), []);
+  const [first, second] = [tryBranch(b, ctx, graphs.yes(ctx)), tryBranch(b, ctx, graphs.no(ctx))];
+  if (first instanceof CompileError && second instanceof CompileError) throw first;
+  const yes = first instanceof CompileError ? impossible(b, second as Branch) : first;
+  const no = second instanceof CompileError ? impossible(b, first as Branch) : second;
+  if (yes.values.some((v, k) => !sameKind(v, no.values[k] as Value)))
+    return ctx.importGraph(chosen(b, ctx, cond) ? graphs.yes(ctx) : graphs.no(ctx), []);
   yes.values.forEach((v, k) => {
     if (structureOf(v) !== structureOf(no.values[k] as Value))
       ctx.limit(
@@ -39,6 +81,21 @@ function lowerIf(b: Builder, ctx: LowerContext, cond: Value, args: readonly Valu
   });
   const tensors = b.if(scalarCondition(b, cond), yes.region, no.region)[Symbol.iterator]();
   return yes.values.map((v) => rebuild(b, v, tensors));
+}
+
+const sameKind = (v: Value, w: Value): boolean =>
+  v.type.shape.length === w.type.shape.length && v.type.dtype === w.type.dtype;
+
+/** Branches of different ranks leave no choice at run time: sizes alone must decide, at their largest. */
+function chosen(b: Builder, ctx: LowerContext, cond: Value): boolean {
+  const [value] = valuesAtLargest(b, cond) ?? [];
+  const trial = trials.get(b);
+  if (trial) trial.decided = true;
+  if (typeof value === 'number') return (value !== 0) !== (trial?.flip ?? false);
+  return ctx.limit(
+    'the branches give different ranks or element types, and the condition depends on data',
+    'Fix the condition, or the sizes it is computed from with --dim',
+  );
 }
 
 const onnxBranches = (n: NodeReader): Branches => ({
@@ -53,14 +110,18 @@ const call = (n: NodeReader, field: string) => ({ graph: subgraph(n.int(field)) 
 export const records: readonly AnyRecord[] = [
   op('if', {
     doc: 'Runs one of two subgraphs.',
-    inputs: ['cond', 'args*'],
+    inputs: ['cond'],
     onnx: { 'If@1': onnxBranches },
     tflite: {
       IF: (n) => ({ yes: subgraph(n.int('then_subgraph_index')), no: subgraph(n.int('else_subgraph_index')) }),
     },
     quantized: 'raw',
-    lower: ({ cond, args }, graphs, b, ctx) => lowerIf(b, ctx, cond, args, graphs),
-    limits: ['Both branches must give tensors of equal rank and element type, and sequences of equal length.'],
+    lower: ({ cond }, graphs, b, ctx) => lowerIf(b, ctx, cond, graphs),
+    limits: [
+      'A branch whose shapes do not fit at the given sizes gives NaN (integers: zero) if it is taken after all.',
+      'Branches that give different ranks are decided while compiling, by what the condition is at the largest sizes.',
+      'Sequences must have the same length in both branches.',
+    ],
   }),
   op('call', {
     doc: 'Runs a subgraph.',

@@ -45,6 +45,10 @@ import { records as rnn } from './rnn.js';
 import { records as sort } from './sort.js';
 import { records as nms } from './nms.js';
 import { records as tfliteState } from './tflite-state.js';
+import { records as linearAttention } from './linear-attention.js';
+import { records as deformConv } from './deform-conv.js';
+import { records as svdf } from './svdf.js';
+import { records as tfliteLstm } from './tflite-lstm.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -93,4 +97,8 @@ export const RECORDS: readonly AnyRecord[] = [
   ...sort,
   ...nms,
   ...tfliteState,
+  ...linearAttention,
+  ...deformConv,
+  ...svdf,
+  ...tfliteLstm,
 ];

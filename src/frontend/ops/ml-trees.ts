@@ -117,8 +117,8 @@ interface ClassifierAttrs {
   readonly base: readonly number[];
   readonly labels: Labels;
   readonly post: PostTransform;
-  /** Two classes, of which leaves score one alone. */
-  readonly binary: boolean;
+  /** Of two classes, the one leaves score alone: the first stands for both. */
+  readonly only: number | undefined;
   readonly allPositive: boolean;
 }
 
@@ -126,16 +126,16 @@ function classifier(n: NodeReader): ClassifierAttrs {
   const labels = labelsOf(n, 'classlabels_int64s', 'classlabels_strings');
   const ids = new Set(n.ints('class_ids', []));
   const count = labelCount(labels);
-  const binary = count === 2 && ids.size === 1;
+  const only = count === 2 && ids.size === 1 ? [...ids][0] : undefined;
   const full = classicEnsemble(n, 'class', count);
   const single = (node: TreeNode): TreeNode =>
     node.kind === 'leaf' ? { kind: 'leaf', weights: node.weights.map(([, w]) => [0, w] as const) } : node;
   return {
-    ensemble: binary ? { ...full, nodes: full.nodes.map(single), targets: 1 } : full,
+    ensemble: only !== undefined ? { ...full, nodes: full.nodes.map(single), targets: 1 } : full,
     base: numbers(n, 'base_values'),
     labels,
     post: postTransformOf(n),
-    binary,
+    only,
     allPositive: numbers(n, 'class_weights').every((w) => w >= 0),
   };
 }
@@ -143,6 +143,7 @@ function classifier(n: NodeReader): ClassifierAttrs {
 /** Scores and label of two classes from one score, as onnxruntime has it: a probability if all weights are positive. */
 function binaryScores(b: Builder, score: Value, a: ClassifierAttrs): readonly [Value, Value] {
   const positive = b.map([b.squeeze(score, [1])], (s) => cast(e.gt(s, a.allPositive ? 0.5 : 0), 'i64'));
+  if (a.only === 1) return [positive, postTransform(b, twoColumns(b, score, (s) => e.mul(s, 0), (s) => s), a.post)];
   if (a.post === 'PROBIT') return [positive, postTransform(b, score, 'PROBIT')];
   if (a.allPositive)
     return [
@@ -181,7 +182,7 @@ const TreeClassifier = op('tree_ensemble_classifier', {
   onnx: { 'ai.onnx.ml:TreeEnsembleClassifier@1': classifier },
   lower: ({ x }, a: ClassifierAttrs, b) => {
     const sums = treeScores(b, featureRows(b, x), a.ensemble, 'SUM');
-    if (a.binary) {
+    if (a.only !== undefined) {
       const [at, scores] = binaryScores(b, addBase(b, sums, a.base.slice(-1)), a);
       return [lookUpLabels(b, at, a.labels), b.cast(scores, 'f32')];
     }

@@ -68,25 +68,9 @@ const LinearClassifier = op('linear_classifier', {
       return [lookUpLabels(b, bestColumn(b, scores), a.labels), postTransform(b, scores, a.post)];
     // One score for the second of two classes.
     const positive = b.map([b.squeeze(scores, [1])], (s) => cast(e.gt(s, 0), 'i64'));
-    const pair =
-      a.post === 'LOGISTIC'
-        ? twoColumns(
-            b,
-            scores,
-            (s) => e.sigmoid(e.neg(s)),
-            (s) => e.sigmoid(s),
-          )
-        : postTransform(
-            b,
-            twoColumns(
-              b,
-              scores,
-              (s) => e.neg(s),
-              (s) => s,
-            ),
-            a.post,
-          );
-    return [lookUpLabels(b, positive, a.labels), pair];
+    const other = (v: Expr): Expr => (a.post === 'NONE' ? e.sub(1, v) : e.neg(v));
+    const pair = twoColumns(b, scores, other, (v) => v);
+    return [lookUpLabels(b, positive, a.labels), postTransform(b, pair, a.post)];
   },
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });

@@ -68,10 +68,10 @@ const TopKRecord = op('top_k', {
   inputs: ['x', 'count?'],
   onnx: {
     'TopK@1': (n): TopKAttrs => ({ axis: n.int('axis', -1), k: n.int('k'), largest: true }),
-    'TopK@10': (n) => ({ axis: n.int('axis', -1), largest: true }),
-    'TopK@11': (n) => ({ axis: n.int('axis', -1), largest: n.bool('largest', true) }),
+    'TopK@10': (n): TopKAttrs => ({ axis: n.int('axis', -1), largest: true }),
+    'TopK@11': (n): TopKAttrs => ({ axis: n.int('axis', -1), largest: n.bool('largest', true) }),
   },
-  tflite: { TOPK_V2: () => ({ axis: -1, largest: true }) },
+  tflite: { TOPK_V2: (): TopKAttrs => ({ axis: -1, largest: true }) },
   quantized: 'raw',
   lower({ x, count }, a, b, ctx) {
     if (a.k === 0) return ctx.limit('the 0 largest elements are asked for');

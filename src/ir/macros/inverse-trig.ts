@@ -133,8 +133,11 @@ export function atan2(f: FloatFormat, y: Expr, x: Expr): Expr {
   const numerator = select(infinite, one, mul(small, unit));
   const denominator = select(infinite, one, select(eq(large, num(f, 0)), one, mul(large, unit)));
   const acute = atanRatio(f, numerator, denominator, 1);
-  const octant = select(steep, sub(num(f, 2 * hi), sub(acute, num(f, 2 * lo))), acute);
   const left = lt(toBits(f, x), int(f, 0));
-  const size = select(left, sub(num(f, 4 * hi), sub(octant, num(f, 4 * lo))), octant);
+  const zero = num(f, 0);
+  const baseHigh = select(steep, num(f, 2 * hi), select(left, num(f, 4 * hi), zero));
+  const baseLow = select(steep, num(f, 2 * lo), select(left, num(f, 4 * lo), zero));
+  const signed = select(rawOp('xor', steep, left), neg(acute), acute);
+  const size = add(baseHigh, add(signed, baseLow));
   return select(or(isNan(f, x), isNan(f, y)), num(f, Number.NaN), copySign(f, size, y));
 }

@@ -106,7 +106,7 @@ function powMagnitude(f: FloatFormat, magnitude: Expr, y: Expr): Expr {
   const { value, integer } = nearest(f, bounded);
   const fraction = sub(leading, value);
   const sum = clamp(add(fraction, low), num(f, -1), num(f, 1));
-  const rest = clamp(add(sub(fraction, sum), low), num(f, -1), num(f, 1));
+  const rest = clamp(add(sub(fraction, sum), low), num(f, -(2 ** -8)), num(f, 2 ** -8));
   return scale(f, exp2Fraction(f, sum, rest), integer);
 }
 

@@ -132,6 +132,7 @@ function moved(loop: Loop, e: Expr): Expr {
 export function isFree(e: Expr): boolean {
   if (e.k === 'const' || e.k === 'var' || e.k === 'dim') return true;
   if (e.k === 'bitcast') return isLeaf(e.arg);
+  if (e.k === 'vec') return e.op === 'splat' && e.args[0]?.k === 'const';
   if (e.k !== 'op' || e.lanes > 1) return false;
   if (e.dtype === 'i1') return e.args.every(isLeaf);
   const isOffset = e.dtype === 'i32' && (e.op === 'add' || e.op === 'sub');

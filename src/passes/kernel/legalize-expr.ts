@@ -24,14 +24,16 @@ import { decodeFloat, encodeFloat, isNarrowFloat, type NarrowFloat } from '../..
 import { expandDim } from './legalize-dim.js';
 import { decodeNarrow, encodeNarrow, roundNarrow } from './legalize-float.js';
 import { isNarrowInt, LOW_BITS, narrowOp, rangeOfType, totalDivision, wrapNarrow } from './legalize-int.js';
-import { createRangeScope, isWithin, rangeOf, type RangeScope } from './value-range.js';
+import { createRangeScope, isWithin, type Range, rangeOf, type RangeScope } from './value-range.js';
 
 export interface ExprLegalizer {
   /** The expression on its carrier type. */
   readonly expr: (e: Expr) => Expr;
   /** The value of an already legal expression of model type `t`, as what a buffer of that type stores. */
   readonly stored: (legal: Expr, t: DType) => Expr;
-  readonly ranges: RangeScope;
+  readonly rangeOf: (legal: Expr) => Range;
+  /** States the range of a variable before expressions that read it come. Copies of a loop may declare it again. */
+  readonly declare: (name: string, range: Range) => void;
 }
 
 /** The type a value of type `t` is computed in. */
@@ -84,7 +86,21 @@ export function createExprLegalizer(bufferType: (slot: number) => DType | undefi
     unrounded: new Map(),
     patterns: new Map(),
   };
-  return { expr: (e) => legal(s, e), stored: (e, t) => toStorage(s, e, t), ranges: s.ranges };
+  return {
+    expr: (e) => legal(s, e),
+    stored: (e, t) => toStorage(s, e, t),
+    rangeOf: (e) => rangeOf(e, s.ranges),
+    declare: (name, range) => declare(s, name, range),
+  };
+}
+
+/** What was concluded from another range of the same name is forgotten. */
+function declare(s: State, name: string, range: Range): void {
+  const old = s.ranges.vars.get(name);
+  s.ranges.vars.set(name, range);
+  if (!old || (old.lo === range.lo && old.hi === range.hi)) return;
+  s.memo.clear();
+  s.ranges.memo.clear();
 }
 
 function legal(s: State, e: Expr): Expr {

@@ -13,19 +13,19 @@ import { isNarrowFloat } from '../../support/float.js';
 import { carrierOf, createExprLegalizer, type ExprLegalizer, storageOf } from './legalize-expr.js';
 import { isNarrowInt, rangeOfType } from './legalize-int.js';
 import { bodiesOf } from './stmt-walk.js';
-import { FULL, type Range, rangeOf } from './value-range.js';
+import { FULL, type Range } from './value-range.js';
 
 /** The kernel in legal form. `syms` become those the body reads, in order of first appearance. */
 export function legalizeKernel(kernel: Kernel): Kernel {
   const slots = new Map<number, DType>(kernel.params.map((p, slot) => [slot, p.dtype]));
   collectAllocs(kernel.body, slots);
   const legalizer = createExprLegalizer((slot) => slots.get(slot));
-  for (const sym of kernel.syms) legalizer.ranges.vars.set(sym.name, sym);
+  for (const sym of kernel.syms) legalizer.declare(sym.name, sym);
   const syms = new Map<string, Sym>();
   const given = new Map(kernel.syms.map((s) => [s.name, s]));
   const expr = (e: Expr): Expr => {
     collectSyms(e, given, syms);
-    for (const sym of syms.values()) legalizer.ranges.vars.set(sym.name, sym);
+    for (const sym of syms.values()) legalizer.declare(sym.name, sym);
     return legalizer.expr(e);
   };
   const body = legalizeBody({ ...legalizer, expr, slots }, kernel.body);
@@ -61,7 +61,7 @@ function legalizeStmt(w: Walk, stmt: Stmt): Stmt {
     case 'for': {
       const lo = w.expr(stmt.lo);
       const hi = w.expr(stmt.hi);
-      w.ranges.vars.set(stmt.var, loopRange(w, lo, hi));
+      w.declare(stmt.var, loopRange(w, lo, hi));
       return { ...stmt, lo, hi, body: legalizeBody(w, stmt.body) };
     }
     case 'while':
@@ -75,8 +75,8 @@ function legalizeStmt(w: Walk, stmt: Stmt): Stmt {
       };
     case 'let': {
       const value = w.expr(stmt.value);
-      if (!stmt.mutable) w.ranges.vars.set(stmt.var, rangeOf(value, w.ranges));
-      else if (isNarrowInt(stmt.value.dtype)) w.ranges.vars.set(stmt.var, rangeOfType(stmt.value.dtype));
+      if (!stmt.mutable) w.declare(stmt.var, w.rangeOf(value));
+      else if (isNarrowInt(stmt.value.dtype)) w.declare(stmt.var, rangeOfType(stmt.value.dtype));
       return { ...stmt, value };
     }
     case 'set':
@@ -99,7 +99,7 @@ function legalizeStmt(w: Walk, stmt: Stmt): Stmt {
 }
 
 const loopRange = (w: Walk, lo: Expr, hi: Expr): Range => {
-  const range = { lo: rangeOf(lo, w.ranges).lo, hi: rangeOf(hi, w.ranges).hi - 1 };
+  const range = { lo: w.rangeOf(lo).lo, hi: w.rangeOf(hi).hi - 1 };
   return range.lo <= range.hi ? range : FULL;
 };
 

@@ -44,7 +44,8 @@ export interface IndexSimplifier {
   /** A value: sums of loaded data and of mutable variables keep their order. */
   readonly value: (e: Expr) => Expr;
   readonly declareRange: (name: string, range: Range, depth: number) => void;
-  readonly declareLoop: (name: string, lo: Expr, hi: Expr, depth: number) => void;
+  /** A loop variable: lo, lo + step, … < hi. */
+  readonly declareLoop: (name: string, lo: Expr, hi: Expr, step: number, depth: number) => void;
   readonly declareLet: (name: string, value: Expr, depth: number) => void;
 }
 
@@ -98,13 +99,15 @@ export function createIndexSimplifier(
       declare(name, depth);
       ranges.vars.set(name, range);
     },
-    declareLoop: (name, lo, hi, depth) => {
+    declareLoop: (name, lo, hi, step, depth) => {
       declare(name, depth);
-      const range = { lo: rangeOf(lo, ranges).lo, hi: rangeOf(hi, ranges).hi - 1 };
-      ranges.vars.set(name, range.lo <= range.hi ? range : FULL);
       const [first, end] = [polyOf(s, lo), polyOf(s, hi)];
-      const isKnown = [first, end].every((p) => !readsMemory(s, p) && polyRange(p, facts));
-      if (isKnown) bounds.set(name, { lo: first, hi: addPoly(end, constantPoly(-1)) });
+      const last = addPoly(end, constantPoly(-overrun(subPoly(end, first), step)));
+      const isExact = [first, end, last].every((p) => polyRange(p, facts));
+      const range = { lo: rangeOf(lo, ranges).lo, hi: polyRange(last, facts)?.hi ?? FULL.hi };
+      ranges.vars.set(name, isExact && range.lo <= range.hi ? range : FULL);
+      const isFixed = !readsMemory(s, first) && !readsMemory(s, end);
+      if (isExact && isFixed) bounds.set(name, { lo: first, hi: last });
     },
     declareLet: (name, value, depth) => {
       declare(name, depth);
@@ -115,6 +118,13 @@ export function createIndexSimplifier(
       if (polyRange(poly, facts)) bounds.set(name, { lo: poly, hi: poly });
     },
   };
+}
+
+/** How far below its end a loop of the given length stays at least. */
+function overrun(length: Polynomial, step: number): number {
+  if (length.terms.some((t) => t.coef % step !== 0)) return 1;
+  const rest = (((length.constant % step) + step) % step) - 1;
+  return rest >= 0 ? rest + 1 : step;
 }
 
 /** The depth of the innermost loop whose variable an expression reads; of what is not declared, the innermost. */

@@ -36,7 +36,7 @@ function simplifyStmt(s: IndexSimplifier, stmt: Stmt, depth: number): readonly S
       const lo = s.index(stmt.lo);
       const hi = s.index(stmt.hi);
       if (lo.k === 'const' && hi.k === 'const' && Number(hi.value) <= Number(lo.value)) return [];
-      s.declareLoop(stmt.var, lo, hi, depth);
+      s.declareLoop(stmt.var, lo, hi, stmt.step, depth);
       return [{ ...stmt, lo, hi, body: simplifyBody(s, stmt.body, depth + 1) }];
     }
     case 'while': {
@@ -70,6 +70,6 @@ function simplifyStmt(s: IndexSimplifier, stmt: Stmt, depth: number): readonly S
 /** For tests and single expressions: `e` under loops given as variable → [lo, hi). */
 export function simplifyExpr(e: Expr, loops: Readonly<Record<string, readonly [Expr, Expr]>> = {}): Expr {
   const s = createIndexSimplifier(() => undefined, new Set());
-  for (const [n, [name, [lo, hi]]] of Object.entries(loops).entries()) s.declareLoop(name, lo, hi, n + 1);
+  for (const [n, [name, [lo, hi]]] of Object.entries(loops).entries()) s.declareLoop(name, lo, hi, 1, n + 1);
   return s.index(e);
 }

@@ -4,7 +4,7 @@
 import type { DType } from '../../support/dtype.js';
 import { invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
-import { add, type Dim, dimKey, dimSyms, product, type Sym, symDim, upperBound } from '../../ir/dim.js';
+import { add, dimKey, dimSyms, product, type Sym, symDim, upperBound } from '../../ir/dim.js';
 import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
 import { kernelKey } from '../../ir/kernel-key.js';
 import { kernelDims } from '../../ir/kernel-walk.js';

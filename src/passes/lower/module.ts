@@ -1,7 +1,7 @@
 // A tensor module becomes a program: entries' inputs and outputs get buffers, regions become steps, and the planner
 // gives every buffer its place. The only way from level one to level two.
 
-import { invariant } from '../../support/errors.js';
+import { invariant, never } from '../../support/errors.js';
 import type { Kernel } from '../../ir/kernel.js';
 import type { BufferRef, Program, ProgramEntry, Step } from '../../ir/program.js';
 import type { Entry, Module, Value } from '../../ir/tensor.js';
@@ -69,7 +69,6 @@ function resolveSteps(steps: readonly Step[], renamed: ProgramBuilder['renamed']
       case 'bind':
         return { ...s, from: ref(s.from) };
       case 'if':
-        // biome-ignore lint/suspicious/noThenProperty: a branch of an if step
         return { ...s, cond: ref(s.cond), then: resolveSteps(s.then, renamed), else: resolveSteps(s.else, renamed) };
       case 'loop':
         return { ...s, body: resolveSteps(s.body, renamed) };
@@ -81,6 +80,8 @@ function resolveSteps(steps: readonly Step[], renamed: ProgramBuilder['renamed']
           inputs: s.inputs.map((a) => ({ ...a, ref: ref(a.ref) })),
           outputs: s.outputs.map((a) => ({ ...a, ref: ref(a.ref) })),
         };
+      default:
+        return never(s, 'step');
     }
   });
 }

@@ -10,7 +10,7 @@ import type { BufferRef, Origin } from '../../ir/program.js';
 import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
 import { createKernelContext, isVirtual, type KernelContext } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
-import { lowerConcat, lowerCopy, type lowerGeneric, lowerScatter } from './generic.js';
+import { lowerConcat, type lowerGeneric, lowerScatter } from './generic.js';
 
 export interface RegionLowering {
   readonly p: ProgramBuilder;

@@ -7,7 +7,6 @@ import {
   cast,
   children,
   type Expr,
-  exprKey,
   i32,
   load,
   rawOp,
@@ -44,20 +43,27 @@ const kernel = (body: readonly Stmt[]): Kernel => ({
   body,
 });
 
+function spell(e: Expr): string {
+  if (e.k === 'const') return String(e.value);
+  if (e.k === 'var') return e.name;
+  const args = children(e).map(spell);
+  if (e.k !== 'load') return `${e.k === 'op' ? e.op : e.k}(${args.join()})`;
+  return `$${e.src}[${args[0]}]${args[1] === undefined ? '' : `?${args[1]}`}${args[2] === undefined ? '' : `|${args[2]}`}`;
+}
+
 /** One line a statement, indented. */
 function print(body: readonly Stmt[], indent = ''): string[] {
   return body.flatMap((s) => {
     const inner = bodiesOf(s).flatMap((b) => print(b, `${indent}  `));
-    if (s.s === 'for') return [`${indent}for ${s.var} < ${exprKey(s.hi)}`, ...inner];
-    if (s.s === 'let' || s.s === 'set') return [`${indent}${s.s} ${s.var} = ${exprKey(s.value)}`];
-    if (s.s === 'store') return [`${indent}$${s.buf}[${exprKey(s.index)}] = ${exprKey(s.value)}`];
-    if (s.s === 'if' || s.s === 'while') return [`${indent}${s.s} ${exprKey(s.cond)}`, ...inner];
+    if (s.s === 'for') return [`${indent}for ${s.var} < ${spell(s.hi)}`, ...inner];
+    if (s.s === 'let' || s.s === 'set') return [`${indent}${s.s} ${s.var} = ${spell(s.value)}`];
+    if (s.s === 'store') return [`${indent}$${s.buf}[${spell(s.index)}] = ${spell(s.value)}`];
+    if (s.s === 'if' || s.s === 'while') return [`${indent}${s.s} ${spell(s.cond)}`, ...inner];
     return [`${indent}${s.s}`];
   });
 }
 
-const bound = (body: readonly Stmt[]): string[] =>
-  print(bindLets(kernel(body)).body).map((l) => l.replaceAll(':i32', ''));
+const bound = (body: readonly Stmt[]): string[] => print(bindLets(kernel(body)).body);
 
 const square = (e: Expr): Expr => o('mul', e, e);
 

@@ -215,6 +215,40 @@ describe('kernels', () => {
     expect(exprKey(changing.value)).toBe(exprKey(quotient));
   });
 
+  it('knows where a stepped loop stops', () => {
+    const D4 = dimExpr(mulDim(symDim(D), 4));
+    const tile = (hi: Expr): Stmt => ({
+      s: 'for',
+      var: 'b',
+      lo: n(0),
+      hi,
+      step: 4,
+      mode: 'serial',
+      body: [{ s: 'for', var: 'c', lo: n(0), hi: n(4), step: 1, mode: 'serial', body: [inside(hi)] }],
+    });
+    const at4 = o('add', variable('b', 'i32'), variable('c', 'i32'));
+    const inside = (hi: Expr): Stmt => ({ s: 'if', cond: o('lt', at4, hi), then: [store(at4)], else: [] });
+    const kinds = (hi: Expr): string => innermost(simplifyKernel(kernel([tile(hi)])))[0]?.s ?? '';
+    expect(kinds(n(80))).toBe('store');
+    expect(kinds(D4)).toBe('store');
+    expect(kinds(n(78))).toBe('if');
+    expect(kinds(d)).toBe('if');
+  });
+
+  it('forgets a loop when another takes its name', () => {
+    const again = (hi: number): Stmt => ({
+      s: 'for',
+      var: 'i',
+      lo: n(0),
+      hi: n(hi),
+      step: 1,
+      mode: 'serial',
+      body: [{ s: 'store', buf: 1, index: i, value: o('div', i, n(8)) }],
+    });
+    const [, second] = simplifyKernel(kernel([again(8), again(80)])).body as readonly (Stmt & { s: 'for' })[];
+    expect(second?.body[0]).toMatchObject({ value: { op: 'shr_s' } });
+  });
+
   it('does not re-associate loaded data', () => {
     const acc = o('add', o('add', load(0, [j], 'i32'), n(1)), o('mul', load(0, [i], 'i32'), n(2)));
     const out = innermost(simplifyKernel(kernel(nest([store(acc)]))))[0] as Stmt & { s: 'store' };

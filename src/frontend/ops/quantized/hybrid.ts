@@ -1,6 +1,6 @@
-// Nodes with float activations and integer weights: the weights are dequantised (folded or fused by passes) and the
-// float lowering does the rest. Where the file asks for asymmetric quantisation of the activations, they take that loss
-// first; the symmetric kind of older files stays within the runtimes' own spread and is left out.
+// Nodes with float activations and integer weights ("hybrid"). The runtimes quantise the activations to 8 bits on the fly;
+// here they are rounded to those steps but stay float, the weights are dequantised (folded or fused by passes), and the
+// float lowering does the rest: the same numbers up to the order of a float sum.
 
 import type { Builder } from '../../../ir/builder.js';
 import { floordiv } from '../../../ir/dim.js';
@@ -23,30 +23,36 @@ export const integerOr =
       ? lower(dequantizeAll(inputs as unknown as Bound, b, ctx) as unknown as I, attrs, b, ctx)
       : integer(inputs, attrs, b, ctx);
 
-/** As integerOr, for rows of activations: those of a node that asks for it, or whose weights come in blocks, are rounded to 8 bits. */
-export const integerOrRows =
+/** As integerOr, and float activations take the loss of 8-bit quantisation over `axes` that the runtimes inflict on them. */
+const integerOrRounded =
+  (axes: readonly number[], asymmetric: (ctx: LowerContext) => boolean) =>
   <I extends object, A>(lower: Lower<I, A>, integer: Lower<I, A>): Lower<I, A> =>
   (inputs, attrs, b, ctx) => {
     const { x } = inputs as { x: Value };
-    const asymmetric = ctx.reader.bool('asymmetric_quantize_inputs', false) || ctx.quantIn(1)?.block !== undefined;
-    if (!isFloat(x.type.dtype) || !asymmetric) return integerOr(lower, integer)(inputs, attrs, b, ctx);
+    if (!isFloat(x.type.dtype)) return integer(inputs, attrs, b, ctx);
     const floats = dequantizeAll(inputs as unknown as Bound, b, ctx);
-    return lower({ ...floats, x: roundOver(b, x, [-1]) } as unknown as I, attrs, b, ctx);
+    const rounded = asymmetric(ctx) ? roundAsymmetric(b, x, axes) : roundSymmetric(b, x, axes);
+    return lower({ ...floats, x: rounded } as unknown as I, attrs, b, ctx);
   };
 
-/** As integerOr, for images: with a scale for each channel, the activations of a batch entry are rounded to 8 bits together. */
-export const integerOrImages =
-  <I extends object, A>(lower: Lower<I, A>, integer: Lower<I, A>): Lower<I, A> =>
-  (inputs, attrs, b, ctx) => {
-    const { x } = inputs as { x: Value };
-    const perChannel = (ctx.quantIn(1)?.scale.length ?? 1) > 1;
-    if (!isFloat(x.type.dtype) || !perChannel) return integerOr(lower, integer)(inputs, attrs, b, ctx);
-    const floats = dequantizeAll(inputs as unknown as Bound, b, ctx);
-    return lower({ ...floats, x: roundOver(b, x, [1, 2, 3]) } as unknown as I, attrs, b, ctx);
-  };
+/** Rows of activations, each with a range of its own. Weights in blocks imply the asymmetric kind. */
+export const integerOrRows = integerOrRounded(
+  [-1],
+  (ctx) => ctx.reader.bool('asymmetric_quantize_inputs', false) || ctx.quantIn(1)?.block !== undefined,
+);
 
-/** x after asymmetric 8-bit quantisation, with a range of its own (and zero) for each slice over `axes`. */
-function roundOver(b: Builder, x: Value, axes: readonly number[]): Value {
+/** Images, each with a range of its own; asymmetric where the weights have a scale for each channel. */
+export const integerOrImages = integerOrRounded([1, 2, 3], (ctx) => (ctx.quantIn(1)?.scale.length ?? 1) > 1);
+
+/** x after quantisation to −127 … 127 by the greatest magnitude of each slice over `axes`. */
+export function roundSymmetric(b: Builder, x: Value, axes: readonly number[]): Value {
+  const most = b.reduce(b.abs(x), 'max', axes, true);
+  const step = b.map([most], (m) => e.select(e.eq(m, 0), e.const(1, 'f32'), e.div(m, 127)));
+  return b.map([x, step], (v, s) => e.mul(e.clamp(e.round(e.div(v, s)), -127, 127), s));
+}
+
+/** x after asymmetric quantisation to −128 … 127, over the range of each slice over `axes`, zero included. */
+export function roundAsymmetric(b: Builder, x: Value, axes: readonly number[]): Value {
   const low = b.min(b.reduce(x, 'min', axes, true), 0);
   const high = b.max(b.reduce(x, 'max', axes, true), 0);
   const step = b.map([low, high], (p, q) => e.select(e.eq(p, q), e.const(1, 'f32'), e.div(e.sub(q, p), 255)));
@@ -78,7 +84,7 @@ export function dequantize(b: Builder, v: Value, q: SourceQuant, ctx: LowerConte
   return q.block ? dequantizeBlocks(b, v, q, ctx) : dequantizeValue(b, v, q);
 }
 
-/** One scale for each block of `size` elements along an axis, in a tensor with a block axis in that place. */
+/** One scale for each block of `size` elements along an axis, in a tensor with a block axis in that place. Scales count as bfloat16. */
 function dequantizeBlocks(b: Builder, v: Value, q: SourceQuant, ctx: LowerContext): Value {
   const block = q.block ?? ctx.limit('no blocks');
   const scales = ctx.constantNamed(block.scales) ?? ctx.limit('the blocks’ scales are missing');
@@ -91,7 +97,7 @@ function dequantizeBlocks(b: Builder, v: Value, q: SourceQuant, ctx: LowerContex
       const at = i.map((x, k) => (k === axis ? e.div(x, size) : x)).slice(0, scales.type.shape.length);
       const stored = cast(read(v, i), 'i32');
       const centred = zeros ? e.sub(stored, cast(read(zeros, at), 'i32')) : stored;
-      return e.mul(cast(centred, 'f32'), cast(read(scales, at), 'f32'));
+      return e.mul(cast(centred, 'f32'), cast(cast(cast(read(scales, at), 'f32'), 'bf16'), 'f32'));
     },
   });
 }
