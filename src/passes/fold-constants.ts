@@ -4,7 +4,7 @@
 import { isConst } from '../ir/dim.js';
 import { rewriteModule, visitNodes } from '../ir/rewrite.js';
 import type { ConstData, Module, Node, Value } from '../ir/tensor.js';
-import { DTYPE_INFO } from '../support/dtype.js';
+import { DTYPE_INFO, isFloat } from '../support/dtype.js';
 import { sizeOf } from '../support/tensor.js';
 import { finishKernel } from './kernel/finish.js';
 import { lowerGeneric } from './lower/generic.js';
@@ -14,7 +14,8 @@ import type { PassContext } from './pass.js';
 
 /** A folded constant may be this many elements larger than its inputs… */
 const GROWTH = 4096;
-/** …and no larger than this in bytes where it takes more bytes than they do. */
+/** …and where it takes more bytes than they do, it must be floats (dequantised weights; widened integers cost nothing to
+ *  recompute where they are read) and no more bytes than this. */
 const MAX_BYTES = 16 << 20;
 
 const FOLDABLE = new Set<Node['kind']>(['generic', 'view', 'concat', 'scatter', 'kernel']);
@@ -60,7 +61,9 @@ function isFoldable(n: Node, known: ReadonlySet<Value>): boolean {
   const total = (list: readonly { elements: number; bytes: number }[], key: 'elements' | 'bytes'): number =>
     list.reduce((s, x) => s + x[key], 0);
   if (total(outputs, 'elements') > 2 * total(inputs, 'elements') + GROWTH) return false;
-  return total(outputs, 'bytes') <= Math.max(MAX_BYTES, total(inputs, 'bytes'));
+  const bytes = total(outputs, 'bytes');
+  if (bytes <= Math.max(GROWTH, total(inputs, 'bytes'))) return true;
+  return n.outputs.every((v) => isFloat(v.type.dtype)) && bytes <= MAX_BYTES;
 }
 
 function measure(v: Value): { elements: number; bytes: number } {

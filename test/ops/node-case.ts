@@ -10,8 +10,10 @@ import { fromNumbers, type Tensor, toNumbers } from '../../src/support/tensor.js
 export interface NodeCase {
   readonly format?: 'onnx' | 'tflite';
   readonly op: string;
+  /** ONNX: default ai.onnx. */
+  readonly domain?: string;
   readonly opset?: number;
-  readonly attrs?: Readonly<Record<string, number | string | boolean | readonly number[] | Tensor>>;
+  readonly attrs?: Readonly<Record<string, number | string | boolean | readonly (number | string)[] | Tensor>>;
   /** null: an absent optional input. */
   readonly inputs: readonly (Tensor | null)[];
   /** Positions of inputs that are constants of the model (default: none). */
@@ -92,7 +94,7 @@ function modelOf(c: NodeCase): SourceModel {
     nodes: [
       {
         op: c.op,
-        domain: format === 'onnx' ? 'ai.onnx' : 'tflite',
+        domain: c.domain ?? (format === 'onnx' ? 'ai.onnx' : 'tflite'),
         version: c.opset ?? 21,
         name: 'node',
         index: 0,
@@ -120,11 +122,12 @@ function modelOf(c: NodeCase): SourceModel {
   };
 }
 
-function attrOf(v: number | string | boolean | readonly number[] | Tensor): AttrValue {
+function attrOf(v: number | string | boolean | readonly (number | string)[] | Tensor): AttrValue {
   if (typeof v === 'string') return { kind: 'string', value: v };
   if (typeof v === 'boolean') return { kind: 'bool', value: v };
   if (typeof v === 'number')
     return Number.isInteger(v) ? { kind: 'int', value: BigInt(v) } : { kind: 'float', value: v };
   if ('dtype' in v) return { kind: 'tensor', value: v };
-  return v.every(Number.isInteger) ? { kind: 'ints', value: v.map(BigInt) } : { kind: 'floats', value: v };
+  if (v.some((x) => typeof x === 'string')) return { kind: 'strings', value: v.map(String) };
+  return v.every(Number.isInteger) ? { kind: 'ints', value: v.map(BigInt) } : { kind: 'floats', value: v.map(Number) };
 }

@@ -159,7 +159,10 @@ const FlexAttention = op('flex_attention', {
   },
   lower: ({ q, k, v }, { scale, onScores, onWeights }: FlexAttrs, b, ctx) => {
     const through = (g: SourceGraph) => (x: Value) => ctx.importGraph(g, [x])[0] ?? x;
-    const hooks = { ...(onScores && { onScores: through(onScores) }), ...(onWeights && { onWeights: through(onWeights) }) };
+    const hooks = {
+      ...(onScores && { onScores: through(onScores) }),
+      ...(onWeights && { onWeights: through(onWeights) }),
+    };
     return attend(b, { q, k, v, scale, ...hooks }).y;
   },
   limits: ['Scores are computed in f32, or f64 for f64 inputs, whatever softmax_precision says.'],

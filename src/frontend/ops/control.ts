@@ -25,6 +25,13 @@ interface Branch {
   readonly values: readonly Value[];
 }
 
+/** An if, and what its branches are called with (TFLite; ONNX branches see outer names instead). */
+interface Call {
+  readonly b: Builder;
+  readonly ctx: LowerContext;
+  readonly args: readonly Value[];
+}
+
 /** A branch being tried. `flip`: conditions that ranks hang on are taken the other way than at the largest sizes. */
 interface Trial {
   readonly flip: boolean;
@@ -35,19 +42,20 @@ interface Trial {
 const trials = new WeakMap<Builder, Trial>();
 
 /** Builds one branch; the error where it cannot run at the sizes it gets. */
-function tryBranch(b: Builder, ctx: LowerContext, graph: SourceGraph, flip = false): Branch | CompileError {
+function tryBranch(call: Call, graph: SourceGraph, flip = false): Branch | CompileError {
+  const { b, ctx, args } = call;
   const [trial, outer] = [{ flip, decided: false }, trials.get(b)];
   trials.set(b, trial);
   try {
     let values: readonly Value[] = [];
     const region = b.region([], () => {
-      values = ctx.importGraph(graph, []);
+      values = ctx.importGraph(graph, args);
       return values.flatMap(tensorsIn);
     });
     return { region, values };
   } catch (error) {
     if (!(error instanceof CompileError) || error.problems.some((p) => p.code !== 'E204')) throw error;
-    return trial.decided && !flip ? tryBranch(b, ctx, graph, true) : error;
+    return trial.decided && !flip ? tryBranch(call, graph, true) : error;
   } finally {
     trials.set(b, outer ?? { flip: false, decided: false });
   }
@@ -63,15 +71,16 @@ function impossible(b: Builder, other: Branch): Branch {
   return { region, values: other.values };
 }
 
-function lowerIf(b: Builder, ctx: LowerContext, cond: Value, graphs: Branches): readonly Value[] {
+function lowerIf(call: Call, cond: Value, graphs: Branches): readonly Value[] {
+  const { b, ctx, args } = call;
   const known = b.values(cond)?.[0];
-  if (typeof known === 'number') return ctx.importGraph(known ? graphs.yes(ctx) : graphs.no(ctx), []);
-  const [first, second] = [tryBranch(b, ctx, graphs.yes(ctx)), tryBranch(b, ctx, graphs.no(ctx))];
+  if (typeof known === 'number') return ctx.importGraph(known ? graphs.yes(ctx) : graphs.no(ctx), args);
+  const [first, second] = [tryBranch(call, graphs.yes(ctx)), tryBranch(call, graphs.no(ctx))];
   if (first instanceof CompileError && second instanceof CompileError) throw first;
   const yes = first instanceof CompileError ? impossible(b, second as Branch) : first;
   const no = second instanceof CompileError ? impossible(b, first as Branch) : second;
   if (yes.values.some((v, k) => !sameKind(v, no.values[k] as Value)))
-    return ctx.importGraph(chosen(b, ctx, cond) ? graphs.yes(ctx) : graphs.no(ctx), []);
+    return ctx.importGraph(chosen(b, ctx, cond) ? graphs.yes(ctx) : graphs.no(ctx), args);
   yes.values.forEach((v, k) => {
     if (structureOf(v) !== structureOf(no.values[k] as Value))
       ctx.limit(
@@ -110,13 +119,13 @@ const call = (n: NodeReader, field: string) => ({ graph: subgraph(n.int(field)) 
 export const records: readonly AnyRecord[] = [
   op('if', {
     doc: 'Runs one of two subgraphs.',
-    inputs: ['cond'],
+    inputs: ['cond', 'args*'],
     onnx: { 'If@1': onnxBranches },
     tflite: {
       IF: (n) => ({ yes: subgraph(n.int('then_subgraph_index')), no: subgraph(n.int('else_subgraph_index')) }),
     },
     quantized: 'raw',
-    lower: ({ cond }, graphs, b, ctx) => lowerIf(b, ctx, cond, graphs),
+    lower: ({ cond, args }, graphs, b, ctx) => lowerIf({ b, ctx, args }, cond, graphs),
     limits: [
       'A branch whose shapes do not fit at the given sizes gives NaN (integers: zero) if it is taken after all.',
       'Branches that give different ranks are decided while compiling, by what the condition is at the largest sizes.',

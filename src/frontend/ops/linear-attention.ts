@@ -30,7 +30,14 @@ function bySteps(b: Builder, x: Value, heads: Dim): Value {
 }
 
 /** S ← decay·S + k ⊗ β(v − (decay·S)ᵀk), or without the β(…) correction k ⊗ v. */
-function nextState(b: Builder, state: Value, k: Value, v: Value, decay: Value | undefined, beta: Value | undefined): Value {
+function nextState(
+  b: Builder,
+  state: Value,
+  k: Value,
+  v: Value,
+  decay: Value | undefined,
+  beta: Value | undefined,
+): Value {
   const kept = decay ? b.mul(state, b.unsqueeze(b.exp(decay), [3])) : state;
   const update = beta ? b.mul(b.sub(v, b.einsum('bhkv,bhk->bhv', [kept, k])), beta) : v;
   return b.add(kept, b.mul(b.unsqueeze(k, [3]), b.unsqueeze(update, [2])));
@@ -59,7 +66,10 @@ const LinearAttention = op('linear_attention', {
     const [steps, batch, , width] = queries.type.shape as [Dim, Dim, Dim, Dim];
     const depth = values.type.shape[3] as Dim;
     const state = past ? b.cast(past, t) : b.full([batch, a.keyHeads, width, depth], 0, t);
-    const gates = [a.gated && decay ? bySteps(b, decay, a.keyHeads) : undefined, a.delta && beta ? bySteps(b, beta, beta.type.shape[2] as Dim) : undefined];
+    const gates = [
+      a.gated && decay ? bySteps(b, decay, a.keyHeads) : undefined,
+      a.delta && beta ? bySteps(b, beta, beta.type.shape[2] as Dim) : undefined,
+    ];
     const shared = a.heads / a.keyHeads;
     const scanned = [queries, keys, values, ...gates.filter((g) => g !== undefined)];
     const [last, outputs] = b.scan(steps, [state], scanned, (_step, [s], slices) => {

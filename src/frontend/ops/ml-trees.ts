@@ -143,7 +143,20 @@ function classifier(n: NodeReader): ClassifierAttrs {
 /** Scores and label of two classes from one score, as onnxruntime has it: a probability if all weights are positive. */
 function binaryScores(b: Builder, score: Value, a: ClassifierAttrs): readonly [Value, Value] {
   const positive = b.map([b.squeeze(score, [1])], (s) => cast(e.gt(s, a.allPositive ? 0.5 : 0), 'i64'));
-  if (a.only === 1) return [positive, postTransform(b, twoColumns(b, score, (s) => e.mul(s, 0), (s) => s), a.post)];
+  if (a.only === 1)
+    return [
+      positive,
+      postTransform(
+        b,
+        twoColumns(
+          b,
+          score,
+          (s) => e.mul(s, 0),
+          (s) => s,
+        ),
+        a.post,
+      ),
+    ];
   if (a.post === 'PROBIT') return [positive, postTransform(b, score, 'PROBIT')];
   if (a.allPositive)
     return [
