@@ -79,7 +79,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const vectors = VECTORS[target];
   const optimised = optimizeModule(m, options);
   const finish = (k: Kernel): Kernel => finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined);
-  return lowerModule(optimised, { numerics, finish, generic: lowerGeneric });
+  return lowerModule(optimised, { numerics, finish, generic: lowerGeneric, shareRows: full });
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>

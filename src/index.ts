@@ -1,5 +1,5 @@
 // The public API. Everything here also runs in a browser; the command line and building C with the machine's compiler
-// are the only parts that need Node.
+// are the only parts that need Node. `op`, `e` and `buildKernel` are what plugins are written with (docs/adding-an-op.md).
 
 import { type CompileOptions, compileModel, type ReadOptions, readModel } from './compile.js';
 import type { Program } from './ir/program.js';
@@ -12,6 +12,8 @@ export type { CompileOptions, ReadOptions, Target } from './compile.js';
 export { compileModel, readModel } from './compile.js';
 export type { NodeReader, OpRecord } from './frontend/ops/record.js';
 export { op } from './frontend/ops/record.js';
+export { e } from './ir/expr.js';
+export { buildKernel } from './ir/kernel-builder.js';
 export type { Program } from './ir/program.js';
 export type { RuntimeTensor, Session } from './runtime/session.js';
 export { CompileError, formatProblem } from './support/errors.js';

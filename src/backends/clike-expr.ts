@@ -53,6 +53,8 @@ export function createExprPrinter(cx: ExprContext): ExprPrinter {
 
 type Print = (e: Expr) => Text;
 
+const selectCell = (lang: Lang): string => lang.select ?? '$0 ? $1 : $2';
+
 function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: Expr): Text {
   const put = (cell: string, ...args: Text[]): Text => fill(cell, args, cx.onHelper);
   const asVector = (x: Expr, lanes: number): Text =>
@@ -77,7 +79,7 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
       const known = decide(cx.ranges, e.cond);
       if (known !== null) return asVector(known ? e.a : e.b, e.lanes);
       const arms = [e.a, e.b].map((x) => (e.lanes > 1 ? asVector(x, e.lanes) : print(x)));
-      const cell = e.cond.lanes > 1 ? vector().select(e.dtype, e.lanes) : '$0 ? $1 : $2';
+      const cell = e.cond.lanes > 1 ? vector().select(e.dtype, e.lanes) : selectCell(cx.lang);
       return put(cell, print(e.cond), ...arms);
     }
     case 'cast':
@@ -141,6 +143,9 @@ function opCell(lang: Lang, op: PrimitiveOp, type: string): string {
   return cell;
 }
 
+const loadCell = (lang: Lang, type: Local['type']): string =>
+  typeof lang.load === 'string' ? lang.load : lang.load(type);
+
 function printLoad(cx: ExprContext, vector: () => VectorCells, print: Print, e: LoadExpr): Text {
   const local = cx.slots.get(e.src);
   const index = e.index[0];
@@ -151,11 +156,11 @@ function printLoad(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
     e.lanes > 1 && pad.lanes === 1 ? put(vector().splat(pad.dtype, e.lanes), print(pad)) : print(pad);
   const masked = e.guard !== undefined && e.guard.lanes > 1;
   const cell =
-    e.lanes > 1 ? vector().load(local.type, e.dtype, e.lanes, { gather: index.lanes > 1, masked }) : cx.lang.load;
+    e.lanes > 1 ? vector().load(local.type, e.dtype, e.lanes, { gather: index.lanes > 1, masked }) : loadCell(cx.lang, local.type);
   const buffer = atom(local.name);
   const guard = e.guard && decide(cx.ranges, e.guard);
   if (guard === false) return padText();
   if (e.guard === undefined || guard === true) return put(cell, buffer, print(index));
   if (masked) return put(cell, buffer, print(index), print(e.guard), padText());
-  return put('$0 ? $1 : $2', print(e.guard), put(cell, buffer, print(index)), padText());
+  return put(selectCell(cx.lang), print(e.guard), put(cell, buffer, print(index)), padText());
 }

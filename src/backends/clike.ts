@@ -210,7 +210,7 @@ function printWhile(w: Walk, cond: Expr, body: readonly Stmt[]): void {
     emit(w, 'for (;;) {');
     w.out.push(...needed);
     w.depth++;
-    emit(w, `if (!(${text.text})) break;`);
+    emit(w, `if (!(${text.text})) { break; }`);
     w.depth--;
   }
   printBlock(w, body);

@@ -62,10 +62,12 @@ export interface Lang {
   readonly cast: (from: ComputeType, to: ComputeType) => Cell;
   readonly bitcast: (from: NumberType, to: NumberType) => Cell;
   readonly constant: (value: number | bigint, type: ComputeType) => Cell;
-  /** `$0` buffer, `$1` index. */
-  readonly load: Cell;
+  /** `$0` buffer, `$1` index; a function where the element type decides. */
+  readonly load: Cell | ((from: StoredType) => Cell);
   /** `$0` buffer, `$1` index, `$2` value. */
   readonly store: (into: StoredType, from: ComputeType) => Cell;
+  /** `$0` condition, `$1` where it holds, `$2` else; by default C's conditional operator. */
+  readonly select?: Cell;
   readonly declare: (type: ComputeType, lanes: number, name: string, value: string, mutable: boolean) => string;
   /** The lines that open a loop, the last with its brace. */
   readonly loop: (head: LoopHead) => readonly string[];

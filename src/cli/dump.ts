@@ -3,9 +3,9 @@
 import type { InferredOptionTypes, Options } from 'yargs';
 import type { Pass, RunOptions } from '../passes/pass.js';
 import { PIPELINE, REQUIRED } from '../passes/pipeline.js';
+import { printModule } from '../ir/print.js';
 import type { Module } from '../ir/tensor.js';
 import { CompileError } from '../support/errors.js';
-import { loadPrinter } from './ir-text.js';
 import { formatTable } from './print.js';
 
 export const DUMP_OPTIONS = {
@@ -13,7 +13,7 @@ export const DUMP_OPTIONS = {
   'stop-after': {
     type: 'string',
     requiresArg: true,
-    describe: 'Stop after a pass, print the IR on stdout, write nothing',
+    describe: 'Stop after a pass (or import), print the IR on stdout, write nothing',
   },
   'time-passes': { type: 'boolean', default: false, describe: 'Print on stderr how long each pass takes' },
 } as const satisfies Record<string, Options>;
@@ -38,14 +38,13 @@ export interface PassWatch {
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
-export async function watchPasses(flags: DumpFlags): Promise<PassWatch> {
+export function watchPasses(flags: DumpFlags): PassWatch {
   const wanted = dumpFilter(flags['dump-ir']);
-  const print = wanted ? await loadPrinter() : null;
   const times: [string, string][] = [];
-  if (flags['stop-after'] !== undefined) findPass(flags['stop-after']);
+  if (flags['stop-after'] !== undefined && flags['stop-after'] !== 'import') findPass(flags['stop-after']);
   const onPass = (pass: Pass, before: Module, after: Module, milliseconds: number): void => {
     times.push([pass.name, `${milliseconds.toFixed(1)} ms`]);
-    if (print && wanted?.(pass, before, after)) say(`;; after ${pass.name}\n${print(after)}`);
+    if (wanted?.(pass, before, after)) say(`// after ${pass.name}\n${printModule(after)}`);
   };
   return {
     options: { stopAfter: flags['stop-after'], onPass },

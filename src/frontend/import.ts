@@ -9,6 +9,7 @@ import type { Entry, Module, Region, TensorType, Value } from '../ir/tensor.js';
 import { DTYPE_INFO } from '../support/dtype.js';
 import { CompileError, type ErrorPlace, invariant, type Problem } from '../support/errors.js';
 import { sizeOf, STORAGE, type Tensor } from '../support/tensor.js';
+import { assemble, type InputStructure, namedTensors, partsOf } from './input-structure.js';
 import { lowerNode } from './lower-node.js';
 import { tensorFromNumbers } from './node-reader.js';
 import type { AnyRecord } from './ops/record.js';
@@ -26,6 +27,8 @@ export interface ImportOptions {
   readonly defaultDim?: { readonly lo: number; readonly hi: number };
   /** Element type and shape for inputs the file gives none. */
   readonly shapes?: Readonly<Record<string, readonly number[]>>;
+  /** What inputs that are sequences or optionals consist of. */
+  readonly structures?: Readonly<Record<string, InputStructure>>;
   /** ONNX: pairs of an input and the output that feeds it in the next call; both become state. */
   readonly state?: readonly { readonly input: string; readonly output: string }[];
   /** Source values to give out beside the model's own outputs ('all': every named one). */
@@ -158,14 +161,16 @@ function importEntry(entry: EntryGraph, context: ImportContext): Entry {
   const stateInputs = new Map((options.state ?? []).map((s) => [s.input, s.output]));
   const inputs = graph.inputs.filter((v) => !graph.initializers.has(v.name) && !isVariable(graph, v.name));
   const fed = inputs.filter((v) => !stateInputs.has(v.name));
-  const types = new Map(inputs.map((v) => [v.name, inputType(v, context, symbols)]));
+  const structure = (v: SourceValue): InputStructure | undefined => options.structures?.[v.name];
+  const parts = fed.flatMap((v) => partsOf(v, structure(v)));
+  const types = new Map([...inputs.filter((v) => !fed.includes(v)), ...parts].map((v) => [v.name, inputType(v, context, symbols)]));
+  const nameOf = (v: SourceValue): string => entry.inputs.get(v.name) ?? v.name;
   const outputNames: string[] = [];
   const body: Region = b.region(
-    fed.map((v) => types.get(v.name) as TensorType),
+    parts.map((v) => types.get(v.name) as TensorType),
     (params) => {
-      fed.forEach((v, k) => {
-        env.set(v.name, b.named(params[k] as Value, entry.inputs.get(v.name) ?? v.name));
-      });
+      const given = parts.map((v, k) => b.named(params[k] as Value, nameOf(v)))[Symbol.iterator]();
+      for (const v of fed) env.set(v.name, assemble(b, v, structure(v), given));
       for (const v of inputs.filter((x) => stateInputs.has(x.name)))
         env.set(v.name, declareState(v.name, types.get(v.name) as TensorType, b));
       importNodes(scope, context, []);
@@ -173,7 +178,7 @@ function importEntry(entry: EntryGraph, context: ImportContext): Entry {
       return collectOutputs(entry, scope, context, outputNames, new Set(stateInputs.values()));
     },
   );
-  return { name: entry.name, inputNames: fed.map((v) => entry.inputs.get(v.name) ?? v.name), outputNames, body };
+  return { name: entry.name, inputNames: parts.map(nameOf), outputNames, body };
 }
 
 const isVariable = (graph: SourceGraph, name: string): boolean => graph.values.get(name)?.variable === true;
@@ -218,8 +223,10 @@ function collectOutputs(
     if (skip.has(o.name)) continue;
     const v = lookup(o.name, scope, context);
     if (v) {
-      names.push(entry.outputs.get(o.name) ?? o.name);
-      results.push(v);
+      for (const [name, tensor] of namedTensors(entry.outputs.get(o.name) ?? o.name, v)) {
+        names.push(name);
+        results.push(tensor);
+      }
     } else if (context.problems.length === 0)
       context.problems.push({
         code: 'E206',
@@ -243,8 +250,7 @@ function inputType(v: SourceValue, context: ImportContext, symbols: Map<string, 
     problems.push({ code: 'E202', message: `input "${v.name}" ${message}`, at: { file: context.model.file }, hint });
     return { dtype: 'f32', shape: [] };
   };
-  if (v.type.kind !== 'tensor') return bad(`is a ${v.type.kind}, and only tensors can be inputs`);
-  if (v.type.dtype === 'string') return bad('holds strings, which only a host can process');
+  if (v.type.kind !== 'tensor') return bad(`is a ${v.type.kind}, and its elements are not known`);
   const given = options.shapes?.[v.name];
   const shape = v.type.shape ?? given?.map(() => null);
   if (!shape) return bad('has no shape in the file', 'Give one with --shape');

@@ -25,7 +25,8 @@ export function printConst(data: ConstData): string {
 
 function printElements(t: Tensor): string {
   const n = sizeOf(t.shape);
-  if (n <= INLINE || t.dtype === 'string') return `[${Array.from({ length: n }, (_, k) => printElement(t, k)).join(', ')}]`;
+  if (n <= INLINE || t.dtype === 'string')
+    return `[${Array.from({ length: n }, (_, k) => printElement(t, k)).join(', ')}]`;
   const first = printElement(t, 0);
   for (let k = 1; k < n; k++) if (!sameElement(t, k) && printElement(t, k) !== first) return hashOf(t);
   return `splat(${first})`;
@@ -59,7 +60,8 @@ export function hashOf(t: Tensor): string {
     a = Math.imul(a ^ x, 0x01000193);
     b = Math.imul((b ^ x) + (b >>> 15), 0x2c1b3c6d);
   }
-  const mix = (x: number): string => ((Math.imul(x ^ (x >>> 15), 0x85ebca6b) ^ (x >>> 13)) >>> 0).toString(16).padStart(8, '0');
+  const mix = (x: number): string =>
+    ((Math.imul(x ^ (x >>> 15), 0x85ebca6b) ^ (x >>> 13)) >>> 0).toString(16).padStart(8, '0');
   return `#${mix(a)}${mix(b ^ (a >>> 7))}`;
 }
 

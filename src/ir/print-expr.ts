@@ -21,7 +21,18 @@ export interface VarType {
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /** Words that start something else in an expression. */
-export const RESERVED: ReadonlySet<string> = new Set(['nan', 'inf', 'true', 'false', 'dim', 'select', 'bitcast', 'if', 'else', 'then']);
+export const RESERVED: ReadonlySet<string> = new Set([
+  'nan',
+  'inf',
+  'true',
+  'false',
+  'dim',
+  'select',
+  'bitcast',
+  'if',
+  'else',
+  'then',
+]);
 
 export const printName = (name: string): string =>
   IDENTIFIER.test(name) && !RESERVED.has(name) ? name : JSON.stringify(name);
@@ -149,11 +160,11 @@ const INFIX: Readonly<Record<string, { readonly sign: string; readonly level: nu
   mul: { sign: '*', level: 1 },
 };
 
-/** `expr`, or `{ #0 = expr; … expr }` over several lines indented by `indent`. A literal alone is i32 unless it says otherwise. */
-export function printExpr(root: Expr, env: TypeEnv, indent = ''): string {
+/** `expr`, or `{ #0 = expr; … expr }` over several lines indented by `indent`. A literal alone is a `context` unless it says otherwise. */
+export function printExpr(root: Expr, env: TypeEnv, indent = '', context: DType = 'i32'): string {
   const { canonical, named } = findShared(root);
   const printer = createPrinter(env, canonical, named);
-  const last = printer.body(canonical(root), 0, 'i32');
+  const last = printer.body(canonical(root), 0, context);
   if (named.size === 0) return last;
   const lines = [...named].map(([e, name]) => `${indent}  ${name} = ${printer.body(e, 0, 'i32')};\n`);
   return `{\n${lines.join('')}${indent}  ${last}\n${indent}}`;

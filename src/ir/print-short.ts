@@ -7,7 +7,18 @@ import { axisVars, reductionVars } from './builder.js';
 import type { Dim } from './dim.js';
 import { dimEq } from './dim.js';
 import { printNumber } from './print-expr.js';
-import { children, type ConstExpr, type Expr, i32, type LoadExpr, load, MACROS, PRIMITIVES, rawOp, type ScalarOp } from './scalar.js';
+import {
+  children,
+  type ConstExpr,
+  type Expr,
+  i32,
+  type LoadExpr,
+  load,
+  MACROS,
+  PRIMITIVES,
+  rawOp,
+  type ScalarOp,
+} from './scalar.js';
 import type { NodeOf, TensorType, Value } from './tensor.js';
 
 export type ShortArg = Value | ConstExpr;
@@ -21,7 +32,12 @@ export type GenericParts = Pick<NodeOf<'generic'>, 'shape' | 'reduce' | 'reducer
 
 const isConstant = (a: ShortArg): a is ConstExpr => 'k' in a;
 
-export const isScalarOp = (name: string): name is ScalarOp => Object.hasOwn(PRIMITIVES, name) || Object.hasOwn(MACROS, name);
+/** What a bare literal as operand k is: of the type of the value before it. */
+export const operandType = (args: readonly ShortArg[], k: number): DType =>
+  args.slice(0, k).reduce<DType>((t, a) => (isConstant(a) ? t : a.type.dtype), 'i32');
+
+export const isScalarOp = (name: string): name is ScalarOp =>
+  Object.hasOwn(PRIMITIVES, name) || Object.hasOwn(MACROS, name);
 export const arity = (op: ScalarOp): number => ({ ...PRIMITIVES, ...MACROS })[op];
 
 /** Words of one-op forms besides the scalar operations. */
@@ -67,9 +83,11 @@ export function fromOp(s: ShortForm & { form: 'op' }, out: TensorType): GenericP
 function combine(name: string, args: readonly Expr[], dtype: DType): Expr | null {
   const [a, b, c] = args;
   if (!a) return null;
-  if (isScalarOp(name)) return args.length === arity(name) && args.every((x) => x.dtype === a.dtype) ? rawOp(name, ...args) : null;
+  if (isScalarOp(name))
+    return args.length === arity(name) && args.every((x) => x.dtype === a.dtype) ? rawOp(name, ...args) : null;
   if (name === 'copy') return args.length === 1 ? a : null;
-  if (name === 'cast' || name === 'bitcast') return args.length === 1 ? { k: name, arg: a, dtype, lanes: 1 } : null;
+  if (name === 'cast') return args.length === 1 ? { k: 'cast', arg: a, dtype, lanes: 1 } : null;
+  if (name === 'bitcast') return args.length === 1 ? { k: 'bitcast', arg: a, dtype, lanes: 1 } : null;
   if (name !== 'select' || !b || !c || args.length !== 3 || a.dtype !== 'i1' || b.dtype !== c.dtype) return null;
   return { k: 'select', cond: a, a: b, b: c, dtype: b.dtype, lanes: 1 };
 }

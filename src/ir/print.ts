@@ -8,21 +8,29 @@ import { kernelDims } from './kernel-walk.js';
 import { hashOf, isByHash, printConst } from './print-const.js';
 import { printDim, printDims, printExpr, printName, printNumber, type TypeEnv, type VarType } from './print-expr.js';
 import { printKernel } from './print-kernel.js';
-import { shortForm } from './print-short.js';
+import { operandType, shortForm } from './print-short.js';
 import type { Origin } from './program.js';
 import { visitNodes } from './rewrite.js';
 import { type Expr, visitExpr } from './scalar.js';
-import type { Entry, Module, Node, NodeOf, Region, TensorType, Value } from './tensor.js';
+import type { ConstData, Entry, Module, Node, NodeOf, Region, TensorType, Value } from './tensor.js';
 import type { Tensor } from '../support/tensor.js';
 
 interface Printer {
   /** %k of a value, numbered when first seen. */
   readonly ref: (v: Value) => string;
+  /** The first node that holds these contents, where one stands earlier. */
+  readonly same: (n: NodeOf<'const'>) => Value | undefined;
 }
 
 export function printModule(m: Module): string {
   const numbers = new Map<Value, number>();
+  const holders = new Map<ConstData, Value>();
   const p: Printer = {
+    same(n) {
+      const first = holders.get(n.data);
+      if (!first) holders.set(n.data, n.outputs[0] as Value);
+      return first;
+    },
     ref(v) {
       if (!numbers.has(v)) numbers.set(v, numbers.size);
       return `%${numbers.get(v)}`;
@@ -141,8 +149,10 @@ function printPayload(n: Node, p: Printer, inputs: string, indent: string): stri
   const types = n.outputs.length > 0 ? ` : ${n.outputs.map((v) => printTensorType(v.type)).join(', ')}` : '';
   const region = (r: Region): string => printRegion(r, p, indent);
   switch (n.kind) {
-    case 'const':
-      return `const ${printConst(n.data)}`;
+    case 'const': {
+      const first = p.same(n);
+      return first ? `const same ${p.ref(first)}` : `const ${printConst(n.data)}`;
+    }
     case 'generic':
       return printGeneric(n, p, `${operands}${types}`, indent);
     case 'view':
@@ -181,10 +191,13 @@ function printGeneric(n: NodeOf<'generic'>, p: Printer, operands: string, indent
   if (short?.form === 'einsum')
     return `einsum ${JSON.stringify(short.spec)} ${short.args.map((v) => p.ref(v)).join(', ')} : ${printTensorType(type)}`;
   if (short) {
-    const args = short.args.map((a) => ('k' in a ? printExpr({ ...a }, bodyTypes([])) : p.ref(a)));
+    const args = short.args.map((a, k) =>
+      'k' in a ? printExpr(a, bodyTypes([]), '', operandType(short.args, k)) : p.ref(a),
+    );
     return `${short.name} ${args.join(', ')} : ${printTensorType(type)}`;
   }
-  const reduce = n.reducer !== null || n.reduce.length > 0 ? ` reduce ${n.reducer ?? 'none'} ${printDims(n.reduce)}` : '';
+  const reduce =
+    n.reducer !== null || n.reduce.length > 0 ? ` reduce ${n.reducer ?? 'none'} ${printDims(n.reduce)}` : '';
   const post = n.post ? ` then ${printExpr(n.post, bodyTypes(n.inputs, n.body), indent)}` : '';
   return `generic${operands}${reduce} = ${printExpr(n.body, bodyTypes(n.inputs), indent)}${post}`;
 }

@@ -79,6 +79,7 @@ function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, 
     numerics: 'strict',
     finish: (k) => finishKernel(k),
     generic: lowerGeneric,
+    shareRows: false,
   });
   const tensors = c.evaluate(program);
   return new Map(

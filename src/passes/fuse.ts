@@ -3,6 +3,7 @@
 // Work is never multiplied: a producer is inlined where each element is read once, or where it is cheap.
 
 import { axisVars } from '../ir/builder.js';
+import type { DType } from '../support/dtype.js';
 import { bounds, type Dim, dimEq, product, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
 import { rewriteModule, type Rewriter, visitNodes } from '../ir/rewrite.js';
@@ -14,6 +15,7 @@ import {
   type LoadExpr,
   load,
   rewriteExpr,
+  type ScalarOp,
   substituteVars,
   variable,
   visitExpr,
@@ -27,6 +29,7 @@ const CHEAP_REPEATED = 2.5;
 const MAX_BODY = 400;
 const MAX_OPERANDS = 14;
 const MACRO_COST = 10;
+const DIVISION_COST = 5;
 
 export function fuse(m: Module): Module {
   const uses = countUses(m);
@@ -82,11 +85,17 @@ function countUses(m: Module): Map<Value, number> {
   return uses;
 }
 
-/** Number of operations in a body, macros counted as many. */
+function opCost(op: ScalarOp, dtype: DType): number {
+  if (!isPrimitive(op)) return MACRO_COST;
+  if (op === 'div' || op === 'rem' || op === 'sqrt') return DIVISION_COST;
+  return dtype === 'i32' ? 0.5 : 1;
+}
+
+/** Number of operations in a body, macros and divisions counted as many. */
 export function bodyCost(body: Expr): number {
   let cost = 0;
   visitExpr(body, (x) => {
-    if (x.k === 'op') cost += isPrimitive(x.op) ? (x.dtype === 'i32' ? 0.5 : 1) : MACRO_COST;
+    if (x.k === 'op') cost += opCost(x.op, x.dtype);
     else if (x.k === 'cast' || x.k === 'select') cost += 1;
     else if (x.k === 'load') cost += 0.5;
   });
@@ -198,7 +207,9 @@ function substituteLoads(d: Draft, slot: number, path: ProducerPath, w: Rewriter
       return site;
     }
     const env = new Map(index.map((x, k): [string, Expr] => [`i${k}`, x]));
-    const body = rewriteExpr(substituteVars(producer.body, env), (y) => {
+    // In one walk: an index put in place of a variable may hold loads of the consumer, which keep their slots.
+    const body = rewriteExpr(producer.body, (y) => {
+      if (y.k === 'var') return env.get(y.name) ?? y;
       if (y.k !== 'load') return y;
       const operand = producer.inputs[y.src] as Value;
       return load(slotOf(next, operand), y.index, y.dtype, guardLoad(y, operand, guard));
@@ -231,7 +242,7 @@ function inside(index: readonly Expr[], shape: readonly Dim[]): Expr {
 }
 
 /** Maps an index of the outermost view to the innermost source; null at a reshape that is not free to follow. */
-function throughViews(index: readonly Expr[], views: readonly Value[]): readonly Expr[] | null {
+export function throughViews(index: readonly Expr[], views: readonly Value[]): readonly Expr[] | null {
   let at: readonly Expr[] = index;
   for (const v of views) {
     const n = v.node as NodeOf<'view'>;

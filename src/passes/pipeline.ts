@@ -8,6 +8,7 @@ import { materialize } from './materialize.js';
 import { packConstants } from './pack-constants.js';
 import { padOperands } from './pad-operands.js';
 import type { Pass } from './pass.js';
+import { splitSums } from './split-sums.js';
 
 const removeDead: Pass = {
   name: 'dead-code',
@@ -21,14 +22,22 @@ const copyViews: Pass = {
   run: materialize,
 };
 
+const blockSums: Pass = {
+  name: 'split-sums',
+  doc: 'Adds up very long sums in blocks, which keeps their error small.',
+  run: splitSums,
+};
+
 /** What every program goes through, optimised or not. */
 export const REQUIRED: readonly Pass[] = [
   removeDead, // importing leaves shape chains behind
+  blockSums, // changes rounding: on every target or on none
   copyViews, // last, when all readers are known
 ];
 
 export const PIPELINE: readonly Pass[] = [
   removeDead, // first, so that nothing below works on what importing left behind
+  blockSums, // changes rounding: on every target or on none; before fusion, which then fills both sums
   { name: 'cse', doc: 'Merges equal nodes.', run: commonSubexpressions }, // before folding and fusion count readers
   { name: 'fold', doc: 'Computes at compile time what is constant.', run: foldConstants },
   { name: 'fuse', doc: 'Inlines elementwise producers, merges epilogues.', run: (m) => deadCode(fuse(m)) }, // after folding: constants are leaves

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { PIPELINE } from '../../src/passes/pipeline.js';
 import { readNpy, writeNpy } from '../../src/support/npy.js';
 import { API, f32, heddle, temporaryFolder, writeFile } from './heddle.js';
 import { custom, lowerPlugin, scaled } from './models.js';
@@ -73,6 +74,35 @@ describe('heddle compile', () => {
     expect(code).toBe(1);
     expect(err).toContain('E205');
     expect(err).toContain('--dim');
+  });
+});
+
+describe('heddle opt', () => {
+  it('reads what compile prints and goes on from there', async () => {
+    const flags = [model, '--target', 'c', '--dim', 'n=1..8'];
+    const imported = await heddle('compile', ...flags, '--stop-after', 'import');
+    const fused = await heddle('compile', ...flags, '--stop-after', 'fuse');
+    expect([imported.code, fused.code]).toEqual([0, 0]);
+    const file = writeFile(join(dir, 'scaled.ir'), imported.out);
+    expect((await heddle('opt', file)).out).toBe(imported.out);
+    const names = PIPELINE.map((pass) => pass.name);
+    const passes = names.slice(0, names.indexOf('fuse') + 1).join(',');
+    const { code, out, err } = await heddle(
+      'opt',
+      file,
+      '--passes',
+      'dead-code,cse,fold,fuse',
+      '--dump-ir',
+      'after:cse',
+    );
+    expect([code, out]).toEqual([0, fused.out]);
+    expect(err).toMatch(/^\/\/ after cse\nmodule /);
+  });
+
+  it('names what is wrong with a text or a pass', async () => {
+    const { code, err } = await heddle('opt', writeFile(join(dir, 'bad.ir'), 'module nonsense'));
+    expect([code, err.slice(0, 4)]).toEqual([1, 'E405']);
+    expect((await heddle('opt', 'x.ir', '--passes', 'magic')).err).toContain('there is no pass "magic"');
   });
 });
 

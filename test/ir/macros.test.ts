@@ -299,20 +299,29 @@ const short = (x: number): string =>
 const range = (lo: number, hi: number): string => (lo === -hi ? `±${short(hi)}` : `${short(lo)} … ${short(hi)}`);
 const up = (x: number): string => (Math.ceil(x * 100) / 100).toFixed(2);
 
+/** A Markdown table with aligned columns, as the formatter wants it. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, c) => Math.max(...rows.map((r) => r[c]?.length ?? 0)));
+  const line = (cells: readonly string[], fill: string): string =>
+    `| ${widths.map((w, c) => (cells[c] ?? '').padEnd(w, fill)).join(' | ')} |`;
+  const [head = [], ...body] = rows;
+  return [line(head, ' '), line([], '-'), ...body.map((r) => line(r, ' '))].join('\n');
+}
+
 it('docs/numerics.md states what is measured', () => {
   const f32Table = f32Rows.map(({ of, measured }) => {
     const domain = of.second ? `${range(of.lo, of.hi)}, ${range(...of.second)}` : range(of.lo, of.hi);
-    return `| ${of.op} | ${domain}${of.floor ? ' ¹' : ''} | ${of.ulp} | ${up(measured.ulp)} |`;
+    return [of.op, `${domain}${of.floor ? ' ¹' : ''}`, String(of.ulp), up(measured.ulp)];
   });
   const f64Table = f64Rows.map(({ op, measured }) => {
     const bound = F64_BOUNDS[op];
-    return `| ${op} | ${bound?.domain} | ${bound?.ulp} | ${up(measured.ulp)} |`;
+    return [op, bound?.domain ?? '', String(bound?.ulp), up(measured.ulp)];
   });
-  const head = (type: string): string => `| ${type} | domain | bound, ulp | largest seen |\n|---|---|---|---|\n`;
-  const tables = `${head('f32')}${f32Table.join('\n')}\n\n${head('f64')}${f64Table.join('\n')}`;
+  const head = (type: string): string[] => [type, 'domain', 'bound, ulp', 'largest seen'];
+  const tables = [table([head('f32'), ...f32Table]), table([head('f64'), ...f64Table])].join('\n\n');
   const file = new URL('../../docs/numerics.md', import.meta.url);
   const text = readFileSync(file, 'utf8');
-  const marks = /(<!-- measured -->\n)[\s\S]*(\n<!-- \/measured -->)/;
+  const marks = /(<!-- measured -->\n\n)[\s\S]*(\n\n<!-- \/measured -->)/;
   const updated = text.replace(marks, (_all, open: string, close: string) => `${open}${tables}${close}`);
   if (process.env.UPDATE_GOLDENS) writeFileSync(file, updated);
   else expect(text, 'rewrite with npm run bless').toBe(updated);

@@ -21,9 +21,11 @@ describe('QuantizeLinear and DequantizeLinear', () => {
     ]);
   });
 
-  it('saturates 8-bit floats', () => {
+  it('saturates 8-bit floats unless told not to', () => {
     const inputs = [f32([3], 1000, -1000, 1.0625), f32([], 1), of('f8e4m3fn', [], 0)];
     expect(run({ op: 'QuantizeLinear', inputs }).values).toEqual([448, -448, 1]);
+    const wild = run({ op: 'QuantizeLinear', attrs: { saturate: 0 }, inputs }).values;
+    expect(wild).toEqual([Number.NaN, Number.NaN, 1]);
   });
 
   it('covers zero with the range found at run time, and survives a range of nothing', () => {

@@ -2,12 +2,12 @@
 
 import type { CommandModule } from 'yargs';
 import { importSource, lowerToProgram, optimizeModule } from '../../compile.js';
+import { printModule } from '../../ir/print.js';
 import { CompileError } from '../../support/errors.js';
 import { emitArtifact, writeFiles } from '../artifact.js';
 import { formatReport, reportCompile } from '../compile-report.js';
 import { countMacs } from '../count-work.js';
 import { DUMP_OPTIONS, type DumpFlags, watchPasses } from '../dump.js';
-import { loadPrinter } from '../ir-text.js';
 import { openModel } from '../model-file.js';
 import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
 import { printJson, printLine } from '../print.js';
@@ -50,14 +50,14 @@ async function compile(flags: CompileFlags): Promise<void> {
     throw new CompileError('E401', 'name the folder for the artifact with -o DIR');
   const progress = startProgress();
   const options = await compileOptions(flags);
-  const watch = await watchPasses(flags);
+  const watch = watchPasses(flags);
   const { model } = openModel(flags.model);
   progress.update(`importing ${flags.model}`);
   const module = importSource(model, options);
   const settings = { ...options, ...watch.options, target };
   if (flags['stop-after'] !== undefined) {
-    const print = await loadPrinter();
-    printLine(print(optimizeModule(module, settings)));
+    const stopped = flags['stop-after'] === 'import' ? module : optimizeModule(module, settings);
+    printLine(printModule(stopped).trimEnd());
     return watch.finish();
   }
   progress.update('optimising');

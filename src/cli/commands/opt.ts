@@ -2,8 +2,9 @@
 
 import type { CommandModule } from 'yargs';
 import { optimizeModule } from '../../compile.js';
+import { parseModule } from '../../ir/parse.js';
+import { printModule } from '../../ir/print.js';
 import { DUMP_OPTIONS, type DumpFlags, findPass, watchPasses } from '../dump.js';
-import { loadParser, loadPrinter } from '../ir-text.js';
 import { readBytes } from '../model-file.js';
 import { printJson, printLine } from '../print.js';
 
@@ -27,14 +28,13 @@ export const optCommand: CommandModule<unknown, OptFlags> = {
   handler: opt,
 };
 
-async function opt(flags: OptFlags): Promise<void> {
+function opt(flags: OptFlags): void {
   const passes = (flags.passes ?? '').split(',').filter(Boolean).map(findPass);
-  const [parse, print] = [await loadParser(), await loadPrinter()];
-  const watch = await watchPasses(flags);
-  const module = parse(new TextDecoder().decode(readBytes(flags.file)));
+  const watch = watchPasses(flags);
+  const module = parseModule(new TextDecoder().decode(readBytes(flags.file)));
   const numerics = flags.numerics as 'fast' | 'strict';
-  const text = print(optimizeModule(module, { numerics, ...watch.options }, passes));
+  const text = printModule(optimizeModule(module, { numerics, ...watch.options }, passes));
   watch.finish();
   if (flags.json) printJson({ passes: passes.map((p) => p.name), text });
-  else printLine(text);
+  else printLine(text.trimEnd());
 }

@@ -16,7 +16,6 @@ export type Mask = readonly [number, number] | string;
 export interface CaseMeta {
   readonly bitExact: boolean;
   readonly stateful: boolean;
-  readonly rounding: 'single' | 'double' | undefined;
   readonly outputs: readonly OutputMeta[];
   readonly mask: Readonly<Record<string, Mask>>;
 }
@@ -27,7 +26,6 @@ export function readMeta(dir: string): CaseMeta {
   return {
     bitExact: raw.bit_exact === true,
     stateful: raw.stateful === true,
-    rounding: raw.rounding === 'single' || raw.rounding === 'double' ? raw.rounding : undefined,
     outputs: Array.isArray(raw.outputs) ? raw.outputs.map((o: unknown) => (isObject(o) ? (o as OutputMeta) : {})) : [],
     mask: isObject(raw.mask) ? (raw.mask as Record<string, Mask>) : {},
   };

@@ -10,6 +10,7 @@ import type { Tensor } from '../../support/tensor.js';
 import type { Target } from '../targets.js';
 import type { CaseMeta } from './case-meta.js';
 import { compareTensors, defaultTolerance, type ElementRange, type Tolerance } from './compare.js';
+import { flatSet, structuresSeen } from './structured-values.js';
 import { type DataSet, readCase, sizesSeen, type TestCase } from './test-case.js';
 
 export type Status = 'passed' | 'failed' | 'unsupported';
@@ -39,28 +40,22 @@ export interface PreparedCase {
 
 /** Reads and imports, with sizes bounded by what the data sets hold. */
 export function prepareCase(dir: string, check: CheckOptions, plugins: CompileOptions['plugins']): PreparedCase {
-  const testCase = readCase(dir, check.rounding);
-  const { model, sets } = testCase;
+  const read = readCase(dir, check.rounding);
+  const { model, sets } = read;
   const sizes = sizesSeen(
     model,
     sets.map((set) => set.inputs.map((v) => (v.kind === 'tensor' ? v.tensor : undefined))),
   );
   const options: CompileOptions = {
     ...sizes,
+    structures: structuresSeen(model, sets),
     rounding: check.rounding,
     numerics: check.numerics,
     ...(plugins ? { plugins } : {}),
   };
   const module = importSource(model, options);
-  for (const set of sets) requireTensors(set);
+  const testCase = { ...read, sets: sets.map(flatSet) };
   return { testCase, module, options, programs: new Map() };
-}
-
-function requireTensors(set: DataSet): void {
-  for (const [what, values] of [['input', set.inputs] as const, ['output', set.expected] as const]) {
-    const k = values.findIndex((v) => v.kind !== 'tensor');
-    if (k >= 0) throw new CompileError('E202', `${what} ${k} is a ${values[k]?.kind}, and only tensors can be given`);
-  }
 }
 
 export function compileFor(prepared: PreparedCase, target: Target): Program {

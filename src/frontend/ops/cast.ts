@@ -25,7 +25,7 @@ const OVERFLOW: Partial<Record<DType, { limit: number; inclusive: boolean; code:
 };
 
 /** Overflow becomes NaN, or infinity where the format has one. Chosen among bit patterns: a choice among values would be encoded again. */
-function castUnsaturated(x: Expr, to: DType): Expr {
+export function castUnsaturated(x: Expr, to: DType): Expr {
   const f = cast(x, 'f32');
   const o = OVERFLOW[to];
   if (!o) return cast(x, to);

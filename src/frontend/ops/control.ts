@@ -54,12 +54,16 @@ function tryBranch(call: Call, graph: SourceGraph, flip = false): Branch | Compi
     });
     return { region, values };
   } catch (error) {
-    if (!(error instanceof CompileError) || error.problems.some((p) => p.code !== 'E204')) throw error;
+    if (!(error instanceof CompileError) || !isAboutShapes(error)) throw error;
     return trial.decided && !flip ? tryBranch(call, graph, true) : error;
   } finally {
     trials.set(b, outer ?? { flip: false, decided: false });
   }
 }
+
+/** Shapes do not fit, and nothing else is wrong but what follows from that (E206). */
+const isAboutShapes = ({ problems }: CompileError): boolean =>
+  problems.some((p) => p.code === 'E204') && problems.every((p) => p.code === 'E204' || p.code === 'E206');
 
 /** Stands for a branch that cannot run at the model's sizes: where it would have failed, NaN or zero is the result. */
 function impossible(b: Builder, other: Branch): Branch {

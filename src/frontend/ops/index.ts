@@ -49,6 +49,19 @@ import { records as linearAttention } from './linear-attention.js';
 import { records as deformConv } from './deform-conv.js';
 import { records as svdf } from './svdf.js';
 import { records as tfliteLstm } from './tflite-lstm.js';
+import { records as selectData } from './select-data.js';
+import { records as loss } from './loss.js';
+import { records as sequence } from './sequence.js';
+import { records as tfliteSignal } from './tflite-signal.js';
+import { records as tfliteFrames } from './tflite-frames.js';
+import { records as roi } from './roi.js';
+import { records as geometry } from './geometry.js';
+import { records as training } from './training.js';
+import { records as random } from './random.js';
+import { records as tfliteAudio } from './tflite-audio.js';
+import { records as detection } from './detection.js';
+import { records as strings } from './strings.js';
+import { records as vocabulary } from './vocabulary.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -101,4 +114,17 @@ export const RECORDS: readonly AnyRecord[] = [
   ...deformConv,
   ...svdf,
   ...tfliteLstm,
+  ...selectData,
+  ...loss,
+  ...sequence,
+  ...tfliteSignal,
+  ...tfliteFrames,
+  ...roi,
+  ...geometry,
+  ...training,
+  ...random,
+  ...tfliteAudio,
+  ...detection,
+  ...strings,
+  ...vocabulary,
 ];

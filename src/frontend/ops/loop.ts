@@ -4,7 +4,7 @@
 // stacks per step goes into a buffer of the largest trip count, narrowed to the real one afterwards.
 
 import type { Builder } from '../../ir/builder.js';
-import { add, bounds, type Dim, dimKey, dimSyms, max, mul, sub, symDim } from '../../ir/dim.js';
+import { add, bounds, type Dim, dimKey, dimSyms, max, mul, sub, substituteDim, symDim } from '../../ir/dim.js';
 import { cast } from '../../ir/scalar.js';
 import type { Region, TensorType, Value } from '../../ir/tensor.js';
 import type { SourceGraph } from '../source.js';
@@ -182,18 +182,52 @@ function growths(l: Loop, first: Region): readonly Growth[] {
     }));
     seen = probe(l, types, false);
   }
-  const own = new Set(changing.flatMap((m) => [...m.values()].flatMap((d) => [...dimSyms(d).keys()])));
-  const free = (d: Dim): boolean => ![...dimSyms(d).keys()].some((s) => own.has(s));
-  return init.map((v, k) =>
-    [...(changing[k] as Map<number, Dim>)].map(([axis, before]) => {
-      const start = v.type.shape[axis] as Dim;
-      const after = (seen.results[k + 1] as Value).type.shape[axis] as Dim;
-      const grown = sub(after, before);
-      const hi = free(after) ? most(max(start, after)) : free(grown) ? most(max(start, add(start, mul(grown, tripBound(l))))) : FOREVER;
-      if (hi >= FOREVER) ctx.limit(`carried value ${k} grows without a known bound along axis ${axis}`);
-      return { axis, hi };
+  const axes = init.flatMap((v, k) =>
+    [...(changing[k] as Map<number, Dim>)].map(([axis, before]): GrowingAxis => {
+      const [start, after] = [v.type.shape[axis] as Dim, (seen.results[k + 1] as Value).type.shape[axis] as Dim];
+      return { value: k, axis, start, before, after };
     }),
   );
+  const his = settledBounds(axes) ?? axes.map((a) => steadyBound(l, a, axes));
+  return init.map((_, k) => axes.flatMap((a, n) => (a.value === k ? [{ axis: a.axis, hi: his[n] as number }] : [])));
+}
+
+/** One changing size: what it starts from, and what a step makes of it. */
+interface GrowingAxis {
+  readonly value: number;
+  readonly axis: number;
+  readonly start: Dim;
+  readonly before: Dim;
+  readonly after: Dim;
+}
+
+const nameOfSym = (d: Dim): string => [...dimSyms(d).keys()][0] ?? '';
+
+/** Bounds that another step does not exceed, if two rounds find such. */
+function settledBounds(axes: readonly GrowingAxis[]): readonly number[] | null {
+  let his = axes.map((a) => most(a.start));
+  for (let round = 0; round < 3; round++) {
+    const at = new Map(axes.map((a, n): [string, Dim] => [nameOfSym(a.before), sized(a.before, his[n] as number)]));
+    const next = axes.map((a, n) => Math.max(his[n] as number, most(substituteDim(a.after, (s) => at.get(s.name)))));
+    if (next.every((hi, n) => hi === his[n])) return his;
+    his = next;
+  }
+  return null;
+}
+
+/** The symbol a size stands for, with an upper bound. */
+function sized(d: Dim, hi: number): Dim {
+  const [sym] = dimSyms(d).values();
+  return sym ? symDim({ ...sym, lo: Math.min(sym.lo, hi), hi }) : d;
+}
+
+/** Bound of a size that grows by the same amount each step. */
+function steadyBound(l: Loop, a: GrowingAxis, axes: readonly GrowingAxis[]): number {
+  const growth = sub(a.after, a.before);
+  const changing = new Set(axes.map((x) => nameOfSym(x.before)));
+  if ([...dimSyms(growth).keys()].some((s) => changing.has(s)))
+    return l.ctx.limit(`carried value ${a.value} grows without a known bound along axis ${a.axis}`);
+  return most(max(a.start, add(a.start, mul(growth, tripBound(l)))));
 }
 
 /** How one carried value is held: whole, or in a buffer of its largest size with its changing sizes behind it. */

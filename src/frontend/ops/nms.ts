@@ -13,13 +13,13 @@ import { type AnyRecord, type LowerContext, op } from './record.js';
 import { declaredSize } from './runtime-sizes.js';
 
 /** Corners with lo ≤ hi. */
-interface Corners {
+export interface Corners {
   readonly y: readonly [Expr, Expr];
   readonly x: readonly [Expr, Expr];
 }
 
 /** Reads four numbers as [y1, x1, y2, x2] in any order of corners, or as [xc, yc, w, h]. */
-function corners(k: KernelBuilder, at: (n: number) => Expr, centered: boolean): Corners {
+export function corners(k: KernelBuilder, at: (n: number) => Expr, centered: boolean): Corners {
   const v = [0, 1, 2, 3].map((n) => k.let(at(n), 'edge')) as [Expr, Expr, Expr, Expr];
   const span = (c: Expr, size: Expr): [Expr, Expr] => [
     k.let(e.sub(c, e.div(size, 2)), 'lo'),
@@ -43,7 +43,7 @@ function overlap(k: KernelBuilder, p: Corners, q: Corners): Expr {
   return k.let(e.select(fine, e.div(common, e.select(fine, union, constant(1, union.dtype))), zero), 'iou');
 }
 
-interface Greedy {
+export interface Greedy {
   /** Number of boxes. */
   readonly n: Expr;
   readonly score: (i: Expr) => Expr;
@@ -60,7 +60,7 @@ interface Greedy {
 }
 
 /** Keeps positions in `kept`; returns how many (a mutable variable). */
-function greedy(k: KernelBuilder, g: Greedy): Expr {
+export function greedy(k: KernelBuilder, g: Greedy): Expr {
   const candidates = k.mut(i32(0), 'candidates');
   k.for(0, g.n, (i) => {
     k.if(g.eligible(g.score(i)), () => {

@@ -7,6 +7,7 @@ import { cast, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { type DType, intRange, isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
+import { castUnsaturated } from './cast.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 import { toQuantized } from './quantized/activation.js';
 
@@ -58,20 +59,11 @@ export function dequantize(
   });
 }
 
-const LARGEST: Partial<Record<DType, number>> = {
-  f8e4m3fn: 448,
-  f8e4m3fnuz: 240,
-  f8e5m2: 57344,
-  f8e5m2fnuz: 57344,
-  f4e2m1: 6,
-};
-
-/** A scaled real as an element of `dtype`: rounded half to even, shifted and clamped; narrow floats saturate. */
-export function quantizedElement(real: Expr, zero: Expr | undefined, dtype: DType): Expr {
+/** A scaled real as an element of `dtype`: rounded half to even, shifted and clamped. `saturate` concerns narrow floats. */
+export function quantizedElement(real: Expr, zero: Expr | undefined, dtype: DType, saturate = true): Expr {
   if (isFloat(dtype)) {
-    const largest = LARGEST[dtype] ?? Number.POSITIVE_INFINITY;
     const shifted = zero ? e.add(real, cast(zero, real.dtype)) : real;
-    return cast(e.clamp(shifted, -largest, largest), dtype);
+    return saturate ? cast(shifted, dtype) : castUnsaturated(shifted, dtype);
   }
   const { lo, hi } = intRange(dtype);
   const shifted = zero ? e.add(e.rint(real), cast(cast(zero, 'i32'), real.dtype)) : e.rint(real);
@@ -86,6 +78,7 @@ export function quantize(
   zero: Value | undefined,
   g: Granularity,
   dtype: DType,
+  saturate = true,
 ): Value {
   const parameter = parameterReader(b, x, g);
   const t: DType = x.type.dtype === 'f64' ? 'f64' : 'f32';
@@ -96,6 +89,7 @@ export function quantize(
         e.div(cast(read(x, i), t), cast(parameter(read, scale, i), t)),
         zero && parameter(read, zero, i),
         dtype,
+        saturate,
       ),
   });
 }
@@ -124,11 +118,7 @@ const QuantizeLinear = op('quantize_linear', {
       }),
     ]),
   ),
-  lower: ({ x, scale, zero }, a: QuantizeAttrs, b, ctx) => {
-    if (!a.saturate && isFloat(a.dtype)) ctx.limit('8-bit floats that do not saturate');
-    return quantize(b, x, scale, zero, a, a.dtype);
-  },
-  limits: ['saturate = 0 is refused for 8-bit floats.'],
+  lower: ({ x, scale, zero }, a: QuantizeAttrs, b) => quantize(b, x, scale, zero, a, a.dtype, a.saturate),
 });
 
 const DequantizeLinear = op('dequantize_linear', {

@@ -10,6 +10,6 @@ import { simplifyKernel } from './simplify-index.js';
 export function finishKernel(kernel: Kernel, schedule?: ScheduleOptions): Kernel {
   const legal = legalizeKernel(kernel); // first: schedules look at what will be computed
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
-  const scheduled = schedule ? scheduleKernel(simple, schedule) : simple;
+  const scheduled = schedule ? simplifyKernel(scheduleKernel(simple, schedule)) : simple; // again: tile bounds decide guards
   return bindLets(scheduled); // last: what a schedule repeats is computed once
 }

@@ -19,6 +19,8 @@ export interface KernelContext {
   read(v: Value): number;
   /** Slot of a new or existing buffer for writing. */
   write(ref: BufferRef, v: { dtype: BufferParam['dtype']; size: Dim }, access?: BufferParam['access']): number;
+  /** Slot of the last buffer given to `write`. */
+  outputSlot(): number;
   scratch(name: string, dtype: BufferParam['dtype'], size: Dim): number;
   task(body: readonly Stmt[], inPlace?: KernelTask['inPlace']): KernelTask;
 }
@@ -49,6 +51,7 @@ export function createKernelContext(
   const params: BufferParam[] = [];
   const refs: BufferRef[] = [];
   const slots = new Map<string, number>();
+  let output = -1;
   const addParam = (param: BufferParam, ref: BufferRef): number => {
     params.push(param);
     return refs.push(ref) - 1;
@@ -67,8 +70,11 @@ export function createKernelContext(
       slots.set(key, slot);
       return slot;
     },
-    write: (ref, v, access = 'write') =>
-      addParam({ name: `y${params.length}`, dtype: v.dtype, access, size: v.size }, ref),
+    write: (ref, v, access = 'write') => {
+      output = addParam({ name: `y${params.length}`, dtype: v.dtype, access, size: v.size }, ref);
+      return output;
+    },
+    outputSlot: () => output,
     scratch(label, dtype, size) {
       const ref = p.newBuffer(`${name}.${label}`, { dtype, shape: [size] }, { kind: 'arena' });
       return addParam({ name: `s${params.length}`, dtype, access: 'scratch', size }, ref);

@@ -26,14 +26,14 @@ const loop = (name: string, size: Dim, body: readonly Stmt[], parallel: boolean)
   body,
 });
 
-function nest(prefix: string, sizes: readonly Dim[], body: readonly Stmt[], parallel: boolean): readonly Stmt[] {
+export function nest(prefix: string, sizes: readonly Dim[], body: readonly Stmt[], parallel: boolean): readonly Stmt[] {
   return sizes.reduceRight<readonly Stmt[]>((inner, d, k) => [loop(`${prefix}${k}`, d, inner, parallel)], body);
 }
 
 const axes = (prefix: string, n: number): Expr[] =>
   Array.from({ length: n }, (_, k) => variable(`${prefix}${k}`, 'i32'));
 
-const rangesOf = (shape: readonly Dim[], reduce: readonly Dim[] = []): Ranges =>
+export const rangesOf = (shape: readonly Dim[], reduce: readonly Dim[] = []): Ranges =>
   new Map([...shape.map((d, k): [string, Dim] => [`i${k}`, d]), ...reduce.map((d, k): [string, Dim] => [`r${k}`, d])]);
 
 /** The value a reduction starts from. */

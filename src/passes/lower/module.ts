@@ -15,13 +15,16 @@ export interface LowerOptions {
   /** Kernel passes: what a freshly lowered kernel goes through. */
   readonly finish: (k: Kernel) => Kernel;
   readonly generic: typeof lowerGeneric;
+  readonly shareRows: boolean;
 }
 
 export function lowerModule(m: Module, options: LowerOptions): Program {
   const p = createProgramBuilder(options.finish);
   const states = new Map(m.states.map((s) => [s.name, p.newBuffer(s.name, s.type, { kind: 'state', init: s.init })]));
   const consts: RegionLowering['consts'] = new Map();
-  const drafts = m.entries.map((entry, k) => lowerEntry(entry, k, { p, states, consts, generic: options.generic }));
+  const drafts = m.entries.map((entry, k) =>
+    lowerEntry(entry, k, { p, states, consts, generic: options.generic, shareRows: options.shareRows }),
+  );
   return planMemory({ name: m.name, numerics: options.numerics, p, entries: drafts.map((d) => resolveEntry(d, p)) });
 }
 

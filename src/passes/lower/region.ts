@@ -10,6 +10,7 @@ import type { BufferRef, Origin } from '../../ir/program.js';
 import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
 import { createKernelContext, isVirtual, type KernelContext } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
+import { findRowGroups, lowerRows, type RowGroup } from './rows.js';
 import { lowerConcat, type lowerGeneric, lowerScatter } from './generic.js';
 
 export interface RegionLowering {
@@ -19,17 +20,32 @@ export interface RegionLowering {
   readonly states: ReadonlyMap<string, BufferRef>;
   /** How a generic becomes a kernel; the schedule pass may replace the plain one. */
   readonly generic: typeof lowerGeneric;
+  /** Whether row-wise chains become one kernel. */
+  readonly shareRows: boolean;
 }
 
 const nameOf = (n: Node): string => n.origin.node || `${n.origin.op}_${n.origin.index}` || n.kind;
 const sizeOf = (t: TensorType): Dim => product(t.shape);
 
 export function lowerRegion(l: RegionLowering, region: Region): void {
+  const { groups, absorbed } = l.shareRows ? findRowGroups(region) : NO_GROUPS;
   for (const node of region.nodes) {
-    lowerNode(l, node);
+    const group = groups.get(node);
+    if (absorbed.has(node)) continue;
+    if (group) lowerGroup(l, group);
+    else lowerNode(l, node);
     for (const bind of node.binds)
       l.p.emit({ kind: 'bind', sym: bind.sym, from: storageOf(l, node.outputs[bind.output] as Value) });
   }
+}
+
+const NO_GROUPS: ReturnType<typeof findRowGroups> = { groups: new Map(), absorbed: new Set() };
+
+function lowerGroup(l: RegionLowering, group: RowGroup): void {
+  const last = group.members[group.members.length - 1] as Node;
+  const origins = group.members.map((m) => m.origin);
+  const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(last), origins);
+  l.p.emitKernel(lowerRows(c, group, newOutput(l, last)));
 }
 
 /** The buffer behind a value; re-indexing views have none (the materialise pass keeps them out of here). */

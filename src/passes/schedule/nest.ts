@@ -43,7 +43,8 @@ export function matchNest(s: Stmt): Nest | null {
   return reduction && { loops, reduction, store: last };
 }
 
-function matchReduction(start: Stmt, nest: Stmt): Reduction | null {
+/** `start` declares an accumulator that the loops of `nest` alone fill. */
+export function matchReduction(start: Stmt, nest: Stmt): Reduction | null {
   if (start.s !== 'let' || !start.mutable) return null;
   const loops: For[] = [];
   let body: readonly Stmt[] = [nest];

@@ -8,7 +8,7 @@ import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, exprKey, i32, rewriteExpr, substituteVars, variable, vec } from '../../ir/scalar.js';
-import { type For, loadsOf, matchNest, type Nest, type Reduction, type Store } from './nest.js';
+import { type For, loadsOf, matchNest, matchReduction, type Nest, type Reduction, type Store } from './nest.js';
 import type { VectorTarget } from './target.js';
 import { laneExpr, type Lanes, splat, vectorizeExpr } from './vectorize.js';
 
@@ -18,12 +18,41 @@ export interface ScheduleOptions {
 }
 
 export function scheduleKernel(kernel: Kernel, o: ScheduleOptions): Kernel {
-  const body = kernel.body.flatMap((s): readonly Stmt[] => {
+  return { ...kernel, body: uniqueNames(scheduleBody(kernel.body, o)) };
+}
+
+/** Nests are scheduled whole; loops around several of them (row-wise kernels) keep their order and are entered. */
+function scheduleBody(body: readonly Stmt[], o: ScheduleOptions): readonly Stmt[] {
+  return body.flatMap((s, k): readonly Stmt[] => {
     const nest = matchNest(s);
-    if (!nest) return [s];
-    return (nest.reduction ? tileReduction(nest, nest.reduction, o) : vectorizeElementwise(collapse(nest), o)) ?? [s];
+    if (nest)
+      return (nest.reduction ? tileReduction(nest, nest.reduction, o) : vectorizeElementwise(collapse(nest), o)) ?? [s];
+    const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
+    if (reduction) return reduceInLanes(reduction, o) ?? [s];
+    return s.s === 'for' ? [{ ...s, body: scheduleBody(s.body, o) }] : [s];
   });
-  return { ...kernel, body: uniqueNames(body) };
+}
+
+/** A reduction by itself, its accumulator declared just before: lanes first, then added to the accumulator. */
+function reduceInLanes(r: Reduction, o: ScheduleOptions): readonly Stmt[] | null {
+  const last = innermostInLanes(r, o);
+  if (!last) return null;
+  const rows = laneSums(r, last, o, 1, (x) => x);
+  const total = rows.totals[0] as Expr;
+  return [...rows.stmts, { s: 'set', var: r.acc, value: e.op(r.op, variable(r.acc, r.init.dtype), total) }];
+}
+
+/** The innermost reduction loop, if lanes may run along it. */
+function innermostInLanes(r: Reduction, o: ScheduleOptions): For | null {
+  const last = r.loops[r.loops.length - 1] as For;
+  const size = constOf(last.hi);
+  const reorders = r.term.dtype === 'f32' && (r.op === 'add' || r.op === 'mul');
+  if ((o.numerics === 'strict' && reorders) || (size !== null && size < o.target.lanes)) return null;
+  const walks = loadsOf(r.term).filter((x) => mentions(x.index[0] as Expr, last.var));
+  if (walks.length === 0 || !walks.every((x) => isOne(coefficient(x.index[0] as Expr, last.var)))) return null;
+  const probe = vectorizeExpr(r.term, lanesAt(last.var, variable(last.var, 'i32'), o));
+  if (!probe || probe.lanes === 1 || !o.target.supports(r.op, r.init.dtype, o.target.lanes)) return null;
+  return last;
 }
 
 const wrap = (loops: readonly For[], body: readonly Stmt[]): readonly Stmt[] =>
@@ -80,15 +109,10 @@ function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly Stmt[] |
 }
 
 function tileReduction(nest: Nest, r: Reduction, o: ScheduleOptions): readonly Stmt[] | null {
-  const terms = loadsOf(r.term);
   const axis = vectorAxis(nest, r, o);
   if (axis) return tileParallel(nest, r, axis, o);
-  const last = r.loops[r.loops.length - 1] as For;
-  const exact = r.term.dtype !== 'f32';
-  if (o.numerics === 'strict' && !exact) return null;
-  const walks = terms.filter((x) => mentions(x.index[0] as Expr, last.var));
-  if (walks.length === 0 || !walks.every((x) => isOne(coefficient(x.index[0] as Expr, last.var)))) return null;
-  return tileAlongReduction(nest, r, last, o);
+  const last = innermostInLanes(r, o);
+  return last && tileAlongReduction(nest, r, last, o);
 }
 
 interface Axis {
@@ -232,22 +256,21 @@ function storeVector(
   ];
 }
 
-/** Partial sums in lanes along the innermost reduction loop, added up in a fixed order, then the rest one by one. */
-function tileAlongReduction(nest: Nest, r: Reduction, last: For, o: ScheduleOptions): readonly Stmt[] | null {
-  const { lanes } = o.target;
-  const size = constOf(last.hi);
-  if (size !== null && size < lanes) return null;
-  const probe = vectorizeExpr(r.term, lanesAt(last.var, variable(last.var, 'i32'), o));
-  if (!probe || probe.lanes === 1 || !o.target.supports(r.op, r.init.dtype, lanes)) return null;
+/** Lanes along the innermost reduction loop, for several rows of a parallel loop at a time where a load is shared. */
+function tileAlongReduction(nest: Nest, r: Reduction, last: For, o: ScheduleOptions): readonly Stmt[] {
   const u = reuseRows(nest, r);
   const rows = u ? tileSize(u, o.target.tile.rows, 1) : 1;
-  const uStart = u ? `${u.var}_u` : '';
+  if (!u || rows === 1)
+    return wrap(
+      nest.loops,
+      alongReductionBody(nest, r, last, o, 1, (x) => x),
+    );
+  const start = `${u.var}_u`;
   const atRow = (x: Expr, row: number): Expr =>
-    u && rows > 1 ? substituteVars(x, new Map([[u.var, e.add(variable(uStart, 'i32'), row)]])) : x;
+    substituteVars(x, new Map([[u.var, e.add(variable(start, 'i32'), row)]]));
   const body = alongReductionBody(nest, r, last, o, rows, atRow);
-  if (!u || rows === 1) return wrap(nest.loops, body);
   const outer = nest.loops.filter((f) => f !== u);
-  const tiled = wrap(outer, [tileLoop(u, rows, uStart, body)]);
+  const tiled = wrap(outer, [tileLoop(u, rows, start, body)]);
   if (constOf(u.hi) !== null) return tiled;
   const single = wrap(
     nest.loops,
@@ -273,14 +296,31 @@ function alongReductionBody(
   rows: number,
   atRow: (x: Expr, row: number) => Expr,
 ): readonly Stmt[] {
+  const { stmts, totals } = laneSums(r, last, o, rows, atRow);
+  const finish = totals.map((total, k): Stmt => {
+    const value = substituteVars(atRow(nest.store.value, k), new Map([[r.acc, total]]));
+    return { ...nest.store, index: atRow(nest.store.index, k), value };
+  });
+  return [...stmts, ...finish];
+}
+
+/** Partial results in lanes, combined in a fixed order, the remainder one by one; one total a row. */
+function laneSums(
+  r: Reduction,
+  last: For,
+  o: ScheduleOptions,
+  rows: number,
+  atRow: (x: Expr, row: number) => Expr,
+): { stmts: readonly Stmt[]; totals: readonly Expr[] } {
   const { lanes } = o.target;
   const size = constOf(last.hi);
   const dtype = r.init.dtype;
+  const exact = size !== null && size % lanes === 0;
   const whole = size === null ? e.sub(last.hi, e.rem(last.hi, lanes)) : i32(size - (size % lanes));
   const row = Array.from({ length: rows }, (_, k) => ({ k, vector: `${r.acc}_v${k}`, scalar: `${r.acc}_s${k}` }));
   const start = row.flatMap((c): Stmt[] => [
     { s: 'let', var: c.vector, value: splat(r.init, lanes), mutable: true },
-    { s: 'let', var: c.scalar, value: r.init, mutable: true },
+    ...(exact ? [] : [{ s: 'let', var: c.scalar, value: r.init, mutable: true } as const]),
   ]);
   const wide = row.map((c): Stmt => {
     const term = vectorizeExpr(atRow(r.term, c.k), lanesAt(last.var, variable(last.var, 'i32'), o)) as Expr;
@@ -290,21 +330,16 @@ function alongReductionBody(
     (c): Stmt => ({ s: 'set', var: c.scalar, value: e.op(r.op, variable(c.scalar, dtype), atRow(r.term, c.k)) }),
   );
   const inner: Stmt[] = [{ ...last, hi: whole, step: lanes, body: wide }];
-  if (size === null || size % lanes !== 0) inner.push({ ...last, lo: whole, body: narrow });
-  const finish = row.map((c): Stmt => {
+  if (!exact) inner.push({ ...last, lo: whole, body: narrow });
+  const totals = row.map((c): Expr => {
     let parts: Expr[] = Array.from({ length: lanes }, (_, k) =>
       vec('extract', [variable(c.vector, dtype, lanes)], dtype, 1, k),
     );
     while (parts.length > 1)
       parts = parts.flatMap((p, k) => (k % 2 === 0 ? [e.op(r.op, p, parts[k + 1] as Expr)] : []));
-    const total =
-      size !== null && size % lanes === 0
-        ? (parts[0] as Expr)
-        : e.op(r.op, parts[0] as Expr, variable(c.scalar, dtype));
-    const value = substituteVars(atRow(nest.store.value, c.k), new Map([[r.acc, total]]));
-    return { ...nest.store, index: atRow(nest.store.index, c.k), value };
+    return exact ? (parts[0] as Expr) : e.op(r.op, parts[0] as Expr, variable(c.scalar, dtype));
   });
-  return [...start, ...wrap(r.loops.slice(0, -1), inner), ...finish];
+  return { stmts: [...start, ...wrap(r.loops.slice(0, -1), inner)], totals };
 }
 
 /** Loops and variables may have been copied: every declaration gets a name of its own. */

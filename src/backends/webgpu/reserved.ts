@@ -1,0 +1,25 @@
+// Words a WGSL identifier must not be: keywords, reserved words, and the built-in types and functions that cells use.
+// WebGPU Shading Language, sections "Keyword Summary" and "Reserved Words".
+
+const KEYWORDS =
+  'alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let loop ' +
+  'override requires return struct switch true var while';
+
+const RESERVED =
+  'NULL Self abstract active alignas alignof as asm asm_fragment async attribute auto await become cast catch class co_await ' +
+  'co_return co_yield coherent column_major common compile compile_fragment concept const_cast consteval constexpr constinit ' +
+  'crate debugger decltype delete demote demote_to_helper do dynamic_cast enum explicit export extends extern external ' +
+  'fallthrough filter final finally friend from fxgroup get goto groupshared highp impl implements import inline instanceof ' +
+  'interface layout lowp macro macro_rules match mediump meta mod module move mut mutable namespace new nil noexcept noinline ' +
+  'nointerpolation non_coherent noncoherent noperspective null nullptr of operator package packoffset partition pass patch ' +
+  'pixelfragment precise precision premerge priv protected pub public readonly ref regardless register reinterpret_cast ' +
+  'require resource restrict self set shared sizeof smooth snorm static static_assert static_cast std subroutine super target ' +
+  'template this thread_local throw trait try type typedef typeid typename typeof union unless unorm unsafe unsized use using ' +
+  'varying virtual volatile wgsl where with writeonly yield';
+
+const BUILT_IN =
+  'bool i32 u32 f32 f16 f64 vec2 vec3 vec4 vec2u vec3u vec4u vec2i vec3i vec4i vec2f vec3f vec4f array atomic bitcast select ' +
+  'abs all any atomicAnd atomicLoad atomicOr ceil clamp countLeadingZeros countOneBits extractBits floor max min round sqrt ' +
+  'trunc wide main sizes group lane Sizes';
+
+export const WGSL_RESERVED: ReadonlySet<string> = new Set(`${KEYWORDS} ${RESERVED} ${BUILT_IN}`.split(' '));

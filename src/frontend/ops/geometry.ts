@@ -1,0 +1,220 @@
+// Operators on positions: sliding blocks put back together, centred crops and pads, determinants, and convolution at
+// displaced positions.
+
+import type { Builder, Read } from '../../ir/builder.js';
+import { type Dim, floordiv, max, product, sub } from '../../ir/dim.js';
+import { e } from '../../ir/expr.js';
+import { type Buf, buildKernel } from '../../ir/kernel-builder.js';
+import { cast, constant, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
+import type { Value } from '../../ir/tensor.js';
+import { isFloat } from '../../support/dtype.js';
+import { type AnyRecord, type LowerContext, op } from './record.js';
+import { intAt, knownInts, lengthOf } from './runtime-sizes.js';
+import { onnxWindow, type WindowAttrs, type WindowAxis, windowAxes } from './window.js';
+
+interface Col2ImAttrs {
+  readonly dilations: readonly number[];
+  readonly strides: readonly number[];
+  readonly pads: readonly number[];
+}
+
+/** Each image position sums the block entries that cover it. Block sizes may be known only at run time; their product is not. */
+function col2im(b: Builder, x: Value, image: readonly Dim[], block: Value, channels: Dim, a: Col2ImAttrs): Value {
+  const rank = image.length;
+  const [batch, rows] = x.type.shape as [Dim, Dim];
+  const known = knownInts(b, undefined, block);
+  const entries = floordiv(rows, channels);
+  const zero = constant(0, x.type.dtype);
+  return b.generic({
+    shape: [batch, channels, ...image],
+    reduce: [entries],
+    reducer: 'add',
+    body([n, c, ...at], [entry], read) {
+      let rest = entry as Expr;
+      let guard: Expr = constant(true, 'i1');
+      let column: Expr = i32(0);
+      let columns: Expr = i32(1);
+      for (let d = rank - 1; d >= 0; d--) {
+        const size = known ? i32(known[d] as number) : e.max(intAt(read, block, d), 1);
+        const [stride, dilation] = [a.strides[d] ?? 1, a.dilations[d] ?? 1];
+        const [before, after] = [a.pads[d] ?? 0, a.pads[d + rank] ?? 0];
+        const shifted = e.sub(e.add(at[d] as Expr, before), e.mul(e.rem(rest, size), dilation));
+        rest = e.div(rest, size);
+        const room = e.sub(e.add(dimExpr(image[d] as Dim), before + after - 1), e.mul(e.sub(size, 1), dilation));
+        const windows = e.add(e.div(room, stride), 1);
+        const window = e.div(shifted, stride);
+        guard = e.and(guard, e.le(0, shifted), e.eq(e.rem(shifted, stride), 0), e.lt(window, windows));
+        column = e.add(column, e.mul(window, columns));
+        columns = e.mul(columns, windows);
+      }
+      const row = e.add(e.mul(c as Expr, dimExpr(entries)), entry as Expr);
+      return read(x, [n as Expr, row, column], { guard, pad: zero });
+    },
+  });
+}
+
+function centerCropPad(b: Builder, x: Value, target: readonly Dim[], axes: readonly number[]): Value {
+  const before = x.type.shape.map((): Dim => 0);
+  const after = x.type.shape.map((): Dim => 0);
+  axes.forEach((axis, k) => {
+    const at = b.axis(x, axis);
+    const [size, wanted] = [x.type.shape[at] as Dim, target[k] as Dim];
+    const half = (d: Dim): Dim => floordiv(max(d, 0), 2);
+    before[at] = sub(half(sub(wanted, size)), half(sub(size, wanted)));
+    after[at] = sub(sub(wanted, size), before[at] as Dim);
+  });
+  return b.pad(x, before, after, 0);
+}
+
+/** Elimination with row exchanges; the product of the pivots. */
+function determinant(b: Builder, x: Value, ctx: LowerContext): Value {
+  const { dtype, shape } = x.type;
+  if (shape.length < 2 || !isFloat(dtype)) return ctx.limit('a determinant needs matrices of floats');
+  const n = shape.at(-1) as Dim;
+  const size = dimExpr(n);
+  const batch = shape.slice(0, -2);
+  const [out] = buildKernel(b, 'det', [b.reshape(x, [product(batch), n, n])], (k) => {
+    const [src] = k.inputs as [Buf];
+    const result = k.output(dtype, [product(batch)]);
+    const m = k.scratch('matrix', dtype, [n, n]);
+    k.for(0, dimExpr(product(batch)), (at) => {
+      k.forEach([n, n], ([r, c]) => k.store(m, [r as Expr, c as Expr], k.load(src, [at, r as Expr, c as Expr])));
+      const det = k.mut(constant(1, dtype), 'det');
+      k.for(0, size, (p) => {
+        const pivot = k.mut(p, 'pivot');
+        k.for(e.add(p, 1), size, (r) => {
+          k.if(e.lt(e.abs(k.load(m, [pivot, p])), e.abs(k.load(m, [r, p]))), () => k.set(pivot, r));
+        });
+        k.if(e.ne(pivot, p), () => {
+          k.for(0, size, (c) => {
+            const held = k.let(k.load(m, [p, c]), 'held');
+            k.store(m, [p, c], k.load(m, [pivot, c]));
+            k.store(m, [pivot, c], held);
+          });
+          k.set(det, e.neg(det));
+        });
+        const value = k.let(k.load(m, [p, p]), 'value');
+        k.set(det, e.mul(det, value));
+        k.if(e.eq(value, constant(0, dtype)), () => k.break());
+        k.for(e.add(p, 1), size, (r) => {
+          const factor = k.let(e.div(k.load(m, [r, p]), value), 'factor');
+          k.for(p, size, (c) => {
+            k.store(m, [r, c], e.sub(k.load(m, [r, c]), e.mul(factor, k.load(m, [p, c]))));
+          });
+        });
+      });
+      k.store(result, [at], det);
+    });
+  });
+  return b.reshape(out as Value, batch);
+}
+
+interface DeformInputs {
+  readonly x: Value;
+  readonly weight: Value;
+  readonly offset: Value;
+  readonly bias?: Value | undefined;
+  readonly mask?: Value | undefined;
+}
+
+/** Bilinear reading of one plane; zero outside. */
+function sample(read: Read, x: Value, plane: readonly Expr[], y: Expr, xx: Expr): Expr {
+  const { dtype, shape } = x.type;
+  const [y0, x0] = [e.floor(y), e.floor(xx)];
+  const [fy, fx] = [e.sub(y, y0), e.sub(xx, x0)];
+  const corner = (dy: number, dx: number): Expr => {
+    const [row, column] = [e.add(cast(y0, 'i32'), dy), e.add(cast(x0, 'i32'), dx)];
+    const inside = (p: Expr, d: Dim): Expr => e.and(e.le(0, p), e.lt(p, dimExpr(d)));
+    const guard = e.and(inside(row, shape[2] as Dim), inside(column, shape[3] as Dim));
+    const share = e.mul(dy ? fy : e.sub(1, fy), dx ? fx : e.sub(1, fx));
+    return e.mul(read(x, [...plane, row, column], { guard, pad: constant(0, dtype) }), share);
+  };
+  return e.add(corner(0, 0), corner(0, 1), corner(1, 0), corner(1, 1));
+}
+
+/** Samples at displaced taps [batch, channel, tap…, out…], then a grouped contraction over them. */
+function deformConv(b: Builder, v: DeformInputs, a: WindowAttrs, group: number, offsetGroup: number, ctx: LowerContext): Value {
+  const { x, weight, offset, bias, mask } = v;
+  const [batch, channels, ...spatial] = x.type.shape as [Dim, Dim, ...Dim[]];
+  const [outputs, perGroup, ...kernel] = weight.type.shape as [Dim, Dim, ...Dim[]];
+  if (spatial.length !== 2) return ctx.limit('deformable convolution is defined here for two spatial axes');
+  if (![channels, outputs, ...kernel].every((d) => typeof d === 'number')) return ctx.limit('channel and kernel sizes must be fixed');
+  const [kh, kw] = kernel as [number, number];
+  const [h, w] = windowAxes(a, spatial, [kh, kw]) as [WindowAxis, WindowAxis];
+  const perOffset = (channels as number) / offsetGroup;
+  const taps = b.generic({
+    shape: [batch, channels, kh, kw, h.out, w.out],
+    body: ([n, c, i, j, oy, ox], _r, read) => {
+      const tap = e.add(e.mul(e.add(e.mul(e.div(c as Expr, perOffset), kh), i as Expr), kw), j as Expr);
+      const shift = (d: number): Expr => read(offset, [n as Expr, e.add(e.mul(tap, 2), d), oy as Expr, ox as Expr]);
+      const place = (axis: WindowAxis, o: Expr, t: Expr, d: number): Expr =>
+        e.add(cast(e.sub(e.add(e.mul(o, axis.stride), e.mul(t, axis.dilation)), dimExpr(axis.before)), x.type.dtype), shift(d));
+      const value = sample(read, x, [n as Expr, c as Expr], place(h, oy as Expr, i as Expr, 0), place(w, ox as Expr, j as Expr, 1));
+      return mask ? e.mul(value, read(mask, [n as Expr, tap, oy as Expr, ox as Expr])) : value;
+    },
+  });
+  const perOutput = (outputs as number) / group;
+  const sum = b.generic({
+    shape: [batch, outputs, h.out, w.out],
+    reduce: [perGroup, kh, kw],
+    reducer: 'add',
+    body: ([n, o, oy, ox], [c, i, j], read) => {
+      const channel = e.add(e.mul(e.div(o as Expr, perOutput), dimExpr(perGroup)), c as Expr);
+      const value = read(taps, [n, channel, i, j, oy, ox] as Expr[]);
+      return e.mul(value, read(weight, [o, c, i, j] as Expr[]));
+    },
+  });
+  return bias ? b.add(sum, b.reshape(bias, [outputs, 1, 1])) : sum;
+}
+
+export const records: readonly AnyRecord[] = [
+  op('col2im', {
+    doc: 'Sums sliding blocks, given as columns, into the image they were taken from.',
+    inputs: ['x', 'image', 'block'],
+    onnx: {
+      'Col2Im@18': (n): Col2ImAttrs => ({
+        dilations: n.ints('dilations', []),
+        strides: n.ints('strides', []),
+        pads: n.ints('pads', []),
+      }),
+    },
+    lower({ x, image, block }, a, b, ctx) {
+      const sizes = b.values(image) ?? Array.from({ length: lengthOf(image, ctx) }, (_, k) => declaredAxis(ctx, k + 2));
+      const known = knownInts(b, undefined, block);
+      const channels = known
+        ? floordiv(x.type.shape[1] as Dim, known.reduce((p, q) => p * q, 1))
+        : declaredAxis(ctx, 1);
+      return col2im(b, x, sizes, block, channels, a);
+    },
+  }),
+  op('center_crop_pad', {
+    doc: 'Crops or pads axes to given sizes, the same amount at both ends (the odd element at the far one).',
+    inputs: ['x', 'shape'],
+    onnx: { 'CenterCropPad@18': (n) => ({ target: n.tryDims(1), axes: n.has('axes') ? n.ints('axes') : undefined }) },
+    lower({ x }, { target, axes }, b, ctx) {
+      const list = axes ?? x.type.shape.map((_, k) => k);
+      const sizes = target ?? list.map((axis) => declaredAxis(ctx, b.axis(x, axis)));
+      return centerCropPad(b, x, sizes, list);
+    },
+  }),
+  op('det', {
+    doc: 'Determinants of square matrices.',
+    inputs: ['x'],
+    onnx: { 'Det@11': () => ({}) },
+    lower: ({ x }, _a, b, ctx) => determinant(b, x, ctx),
+  }),
+  op('deform_conv', {
+    doc: 'Convolution whose taps are displaced by offsets and weighted by a mask.',
+    inputs: ['x', 'weight', 'offset', 'bias?', 'mask?'],
+    onnx: {
+      'DeformConv@19': (n) => ({ window: onnxWindow(n), group: n.int('group', 1), offsetGroup: n.int('offset_group', 1) }),
+    },
+    lower: (inputs, a, b, ctx) => deformConv(b, inputs, a.window, a.group, a.offsetGroup, ctx),
+    limits: ['Two spatial axes.'],
+  }),
+];
+
+function declaredAxis(ctx: LowerContext, axis: number): Dim {
+  const d = ctx.declared(0)?.shape[axis];
+  return typeof d === 'number' && d >= 0 ? d : ctx.limit('a size depends on data', 'Make it a constant');
+}

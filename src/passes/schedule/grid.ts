@@ -1,0 +1,106 @@
+// The schedule of a GPU: each perfect nest of parallel loops at the top of a kernel becomes one `grid` loop over all its
+// iterations, innermost axis fastest, so that neighbours in the grid are neighbours in memory. What is inside stays
+// serial within one iteration. A backend starts each grid loop, and each stretch of other statements, by itself: nothing
+// but buffers and immutable lets may pass between them; where something would, the kernel keeps its plain loops.
+
+import { e } from '../../ir/expr.js';
+import type { Kernel, Stmt } from '../../ir/kernel.js';
+import { mapExprs, visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
+import { type Expr, i32, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
+import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
+import { collapse } from './tile.js';
+import { type For, loadsOf, matchNest } from './nest.js';
+
+export function gridKernel(kernel: Kernel): Kernel {
+  if (carriesValues(kernel.body)) return kernel;
+  const sizes = new Set(kernel.syms.map((s) => s.name));
+  const taken = namesOf(kernel.body);
+  return { ...kernel, body: kernel.body.map((s) => gridNest(s, sizes, taken)) };
+}
+
+/** Whether something at the top holds a value from one statement to another: pieces could not run by themselves. */
+function carriesValues(body: readonly Stmt[]): boolean {
+  const { written } = effectsOf(body);
+  const holds = (s: Stmt): boolean => {
+    if (s.s === 'alloc' || s.s === 'break') return true;
+    return s.s === 'let' && (s.mutable || loadsOf(s.value).some((x) => written.has(x.src)));
+  };
+  return body.some(holds) || hasAtomics(body);
+}
+
+function hasAtomics(body: readonly Stmt[]): boolean {
+  let found = false;
+  visitStmts(body, (s) => {
+    found ||= s.s === 'atomic' || s.s === 'barrier';
+  });
+  return found;
+}
+
+/** Loops of a perfect parallel nest whose sizes are known before anything runs, and the body within. */
+function parallelNest(s: Stmt, sizes: ReadonlySet<string>): { loops: readonly For[]; body: readonly Stmt[] } {
+  const loops: For[] = [];
+  let body: readonly Stmt[] = [s];
+  for (let at = body[0]; body.length === 1 && at?.s === 'for' && isFree(at, sizes); at = body[0]) {
+    loops.push(at);
+    body = at.body;
+  }
+  return { loops, body };
+}
+
+const isFree = (s: For, sizes: ReadonlySet<string>): boolean =>
+  s.mode === 'parallel' && s.step === 1 && s.lo.k === 'const' && Number(s.lo.value) === 0 && isKnown(s.hi, sizes);
+
+function isKnown(x: Expr, sizes: ReadonlySet<string>): boolean {
+  let known = true;
+  visitExpr(x, (y) => {
+    if (y.k === 'load' || (y.k === 'var' && !sizes.has(y.name))) known = false;
+  });
+  return known;
+}
+
+function gridNest(s: Stmt, sizes: ReadonlySet<string>, taken: Set<string>): Stmt {
+  const nest = matchNest(s);
+  const merged = nest && !nest.reduction ? collapse(nest) : null;
+  const plain = merged
+    ? merged.loops.reduceRight<Stmt>((inner, f) => ({ ...f, body: [inner] }), merged.store)
+    : s;
+  const { loops, body } = parallelNest(plain, sizes);
+  const [first] = loops;
+  if (!first) return s;
+  if (loops.length === 1) return { ...first, mode: 'grid' };
+  return flattenLoops(loops, body, taken);
+}
+
+/** One loop over the product of the sizes; each axis is read off its counter. */
+function flattenLoops(loops: readonly For[], body: readonly Stmt[], taken: Set<string>): Stmt {
+  const name = freshName('g', taken);
+  const counter = variable(name, 'i32');
+  const axes = new Map<string, Expr>();
+  let inner: Expr = i32(1);
+  for (const [k, f] of [...loops.entries()].reverse()) {
+    const rest = e.div(counter, inner);
+    axes.set(f.var, k === 0 ? rest : e.rem(rest, f.hi));
+    inner = e.mul(f.hi, inner);
+  }
+  const used = usedVars(body);
+  const lets = [...axes].reverse().flatMap(([v, value]): Stmt[] => {
+    if (!used.has(v)) return [];
+    return [{ s: 'let', var: v, value, mutable: false }];
+  });
+  return { s: 'for', var: name, lo: i32(0), hi: inner, step: 1, mode: 'grid', body: [...lets, ...body] };
+}
+
+function usedVars(body: readonly Stmt[]): Set<string> {
+  const used = new Set<string>();
+  visitKernelExprs(body, (x) => {
+    if (x.k === 'var') used.add(x.name);
+  });
+  return used;
+}
+
+function freshName(wanted: string, taken: Set<string>): string {
+  let name = wanted;
+  for (let n = 2; taken.has(name); n++) name = `${wanted}${n}`;
+  taken.add(name);
+  return name;
+}
