@@ -12,7 +12,7 @@ import { readTflite } from './frontend/tflite/read.js';
 import type { Kernel } from './ir/kernel.js';
 import type { Program } from './ir/program.js';
 import type { Module } from './ir/tensor.js';
-import { finishKernel } from './passes/kernel/finish.js';
+import { finishGridKernel, finishKernel } from './passes/kernel/finish.js';
 import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
 import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
@@ -43,7 +43,7 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
   readonly optimize?: 'none' | 'full';
 }
 
-export const TARGETS = ['interp', 'c', 'wasm'] as const;
+export const TARGETS = ['interp', 'c', 'wasm', 'webgpu'] as const;
 export type Target = (typeof TARGETS)[number];
 
 /** What a target's vectors can do; null: scalar code. */
@@ -55,7 +55,11 @@ const VECTORS: Readonly<Record<Target, VectorTarget | null>> = {
     supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
     tile: { vectors: 2, rows: 4 },
   },
+  webgpu: null,
 };
+
+/** Passes that serve vectors of one processor, and only cost a GPU a dispatch. */
+const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad']);
 
 /** Source model → tensor IR. Throws CompileError with every problem found. */
 export function importSource(model: SourceModel, options: CompileOptions = {}): Module {
@@ -68,8 +72,9 @@ const isFull = ({ target = 'interp', optimize }: CompileOptions): boolean =>
 
 /** Tensor IR → better tensor IR: the passes a target wants, or those given. */
 export function optimizeModule(m: Module, options: CompileOptions = {}, passes?: readonly Pass[]): Module {
-  const { numerics = 'fast' } = options;
-  return runPasses(passes ?? (isFull(options) ? PIPELINE : REQUIRED), m, { numerics, evaluate }, options);
+  const { numerics = 'fast', target } = options;
+  const pipeline = target === 'webgpu' ? PIPELINE.filter((p) => !NOT_ON_GPU.has(p.name)) : PIPELINE;
+  return runPasses(passes ?? (isFull(options) ? pipeline : REQUIRED), m, { numerics, evaluate }, options);
 }
 
 /** Tensor IR → program. */
@@ -78,7 +83,10 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const full = isFull(options);
   const vectors = VECTORS[target];
   const optimised = optimizeModule(m, options);
-  const finish = (k: Kernel): Kernel => finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined);
+  const finish = (k: Kernel): Kernel =>
+    target === 'webgpu'
+      ? finishGridKernel(k)
+      : finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined);
   return lowerModule(optimised, { numerics, finish, generic: lowerGeneric, shareRows: full });
 }
 

@@ -11,7 +11,7 @@ import { extract } from 'tar';
 import { CompileError } from '../support/errors.js';
 
 const PREFIX = 'npm:';
-const SPEC = /^npm:(?<name>(?:@[\w.-]+\/)?[\w.-]+)@(?<version>\d+\.\d+\.\d+[\w.+-]*)(?:\/(?<path>.+))?$/;
+const SPEC = /^npm:(?<name>(?:@\w[\w.-]*\/)?\w[\w.-]*)@(?<version>\d+\.\d+\.\d+[\w.+-]*)(?:\/(?<path>.+))?$/;
 
 /** The path itself, or where the named file or folder of a package lies once it is fetched. */
 export async function locate(place: string): Promise<string> {

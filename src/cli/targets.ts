@@ -29,6 +29,13 @@ export async function openSession(target: Target, program: Program): Promise<Ses
       invariant(session, 'the one program was built');
       return session;
     }
+    case 'webgpu': {
+      const [{ createWebGpuSession }, { sharedDevice }] = await Promise.all([
+        import('../backends/webgpu/session.js'),
+        import('../backends/webgpu/device-node.js'),
+      ]);
+      return createWebGpuSession(program, await sharedDevice());
+    }
   }
 }
 

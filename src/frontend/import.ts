@@ -163,7 +163,9 @@ function importEntry(entry: EntryGraph, context: ImportContext): Entry {
   const fed = inputs.filter((v) => !stateInputs.has(v.name));
   const structure = (v: SourceValue): InputStructure | undefined => options.structures?.[v.name];
   const parts = fed.flatMap((v) => partsOf(v, structure(v)));
-  const types = new Map([...inputs.filter((v) => !fed.includes(v)), ...parts].map((v) => [v.name, inputType(v, context, symbols)]));
+  const types = new Map(
+    [...inputs.filter((v) => !fed.includes(v)), ...parts].map((v) => [v.name, inputType(v, context, symbols)]),
+  );
   const nameOf = (v: SourceValue): string => entry.inputs.get(v.name) ?? v.name;
   const outputNames: string[] = [];
   const body: Region = b.region(

@@ -117,6 +117,8 @@ function reader(inputs: Value[]): Read {
   return (v, index, more = {}) => {
     if (index.length !== v.type.shape.length)
       throw new CompileError('E204', `rank ${index.length} does not fit a tensor of rank ${v.type.shape.length}`);
+    if (v.type.dtype === 'string')
+      throw new CompileError('E202', 'strings are text for a host, and this operator computes with numbers');
     const now = more.pad === undefined && more.guard === undefined ? immediate(v) : null;
     if (now) return now;
     let slot = inputs.indexOf(v);

@@ -48,8 +48,11 @@ export function foldConstants(m: Module, c: PassContext): Module {
   });
 }
 
+/** Views stay views of what was folded, which is what is wanted. */
 function want(v: Value, known: ReadonlySet<Value>, wanted: Set<Value>): void {
-  if (known.has(v) && v.node && v.node.kind !== 'const' && v.node.kind !== 'view') wanted.add(v);
+  if (!known.has(v) || !v.node || v.node.kind === 'const') return;
+  if (v.node.kind === 'view') want(v.node.inputs[0] as Value, known, wanted);
+  else wanted.add(v);
 }
 
 function isFoldable(n: Node, known: ReadonlySet<Value>): boolean {

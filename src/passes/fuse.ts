@@ -103,7 +103,7 @@ export function bodyCost(body: Expr): number {
 }
 
 /** A body under construction with its operand list. */
-interface Draft {
+export interface Draft {
   body: Expr;
   post: Expr | null;
   operands: Value[];
@@ -307,7 +307,7 @@ function rebuild(node: NodeOf<'generic'>, d: Draft, w: Rewriter): NodeOf<'generi
 }
 
 /** Operands nobody loads any more are removed and slots renumbered. */
-function dropUnused(d: Draft): Draft {
+export function dropUnused(d: Draft): Draft {
   const used = new Set<number>();
   for (const x of [d.body, ...(d.post ? [d.post] : [])])
     visitExpr(x, (y) => {

@@ -18,16 +18,17 @@ const FASTEST = 768_000;
 export function readWav(bytes: Uint8Array, file: string): Recording {
   const bad = (why: string): CompileError => new CompileError('E403', `the audio file "${file}" ${why}`);
   const wav = new wavefile.WaveFile();
+  let interleaved: Float64Array;
   try {
     wav.fromBuffer(bytes);
     expand(wav);
+    interleaved = wav.getSamples(true, Float64Array) as unknown as Float64Array;
   } catch (cause) {
     throw bad(`is not a WAV file that can be read: ${(cause as Error).message}`);
   }
   const { numChannels: channels, sampleRate: rate } = wav.fmt as { numChannels: number; sampleRate: number };
   if (channels < 1) throw bad('has no channels');
   if (rate < SLOWEST || rate > FASTEST) throw bad(`has a sample rate of ${rate} Hz`);
-  const interleaved = wav.getSamples(true, Float64Array) as unknown as Float64Array;
   return { rate, samples: mixDown(interleaved, channels, scaleOf(wav.bitDepth)) };
 }
 

@@ -109,7 +109,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
         ...(masked ? [`@${type('i1', lanes).name} m, @${v.name} pad`] : []),
       ];
       f(name, v, args.join(', '), {
-        simd: gather || masked ? undefined : simdLoad(type(from, lanes), v),
+        simd: gather || masked ? undefined : simdLoad(type(from, lanes), v, type),
         lane: masked ? `@LANE(m, i) ? p[${at}] : @LANE(pad, i)` : `p[${at}]`,
       });
       return gather ? `@${name}($0, $1${masked ? ', $2, $3' : ''})` : `@${name}($0 + $1${masked ? ', $2, $3' : ''})`;
@@ -153,7 +153,8 @@ interface Body {
 
 function functionText(name: string, v: VectorType, args: string, body: Body): string {
   const loop = `  @${v.name} r;\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
-  const whole = body.simd ? `#if HEDDLE_SIMD\n  ${body.simd}\n#else\n${loop}\n#endif` : loop;
+  const indent = body.simd?.startsWith('#') ? '' : '  ';
+  const whole = body.simd ? `#if HEDDLE_SIMD\n${indent}${body.simd}\n#else\n${loop}\n#endif` : loop;
   return `ON_LANES @${v.name} ${name}(${args}) {\n${whole}\n}`;
 }
 
@@ -221,7 +222,30 @@ function simdCast(a: VectorType, r: VectorType): string | undefined {
   return `return __builtin_convertvector(a, @${r.name});`;
 }
 
-function simdLoad(from: VectorType, to: VectorType): string {
+function simdLoad(from: VectorType, to: VectorType, type: (t: DType, lanes: number) => VectorType): string {
   const result = from.lane === to.lane ? 'r' : `__builtin_convertvector(r, @${to.name})`;
-  return `@${from.name} r;\n  __builtin_memcpy(&r, p, sizeof r);\n  return ${result};`;
+  const plain = `@${from.name} r;\n  __builtin_memcpy(&r, p, sizeof r);\n  return ${result};`;
+  const bytes = (from.lane === 'u8' || from.lane === 'i8') && to.lane === 'i32' && to.lanes === 4;
+  return bytes ? widenFourBytes(from.lane === 'i8', plain, type) : plain;
+}
+
+/** gcc widens four bytes one at a time unless told to interleave them with zeros; signs come from the top byte. */
+function widenFourBytes(signed: boolean, plain: string, type: (t: DType, lanes: number) => VectorType): string {
+  const [bytes, halves, words] = [type('u8', 16).name, type('u16', 8).name, type('i32', 4).name];
+  const interleave = (t: string, n: number, x: string): string => {
+    const order = Array.from({ length: n }, (_, k) => (k % 2) * n + Math.floor(k / 2));
+    return `__builtin_shuffle(${signed ? `(@${t})z, ${x}` : `${x}, (@${t})z`}, (@${t}){${order.join(', ')}})`;
+  };
+  return [
+    '#if !defined(__clang__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__',
+    '  int32_t four;',
+    '  __builtin_memcpy(&four, p, sizeof four);',
+    `  const @${bytes} z = {0};`,
+    `  const @${bytes} b = (@${bytes})(@${words}){four, 0, 0, 0};`,
+    `  const @${halves} h = (@${halves})${interleave(bytes, 16, 'b')};`,
+    `  return (@${words})${interleave(halves, 8, 'h')}${signed ? ' >> 24' : ''};`,
+    '#else',
+    `  ${plain}`,
+    '#endif',
+  ].join('\n');
 }

@@ -145,7 +145,7 @@ function load(from: StoredType): string {
 }
 
 function store(into: StoredType, from: ComputeType): string {
-  if (!isPacked(into)) return into === 'i1' || into === from ? '$0[$1] = $2' : `$0[$1] = ${convert(from, into)}`;
+  if (!isPacked(into)) return into === from ? '$0[$1] = $2' : `$0[$1] = ${convert(from, into)}`;
   const width = into.slice(1);
   const word = `$0[@word_${into}($1)]`;
   return `atomicAnd(&${word}, @keep_${width}($1)); atomicOr(&${word}, @place_${width}($1, ${convert(from, 'i32')}))`;

@@ -1,6 +1,6 @@
-// Rules that only WGSL needs: buffers hold 32-bit words, so elements of 8 and 16 bits are cut out of them, and every
-// buffer may start at an offset that is known only when a step runs. Buffers of narrow elements that a kernel writes keep
-// their type: their cells are atomic, as neighbours in a word belong to different invocations.
+// Rules that only WGSL needs: buffers hold 32-bit words, so elements of 8 and 16 bits are cut out of them. Buffers of
+// narrow elements that a kernel writes keep their type: their cells are atomic, as neighbours in a word belong to
+// different invocations.
 
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapStmt, visitStmts } from '../../ir/kernel-walk.js';
@@ -9,11 +9,7 @@ import type { DType } from '../../support/dtype.js';
 import { isPacked } from './lang.js';
 import { type StoredType, storedType } from '../lang.js';
 
-/** Element offsets to add to a slot's indices, by slot. */
-export type Bases = ReadonlyMap<number, Expr>;
-
 interface Walk {
-  readonly bases: Bases;
   /** Slots of packed elements that are only read. */
   readonly words: ReadonlyMap<number, StoredType>;
   /** Slots of packed elements that are written. */
@@ -24,7 +20,7 @@ interface Walk {
   readonly fresh: () => string;
 }
 
-export function splitWords(kernel: Kernel, bases: Bases): Kernel {
+export function splitWords(kernel: Kernel): Kernel {
   const written = new Set<number>();
   const narrow = new Map<number, StoredType>();
   visitStmts(kernel.body, (s) => {
@@ -35,12 +31,11 @@ export function splitWords(kernel: Kernel, bases: Bases): Kernel {
   const typeOf = (slot: number): StoredType => storedType((kernel.params[slot] as { dtype: DType }).dtype);
   let names = 0;
   const w: Walk = {
-    bases,
     words: new Map(packed.filter((s) => !written.has(s)).map((s) => [s, typeOf(s)])),
     atomics: new Set(packed.filter((s) => written.has(s))),
     narrow,
     memo: new Map(),
-    fresh: () => `part${names++}`,
+    fresh: () => `part.${names++}`,
   };
   const params = kernel.params.map((p, slot) => (w.words.has(slot) ? { ...p, dtype: 'u32' as const } : p));
   return { ...kernel, params, body: rewriteBody(w, kernel.body) };
@@ -57,9 +52,8 @@ function rewriteStmt(w: Walk, stmt: Stmt): readonly Stmt[] {
   if (s.s === 'alloc' && w.narrow.has(s.buf)) return [{ ...s, dtype: 'i32' }];
   if (s.s !== 'store' && s.s !== 'atomic') return [s];
   const type = w.narrow.get(s.buf);
-  const index = withBase(w, s.buf, s.index);
-  if (type) return [{ ...s, index, value: wrap(s.value, type) }];
-  return w.atomics.has(s.buf) && s.s === 'store' ? namedStore(w, s.buf, index, s.value) : [{ ...s, index }];
+  if (type) return [{ ...s, value: wrap(s.value, type) }];
+  return w.atomics.has(s.buf) && s.s === 'store' ? namedStore(w, s.buf, s.index, s.value) : [s];
 }
 
 /** The cell repeats its operands. */
@@ -72,16 +66,11 @@ function namedStore(w: Walk, buf: number, index: Expr, value: Expr): readonly St
   ];
 }
 
-function withBase(w: Walk, slot: number, index: Expr): Expr {
-  const base = w.bases.get(slot);
-  return base ? op('add', base, index) : index;
-}
-
 /** Its children are rewritten already. A load outside of a buffer is harmless in WGSL, so guards become selections. */
 function rewriteLoad(w: Walk, x: LoadExpr): Expr {
-  const index = withBase(w, x.src, x.index[0] as Expr);
+  const index = x.index[0] as Expr;
   const type = w.words.get(x.src);
-  if (!type) return index === x.index[0] ? x : { ...x, index: [index] };
+  if (!type) return x;
   const word: Expr = { ...x, index: [op('shr_s', index, i32(type.endsWith('8') ? 2 : 1))], dtype: 'u32' };
   const plain = { ...word, guard: undefined, pad: undefined };
   const value = extract(bitcast(plain, 'i32'), index, type);

@@ -116,7 +116,10 @@ const onnxBranches = (n: NodeReader): Branches => ({
   no: () => n.graph('else_branch'),
 });
 
-const subgraph = (index: number) => (ctx: LowerContext): SourceGraph => ctx.subgraph(index);
+const subgraph =
+  (index: number) =>
+  (ctx: LowerContext): SourceGraph =>
+    ctx.subgraph(index);
 
 const call = (n: NodeReader, field: string) => ({ graph: subgraph(n.int(field)) });
 

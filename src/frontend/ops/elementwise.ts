@@ -7,9 +7,10 @@ import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { isFloat, isUnsigned } from '../../support/dtype.js';
 import { power } from './power.js';
-import { type AnyRecord, op } from './record.js';
+import { type AnyRecord, type OpRecord, op } from './record.js';
 import { binary, unary } from './scalar-record.js';
 import {
+  addAllIntegers,
   addIntegers,
   divideIntegers,
   multiplyIntegers,
@@ -41,13 +42,20 @@ const squaredDifference = (x: Expr, y: Expr): Expr => {
 const foldAll = (b: Builder, xs: readonly Value[], f: (x: Expr, y: Expr) => Expr): Value =>
   b.mapFloat(xs, (...x) => x.reduce(f));
 
-const variadic = (name: string, doc: string, onnx: string, f: (x: Expr, y: Expr) => Expr, tflite: string[] = []) =>
-  op(name, {
+const variadic = (
+  name: string,
+  doc: string,
+  onnx: string,
+  f: (x: Expr, y: Expr) => Expr,
+  tflite: string[],
+  quantized: NonNullable<OpRecord<'xs*', object>['quantized']>,
+) =>
+  op<'xs*', object>(name, {
     doc,
     inputs: ['xs*'],
     onnx: { [onnx]: () => ({}) },
     tflite: Object.fromEntries(tflite.map((k) => [k, () => ({})])),
-    ...(tflite.includes('MAXIMUM') || tflite.includes('MINIMUM') ? { quantized: 'raw' as const } : {}),
+    quantized,
     lower: ({ xs }, _a, b) => foldAll(b, xs, f),
   });
 
@@ -110,9 +118,9 @@ const BINARY: readonly AnyRecord[] = [
 ];
 
 const VARIADIC: readonly AnyRecord[] = [
-  variadic('minimum', 'Least of the operands', 'Min@1', (x, y) => e.min(x, y), ['MINIMUM', 'STABLEHLO_MINIMUM']),
-  variadic('maximum', 'Greatest of the operands', 'Max@1', (x, y) => e.max(x, y), ['MAXIMUM', 'STABLEHLO_MAXIMUM']),
-  variadic('sum', 'Sum of the operands', 'Sum@1', (x, y) => e.add(x, y), ['ADD_N']),
+  variadic('minimum', 'Least of the operands', 'Min@1', (x, y) => e.min(x, y), ['MINIMUM', 'STABLEHLO_MINIMUM'], 'raw'),
+  variadic('maximum', 'Greatest of the operands', 'Max@1', (x, y) => e.max(x, y), ['MAXIMUM', 'STABLEHLO_MAXIMUM'], 'raw'),
+  variadic('sum', 'Sum of the operands', 'Sum@1', (x, y) => e.add(x, y), ['ADD_N'], addAllIntegers),
   op('mean', {
     doc: 'Mean of the operands',
     inputs: ['xs*'],

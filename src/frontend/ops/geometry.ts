@@ -1,16 +1,14 @@
-// Operators on positions: sliding blocks put back together, centred crops and pads, determinants, and convolution at
-// displaced positions.
+// Operators on positions: sliding blocks put back together, centred crops and pads, and determinants.
 
-import type { Builder, Read } from '../../ir/builder.js';
+import type { Builder } from '../../ir/builder.js';
 import { type Dim, floordiv, max, product, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { type Buf, buildKernel } from '../../ir/kernel-builder.js';
-import { cast, constant, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
+import { constant, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { isFloat } from '../../support/dtype.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
 import { intAt, knownInts, lengthOf } from './runtime-sizes.js';
-import { onnxWindow, type WindowAttrs, type WindowAxis, windowAxes } from './window.js';
 
 interface Col2ImAttrs {
   readonly dilations: readonly number[];
@@ -109,64 +107,6 @@ function determinant(b: Builder, x: Value, ctx: LowerContext): Value {
   return b.reshape(out as Value, batch);
 }
 
-interface DeformInputs {
-  readonly x: Value;
-  readonly weight: Value;
-  readonly offset: Value;
-  readonly bias?: Value | undefined;
-  readonly mask?: Value | undefined;
-}
-
-/** Bilinear reading of one plane; zero outside. */
-function sample(read: Read, x: Value, plane: readonly Expr[], y: Expr, xx: Expr): Expr {
-  const { dtype, shape } = x.type;
-  const [y0, x0] = [e.floor(y), e.floor(xx)];
-  const [fy, fx] = [e.sub(y, y0), e.sub(xx, x0)];
-  const corner = (dy: number, dx: number): Expr => {
-    const [row, column] = [e.add(cast(y0, 'i32'), dy), e.add(cast(x0, 'i32'), dx)];
-    const inside = (p: Expr, d: Dim): Expr => e.and(e.le(0, p), e.lt(p, dimExpr(d)));
-    const guard = e.and(inside(row, shape[2] as Dim), inside(column, shape[3] as Dim));
-    const share = e.mul(dy ? fy : e.sub(1, fy), dx ? fx : e.sub(1, fx));
-    return e.mul(read(x, [...plane, row, column], { guard, pad: constant(0, dtype) }), share);
-  };
-  return e.add(corner(0, 0), corner(0, 1), corner(1, 0), corner(1, 1));
-}
-
-/** Samples at displaced taps [batch, channel, tap…, out…], then a grouped contraction over them. */
-function deformConv(b: Builder, v: DeformInputs, a: WindowAttrs, group: number, offsetGroup: number, ctx: LowerContext): Value {
-  const { x, weight, offset, bias, mask } = v;
-  const [batch, channels, ...spatial] = x.type.shape as [Dim, Dim, ...Dim[]];
-  const [outputs, perGroup, ...kernel] = weight.type.shape as [Dim, Dim, ...Dim[]];
-  if (spatial.length !== 2) return ctx.limit('deformable convolution is defined here for two spatial axes');
-  if (![channels, outputs, ...kernel].every((d) => typeof d === 'number')) return ctx.limit('channel and kernel sizes must be fixed');
-  const [kh, kw] = kernel as [number, number];
-  const [h, w] = windowAxes(a, spatial, [kh, kw]) as [WindowAxis, WindowAxis];
-  const perOffset = (channels as number) / offsetGroup;
-  const taps = b.generic({
-    shape: [batch, channels, kh, kw, h.out, w.out],
-    body: ([n, c, i, j, oy, ox], _r, read) => {
-      const tap = e.add(e.mul(e.add(e.mul(e.div(c as Expr, perOffset), kh), i as Expr), kw), j as Expr);
-      const shift = (d: number): Expr => read(offset, [n as Expr, e.add(e.mul(tap, 2), d), oy as Expr, ox as Expr]);
-      const place = (axis: WindowAxis, o: Expr, t: Expr, d: number): Expr =>
-        e.add(cast(e.sub(e.add(e.mul(o, axis.stride), e.mul(t, axis.dilation)), dimExpr(axis.before)), x.type.dtype), shift(d));
-      const value = sample(read, x, [n as Expr, c as Expr], place(h, oy as Expr, i as Expr, 0), place(w, ox as Expr, j as Expr, 1));
-      return mask ? e.mul(value, read(mask, [n as Expr, tap, oy as Expr, ox as Expr])) : value;
-    },
-  });
-  const perOutput = (outputs as number) / group;
-  const sum = b.generic({
-    shape: [batch, outputs, h.out, w.out],
-    reduce: [perGroup, kh, kw],
-    reducer: 'add',
-    body: ([n, o, oy, ox], [c, i, j], read) => {
-      const channel = e.add(e.mul(e.div(o as Expr, perOutput), dimExpr(perGroup)), c as Expr);
-      const value = read(taps, [n, channel, i, j, oy, ox] as Expr[]);
-      return e.mul(value, read(weight, [o, c, i, j] as Expr[]));
-    },
-  });
-  return bias ? b.add(sum, b.reshape(bias, [outputs, 1, 1])) : sum;
-}
-
 export const records: readonly AnyRecord[] = [
   op('col2im', {
     doc: 'Sums sliding blocks, given as columns, into the image they were taken from.',
@@ -182,7 +122,10 @@ export const records: readonly AnyRecord[] = [
       const sizes = b.values(image) ?? Array.from({ length: lengthOf(image, ctx) }, (_, k) => declaredAxis(ctx, k + 2));
       const known = knownInts(b, undefined, block);
       const channels = known
-        ? floordiv(x.type.shape[1] as Dim, known.reduce((p, q) => p * q, 1))
+        ? floordiv(
+            x.type.shape[1] as Dim,
+            known.reduce((p, q) => p * q, 1),
+          )
         : declaredAxis(ctx, 1);
       return col2im(b, x, sizes, block, channels, a);
     },
@@ -202,15 +145,6 @@ export const records: readonly AnyRecord[] = [
     inputs: ['x'],
     onnx: { 'Det@11': () => ({}) },
     lower: ({ x }, _a, b, ctx) => determinant(b, x, ctx),
-  }),
-  op('deform_conv', {
-    doc: 'Convolution whose taps are displaced by offsets and weighted by a mask.',
-    inputs: ['x', 'weight', 'offset', 'bias?', 'mask?'],
-    onnx: {
-      'DeformConv@19': (n) => ({ window: onnxWindow(n), group: n.int('group', 1), offsetGroup: n.int('offset_group', 1) }),
-    },
-    lower: (inputs, a, b, ctx) => deformConv(b, inputs, a.window, a.group, a.offsetGroup, ctx),
-    limits: ['Two spatial axes.'],
   }),
 ];
 

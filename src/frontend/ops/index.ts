@@ -62,6 +62,7 @@ import { records as tfliteAudio } from './tflite-audio.js';
 import { records as detection } from './detection.js';
 import { records as strings } from './strings.js';
 import { records as vocabulary } from './vocabulary.js';
+import { records as mediapipe } from './mediapipe.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -127,4 +128,5 @@ export const RECORDS: readonly AnyRecord[] = [
   ...detection,
   ...strings,
   ...vocabulary,
+  ...mediapipe,
 ];

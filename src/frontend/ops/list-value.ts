@@ -28,8 +28,7 @@ export const isNothing = (v: Value): boolean => isMark(v, NOTHING);
 export const itemsOf = (v: Value): readonly Value[] | undefined => (isList(v) ? v.node?.inputs : undefined);
 
 /** The tensors in a value, depth first. */
-export const tensorsIn = (v: Value): readonly Value[] =>
-  isNothing(v) ? [] : (itemsOf(v)?.flatMap(tensorsIn) ?? [v]);
+export const tensorsIn = (v: Value): readonly Value[] => (isNothing(v) ? [] : (itemsOf(v)?.flatMap(tensorsIn) ?? [v]));
 
 /** A text equal for values of the same structure: which are tensors, and how lists nest. */
 export const structureOf = (v: Value): string =>

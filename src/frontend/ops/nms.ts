@@ -99,7 +99,18 @@ export function greedy(k: KernelBuilder, g: Greedy): Expr {
 
 /** A one-element input as a scalar expression of a type, where absent a constant. */
 function parameter(k: KernelBuilder, buf: Buf | undefined, fallback: Expr): Expr {
-  return buf ? k.let(cast(k.load(buf, buf.shape.map(() => 0)), fallback.dtype), 'parameter') : fallback;
+  return buf
+    ? k.let(
+        cast(
+          k.load(
+            buf,
+            buf.shape.map(() => 0),
+          ),
+          fallback.dtype,
+        ),
+        'parameter',
+      )
+    : fallback;
 }
 
 interface OnnxInputs {

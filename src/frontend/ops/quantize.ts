@@ -174,10 +174,53 @@ const Dequantize = op('dequantize', {
   lower: ({ x }, _a, b) => b.cast(x, 'f32'),
 });
 
+const Densify = op('densify', {
+  doc: 'TFLite: a sparsely stored constant. The reader has already laid it out.',
+  inputs: ['x'],
+  tflite: { DENSIFY: () => ({}) },
+  quantized: 'raw',
+  lower: ({ x }) => x,
+});
+
+interface FakeQuantAttrs {
+  readonly min: number;
+  readonly max: number;
+  readonly levels: number;
+  readonly lowest: number;
+}
+
+/** The range moved so that zero is one of its steps, in float32. */
+function nudged({ min, max, levels, lowest }: FakeQuantAttrs) {
+  const { fround, round } = Math;
+  const step = fround(fround(max - min) / (levels - lowest));
+  const zero = round(Math.min(levels, Math.max(lowest, lowest - fround(min / step))));
+  return { step, low: fround((lowest - zero) * step), high: fround((levels - zero) * step) };
+}
+
+const FakeQuant = op<'x', FakeQuantAttrs>('fake_quant', {
+  doc: 'TFLite: values rounded to the steps of a quantisation, as floats.',
+  inputs: ['x'],
+  tflite: {
+    FAKE_QUANT: (n) => ({
+      min: n.float('min', 0),
+      max: n.float('max', 0),
+      levels: 2 ** n.int('num_bits', 8) - 1,
+      lowest: n.bool('narrow_range', false) ? 1 : 0,
+    }),
+  },
+  lower: ({ x }, a, b) => {
+    const { step, low, high } = nudged(a);
+    const steps = (v: Expr): Expr => e.round(e.mul(e.sub(e.clamp(v, low, high), low), Math.fround(1 / step)));
+    return b.map([x], (v) => e.add(e.mul(steps(v), step), low));
+  },
+});
+
 export const records: readonly AnyRecord[] = [
   QuantizeLinear,
   DequantizeLinear,
   DynamicQuantizeLinear,
   Quantize,
   Dequantize,
+  Densify,
+  FakeQuant,
 ];

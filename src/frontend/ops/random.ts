@@ -3,7 +3,7 @@
 // Integer hash: Prospector's lowbias32 (Wellons).
 
 import type { Builder } from '../../ir/builder.js';
-import { type Dim, product } from '../../ir/dim.js';
+import type { Dim } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, constant, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
@@ -41,7 +41,7 @@ const draw = (b: Builder, shape: readonly Dim[], dtype: DType, seed: number, f: 
 
 /** A seed as 32 bits; where there is none, one that differs from node to node. */
 const seedOf = (n: NodeReader): number =>
-  n.has('seed') ? Math.round(n.float('seed') * 65536) >>> 0 : (Math.imul(n.source.index + 1, 0x9e3779b1) >>> 0);
+  n.has('seed') ? Math.round(n.float('seed') * 65536) >>> 0 : Math.imul(n.source.index + 1, 0x9e3779b1) >>> 0;
 
 interface RandomAttrs {
   readonly seed: number;
@@ -54,12 +54,22 @@ const dtypeOf = (n: NodeReader): DType | undefined => (n.has('dtype') ? n.dtype(
 
 const normalAttrs = (n: NodeReader): RandomAttrs => {
   const [mean, scale] = [n.float('mean', 0), n.float('scale', 1)];
-  return { seed: seedOf(n), dtype: dtypeOf(n), shape: shapeOf(n), draw: (s, at) => e.add(e.mul(normal(s, at), scale), mean) };
+  return {
+    seed: seedOf(n),
+    dtype: dtypeOf(n),
+    shape: shapeOf(n),
+    draw: (s, at) => e.add(e.mul(normal(s, at), scale), mean),
+  };
 };
 
 const uniformAttrs = (n: NodeReader): RandomAttrs => {
   const [low, high] = [n.float('low', 0), n.float('high', 1)];
-  return { seed: seedOf(n), dtype: dtypeOf(n), shape: shapeOf(n), draw: (s, at) => e.add(e.mul(uniform(s, at), high - low), low) };
+  return {
+    seed: seedOf(n),
+    dtype: dtypeOf(n),
+    shape: shapeOf(n),
+    draw: (s, at) => e.add(e.mul(uniform(s, at), high - low), low),
+  };
 };
 
 const shapeOf = (n: NodeReader): readonly number[] | undefined => (n.has('shape') ? n.ints('shape') : undefined);

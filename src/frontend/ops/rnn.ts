@@ -199,7 +199,11 @@ function inputProjection(l: Layer, d: number, x: Value): Value {
 }
 
 /** The steps of one direction: stacked outputs and last states. */
-function runDirection(l: Layer, d: number, backward: boolean): { readonly stacked: Value; readonly last: readonly Value[] } {
+function runDirection(
+  l: Layer,
+  d: number,
+  backward: boolean,
+): { readonly stacked: Value; readonly last: readonly Value[] } {
   const { b, cell, hidden, attrs, lengths } = l;
   const x = backward ? reversed(b, l.x, lengths) : l.x;
   const [steps, batch] = l.x.type.shape as [Dim, Dim];
@@ -232,11 +236,7 @@ const whereRunning = (b: Builder, lengths: Value, step: Dim, now: Value, before:
   b.generic({
     shape: now.type.shape,
     body: (i, _r, read) =>
-      e.select(
-        e.lt(e.dim(step), cast(read(lengths, [i[0] as Expr]), 'i32')),
-        read(now, i),
-        read(before, i),
-      ),
+      e.select(e.lt(e.dim(step), cast(read(lengths, [i[0] as Expr]), 'i32')), read(now, i), read(before, i)),
   });
 
 interface RnnInputs {
@@ -250,7 +250,13 @@ interface RnnInputs {
 }
 
 /** All directions; outputs Y [steps, directions, batch, hidden], then the last states [directions, batch, hidden]. */
-export function runRnn(b: Builder, ctx: LowerContext, cell: Cell, attrs: RnnAttrs, inputs: RnnInputs): readonly Value[] {
+export function runRnn(
+  b: Builder,
+  ctx: LowerContext,
+  cell: Cell,
+  attrs: RnnAttrs,
+  inputs: RnnInputs,
+): readonly Value[] {
   const swap = (v: Value): Value => (attrs.batchFirst ? b.transpose(v, [1, 0, 2]) : v);
   const hidden = attrs.hidden ?? inputs.recurrent.type.shape[2];
   if (typeof hidden !== 'number') return ctx.limit('the hidden size is not known');
@@ -268,9 +274,17 @@ export function runRnn(b: Builder, ctx: LowerContext, cell: Cell, attrs: RnnAttr
   if (!dimEq(inputs.weight.type.shape[0] as Dim, directions.length))
     return ctx.limit(`weights for ${inputs.weight.type.shape[0]} directions, and direction is ${attrs.direction}`);
   const runs = directions.map((backward, d) => runDirection(layer, d, backward));
-  const y = b.concat(runs.map((r) => b.unsqueeze(r.stacked, [1])), 1);
+  const y = b.concat(
+    runs.map((r) => b.unsqueeze(r.stacked, [1])),
+    1,
+  );
   const last = Array.from({ length: cell.states }, (_, k) =>
-    swap(b.concat(runs.map((r) => b.unsqueeze(r.last[k] as Value, [0])), 0)),
+    swap(
+      b.concat(
+        runs.map((r) => b.unsqueeze(r.last[k] as Value, [0])),
+        0,
+      ),
+    ),
   );
   return [attrs.batchFirst ? b.transpose(y, [2, 0, 1, 3]) : y, ...last];
 }

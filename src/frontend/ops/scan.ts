@@ -5,7 +5,7 @@ import type { Builder } from '../../ir/builder.js';
 import { type Dim, dimEq, sub, upperBound } from '../../ir/dim.js';
 import type { Value } from '../../ir/tensor.js';
 import type { SourceGraph } from '../source.js';
-import { scanBody } from './loop.js';
+import { scanBody } from './loop-body.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
 import { computedSize } from './runtime-sizes.js';
 import { cast } from '../../ir/scalar.js';
@@ -35,7 +35,7 @@ function fromFront(b: Builder, x: Value, axis: number, reversed: boolean): Value
   return b.transpose(turned, [...rest.slice(0, k), 0, ...rest.slice(k)]);
 }
 
-function steps(b: Builder, scanned: readonly Value[], ctx: LowerContext): Dim {
+function steps(scanned: readonly Value[], ctx: LowerContext): Dim {
   const sizes = scanned.map((v) => v.type.shape[0] as Dim);
   const known = sizes.find((d) => typeof d === 'number') ?? sizes[0];
   if (known === undefined) return ctx.limit('a scan without scanned inputs has no length');
@@ -45,7 +45,14 @@ function steps(b: Builder, scanned: readonly Value[], ctx: LowerContext): Dim {
 }
 
 /** The scan of version 9: everything along axis 0 already. */
-function plainScan(b: Builder, ctx: LowerContext, body: SourceGraph, count: Dim, states: readonly Value[], scanned: readonly Value[]) {
+function plainScan(
+  b: Builder,
+  ctx: LowerContext,
+  body: SourceGraph,
+  count: Dim,
+  states: readonly Value[],
+  scanned: readonly Value[],
+) {
   return b.scan(count, states, scanned, (_step, carried, slices) =>
     scanBody(ctx, carried, () => ctx.importGraph(body, [...carried, ...slices])),
   );
@@ -70,7 +77,7 @@ export const records: readonly AnyRecord[] = [
       const scanned = xs
         .slice(carried.length)
         .map((v, k) => toFront(b, v, a.inputAxes[k] ?? 0, a.inputReversed[k] === 1));
-      const outs = plainScan(b, ctx, a.body, steps(b, scanned, ctx), carried, scanned);
+      const outs = plainScan(b, ctx, a.body, steps(scanned, ctx), carried, scanned);
       return outs.map((v, at) => {
         const k = at - carried.length;
         return k < 0 ? v : fromFront(b, v, a.outputAxes[k] ?? 0, a.outputReversed[k] === 1);
@@ -94,7 +101,7 @@ export const records: readonly AnyRecord[] = [
       const outs = b.scan(batch, [], [...(lengths ? [lengths] : []), ...xs], (_step, _carried, slices) => {
         const [length, rest] = lengths ? [slices[0], slices.slice(1)] : [undefined, slices];
         const scanned = rest.slice(states).map((v, k) => (a.reversed[k] === 1 ? b.flip(v, [0]) : v));
-        const most = steps(b, scanned, ctx);
+        const most = steps(scanned, ctx);
         const count = length
           ? computedSize(b, 'steps', 0, upperBound(most, 'a scan'), (read) => cast(read(length, []), 'i32'))
           : most;

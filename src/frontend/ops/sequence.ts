@@ -94,7 +94,12 @@ const SequenceMap = op('sequence_map', {
     const rows = items(xs, ctx).map((x, k) =>
       ctx.importGraph(body, [x, ...others.map((v) => (isList(v) ? (itemsOf(v)?.[k] as Value) : v))]),
     );
-    return body.outputs.map((_, k) => listOf(b, rows.map((r) => r[k] as Value)));
+    return body.outputs.map((_, k) =>
+      listOf(
+        b,
+        rows.map((r) => r[k] as Value),
+      ),
+    );
   },
 });
 

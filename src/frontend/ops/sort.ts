@@ -170,7 +170,13 @@ const UniqueRecord = op('unique', {
     const items = b.reshape(axis === undefined ? x : b.transpose(x, order), [n, product(rest)]);
     const [found, firsts, numbers, counts] = distinct(b, items, a) as [Value, Value, Value, Value];
     const whole = b.reshape(found, [found.type.shape[0] as Dim, ...rest]);
-    const y = axis === undefined ? whole : b.transpose(whole, order.map((_, k) => order.indexOf(k)));
+    const y =
+      axis === undefined
+        ? whole
+        : b.transpose(
+            whole,
+            order.map((_, k) => order.indexOf(k)),
+          );
     return ctx.reader.source.domain === 'tflite' ? [y, numbers] : [y, firsts, numbers, counts];
   },
 });

@@ -28,7 +28,9 @@ interface OptimizerInputs {
 /** Applies an update to every group of tensor, gradient and states. */
 function optimize(b: Builder, { rate, count, xs }: OptimizerInputs, states: number, update: Update): readonly Value[] {
   const n = xs.length / (2 + states);
-  const groups = Array.from({ length: n }, (_, k) => Array.from({ length: 2 + states }, (_, j) => xs[j * n + k] as Value));
+  const groups = Array.from({ length: n }, (_, k) =>
+    Array.from({ length: 2 + states }, (_, j) => xs[j * n + k] as Value),
+  );
   const next = groups.map((group) => {
     const type = (group[0] as Value).type.dtype;
     return Array.from({ length: 1 + states }, (_, out) =>

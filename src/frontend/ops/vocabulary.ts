@@ -56,7 +56,12 @@ function valuesAt(b: Builder, at: Value, values: Tensor, fallback: Tensor): Valu
     const [list, other] = [stringsOf(values), stringsOf(fallback)[0] ?? ''];
     const call = ([t]: readonly Tensor[]): readonly Tensor[] => {
       const { shape, data } = t as Tensor;
-      return [text(shape, Array.from(data as Int32Array, (p) => list[p] ?? other))];
+      return [
+        text(
+          shape,
+          Array.from(data as Int32Array, (p) => list[p] ?? other),
+        ),
+      ];
     };
     return b.host('string_lookup', call, [at], [{ dtype: 'string', shape: at.type.shape }])[0] as Value;
   }
@@ -65,7 +70,10 @@ function valuesAt(b: Builder, at: Value, values: Tensor, fallback: Tensor): Valu
     shape: at.type.shape,
     body: (i, _r, read) => {
       const p = read(at, i);
-      const none = read(otherwise, fallback.shape.map(() => i32(0)));
+      const none = read(
+        otherwise,
+        fallback.shape.map(() => i32(0)),
+      );
       const inside = e.and(e.le(0, p), e.lt(p, values.data.length));
       return e.select(inside, read(table, [p], { guard: inside, pad: constant(0, values.dtype) }), none);
     },
@@ -86,9 +94,13 @@ function listed(n: NodeReader, prefix: string): Tensor {
   const whole = n.tensor(`${prefix}_tensor`);
   if (whole) return whole;
   const kind = KINDS.find((k) => n.has(`${prefix}_${k.suffix}`));
-  if (!kind) throw new CompileError('E203', `attributes ${prefix}_strings, _int64s, _floats and _tensor are all missing`);
+  if (!kind)
+    throw new CompileError('E203', `attributes ${prefix}_strings, _int64s, _floats and _tensor are all missing`);
   const name = `${prefix}_${kind.suffix}`;
-  return listTensor(kind.dtype, kind.dtype === 'string' ? n.strings(name) : kind.dtype === 'i64' ? n.ints(name) : n.floats(name));
+  return listTensor(
+    kind.dtype,
+    kind.dtype === 'string' ? n.strings(name) : kind.dtype === 'i64' ? n.ints(name) : n.floats(name),
+  );
 }
 
 function defaultFor(n: NodeReader, dtype: DType): Tensor {
@@ -108,7 +120,10 @@ interface Labels {
 /** The first form: class names to their positions or back, by the input's type. */
 function classLabels(n: NodeReader): Labels {
   const names = listTensor('string', n.strings('classes_strings'));
-  const numbers = listTensor('i64', stringsOf(names).map((_, k) => k));
+  const numbers = listTensor(
+    'i64',
+    stringsOf(names).map((_, k) => k),
+  );
   const toNumbers = n.input(0)?.type.dtype === 'string';
   const fallback = defaultFor(n, toNumbers ? 'i64' : 'string');
   return toNumbers ? { keys: names, values: numbers, fallback } : { keys: numbers, values: names, fallback };
@@ -163,7 +178,8 @@ function entriesOf(a: Ngrams): readonly { readonly start: number; readonly lengt
 }
 
 /** Pool items as positions of their first equal in the pool, so that input and pool compare as numbers. */
-const poolIds = ({ data }: Tensor): Int32Array => Int32Array.from(data as ArrayLike<unknown>, (v) => (data as unknown[]).indexOf(v));
+const poolIds = ({ data }: Tensor): Int32Array =>
+  Int32Array.from(data as ArrayLike<unknown>, (v) => (data as unknown[]).indexOf(v));
 
 function tfidf(b: Builder, x: Value, a: Ngrams, ctx: LowerContext): Value {
   const entries = entriesOf(a);

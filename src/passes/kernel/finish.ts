@@ -1,9 +1,12 @@
 // What every freshly lowered kernel goes through before a backend sees it, in order.
 
 import type { Kernel } from '../../ir/kernel.js';
-import { type ScheduleOptions, scheduleKernel } from '../schedule/tile.js';
+import { gridKernel } from '../schedule/grid.js';
+import { scheduleKernel } from '../schedule/kernel.js';
+import type { ScheduleOptions } from '../schedule/loops.js';
 import { bindLets } from './bind-lets.js';
 import { legalizeKernel } from './legalize.js';
+import { narrowF64 } from './narrow-f64.js';
 import { simplifyKernel } from './simplify-index.js';
 
 /** Without a schedule kernels keep their plain loops: the interpreter, and constant folding. */
@@ -12,4 +15,11 @@ export function finishKernel(kernel: Kernel, schedule?: ScheduleOptions): Kernel
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
   const scheduled = schedule ? simplifyKernel(scheduleKernel(simple, schedule)) : simple; // again: tile bounds decide guards
   return bindLets(scheduled); // last: what a schedule repeats is computed once
+}
+
+/** For a GPU: grids instead of vectors, and nothing in f64. */
+export function finishGridKernel(kernel: Kernel): Kernel {
+  const legal = legalizeKernel(narrowF64(kernel)); // narrowed first: macros look at the bits of what they are given
+  const grids = gridKernel(simplifyKernel(legal)); // the simplest sizes are those a host can compute
+  return bindLets(simplifyKernel(grids)); // again: axes are read off one counter
 }

@@ -28,7 +28,10 @@ function usesF64(kernel: Kernel): boolean {
   visitKernelExprs(kernel.body, (x) => {
     found ||= x.dtype === 'f64';
     if (x.k === 'bitcast' && (x.dtype === 'f64' || x.arg.dtype === 'f64'))
-      throw new CompileError('E301', `"${kernel.name}" needs the bits of 64-bit floats, which this target does not have`);
+      throw new CompileError(
+        'E301',
+        `"${kernel.name}" needs the bits of 64-bit floats, which this target does not have`,
+      );
   });
   return found;
 }

@@ -2,7 +2,6 @@
 // being lowered. Buffers may be renamed into others (a branch's result placed in the output) until the end.
 
 import type { DType } from '../../support/dtype.js';
-import { invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { add, dimKey, dimSyms, product, type Sym, symDim, upperBound } from '../../ir/dim.js';
 import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
@@ -36,6 +35,7 @@ export interface ProgramBuilder {
   newBuffer(name: string, type: TensorType, place: VirtualBuffer['place']): BufferRef;
   /** Appends to the current step list. */
   emit(step: Step): void;
+  /** Scratch that scheduling added to the kernel is allocated here. */
   emitKernel(task: KernelTask): void;
   /** Runs `f` with a fresh step list one region deeper. */
   nested<T>(f: () => T): { steps: Step[]; result: T; region: number };
@@ -82,11 +82,16 @@ export function createProgramBuilder(finish: (k: Kernel) => Kernel): ProgramBuil
         if (task.inPlace) p.inPlace.set(index, task.inPlace);
       }
       const kernel = p.kernels[index] as Kernel;
-      invariant(kernel.params.length === task.refs.length, 'a kernel call gives every buffer');
+      const refs = [
+        ...task.refs,
+        ...kernel.params
+          .slice(task.refs.length)
+          .map((q) => p.newBuffer(`${task.name}.${q.name}`, { dtype: q.dtype, shape: [q.size] }, { kind: 'arena' })),
+      ];
       steps.push({
         kind: 'kernel',
         kernel: index,
-        buffers: task.refs,
+        buffers: refs,
         dims: kernel.syms.map(symDim),
         origins: task.origins,
       });

@@ -5,10 +5,10 @@
 
 import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
-import { mapExprs, visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
-import { type Expr, i32, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
+import { visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
+import { type Expr, i32, type ScalarOp, variable, visitExpr } from '../../ir/scalar.js';
 import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
-import { collapse } from './tile.js';
+import { collapse } from './elementwise.js';
 import { type For, loadsOf, matchNest } from './nest.js';
 
 export function gridKernel(kernel: Kernel): Kernel {
@@ -50,10 +50,14 @@ function parallelNest(s: Stmt, sizes: ReadonlySet<string>): { loops: readonly Fo
 const isFree = (s: For, sizes: ReadonlySet<string>): boolean =>
   s.mode === 'parallel' && s.step === 1 && s.lo.k === 'const' && Number(s.lo.value) === 0 && isKnown(s.hi, sizes);
 
+const SIZE_OPS = new Set<ScalarOp>(['add', 'sub', 'mul', 'div', 'rem', 'min', 'max']);
+
+/** Whether the host can compute it from the sizes alone. */
 function isKnown(x: Expr, sizes: ReadonlySet<string>): boolean {
   let known = true;
   visitExpr(x, (y) => {
-    if (y.k === 'load' || (y.k === 'var' && !sizes.has(y.name))) known = false;
+    if (y.k === 'var') known &&= sizes.has(y.name);
+    else known &&= y.k === 'const' || y.k === 'dim' || (y.k === 'op' && SIZE_OPS.has(y.op));
   });
   return known;
 }
@@ -61,9 +65,7 @@ function isKnown(x: Expr, sizes: ReadonlySet<string>): boolean {
 function gridNest(s: Stmt, sizes: ReadonlySet<string>, taken: Set<string>): Stmt {
   const nest = matchNest(s);
   const merged = nest && !nest.reduction ? collapse(nest) : null;
-  const plain = merged
-    ? merged.loops.reduceRight<Stmt>((inner, f) => ({ ...f, body: [inner] }), merged.store)
-    : s;
+  const plain = merged ? merged.loops.reduceRight<Stmt>((inner, f) => ({ ...f, body: [inner] }), merged.store) : s;
   const { loops, body } = parallelNest(plain, sizes);
   const [first] = loops;
   if (!first) return s;

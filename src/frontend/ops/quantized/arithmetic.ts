@@ -62,6 +62,21 @@ const sumWith =
 export const addIntegers = sumWith((p, q) => e.add(p, q));
 export const subtractIntegers = sumWith(e.sub);
 
+/** ADD_N: operands of one scale, each with 20 extra bits. */
+export const addAllIntegers = ({ xs }: { readonly xs: readonly Value[] }, _a: object, b: Builder, ctx: LowerContext): Value => {
+  const [from, to] = [inputAffine(ctx, 0), outputAffine(ctx)];
+  if (xs.some((_, k) => inputAffine(ctx, k).scale !== from.scale || inputAffine(ctx, k).zero !== from.zero))
+    return ctx.limit('a sum of tensors with different scales');
+  const half = quantizeMultiplier(0.5, ctx.rounding);
+  const out = quantizeMultiplier((2 * from.scale) / (2 ** 20 * to.scale), ctx.rounding);
+  const dtype = outputType(ctx);
+  const range = fusedRange(ctx, to, dtype);
+  return b.map(xs, (...x) => {
+    const sum = x.map((v) => lifted(centred(v, from.zero), 20, half, ctx)).reduce((p, q) => e.add(p, q));
+    return store(scale(sum, out, ctx.rounding), to.zero, range, dtype);
+  });
+};
+
 export const multiplyIntegers: Integer = (inputs, _a, b, ctx) => {
   const s = setupOf(ctx);
   const m = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);

@@ -1,0 +1,370 @@
+/// <reference types="@webgpu/types" />
+// Runs a plan on a device. One command encoder collects the dispatches of a run; it is submitted before anything is read
+// back: the outputs, and on the way what a `bind`, `if`, `while` or host step must know. This file imports no values, and
+// nothing in it lives outside of createExecutor: its text is what a shipped model.mjs contains.
+
+import type { Size } from '../../runtime/io.js';
+import type { GpuBufferPlan, GpuEntryPlan, GpuHostValue, GpuPlan, GpuStep } from './plan-types.js';
+
+/** A host step's tensor as it is passed: f64 is f64 again. */
+export interface HostTensor {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data: ArrayBufferView | readonly string[];
+}
+
+export type HostFunction = (inputs: readonly HostTensor[]) => readonly { readonly data: HostTensor['data'] }[];
+
+/** What one run came to. `readbacks` counts the waits for the device within it, the outputs not among them. */
+export interface RunCounts {
+  readonly dispatches: number;
+  readonly readbacks: number;
+  readonly submits: number;
+}
+
+export interface Executor {
+  /** Inputs as bytes or strings by position; outputs likewise, with their shapes. */
+  run(
+    entry: GpuEntryPlan,
+    inputs: readonly (ArrayBufferView | readonly string[])[],
+    symbols: ReadonlyMap<string, number>,
+  ): Promise<readonly HostTensor[]>;
+  reset(): void;
+  destroy(): void;
+  counts(): RunCounts;
+}
+
+export interface ExecutorOptions {
+  /** Function of host step k. */
+  readonly hosts?: readonly HostFunction[];
+  /** Hears how many of all pipelines are ready. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+export async function createExecutor(
+  device: GPUDevice,
+  plan: GpuPlan,
+  weights: Uint8Array,
+  options: ExecutorOptions = {},
+): Promise<Executor> {
+  const WORKGROUP = 64;
+  const SLOT = 256;
+  const SLOTS = 1024;
+  const STORAGE = 0x80;
+  const UNIFORM = 0x40;
+  const COPY_SRC = 0x4;
+  const COPY_DST = 0x8;
+  const MAP_READ = 0x1;
+  const COMPUTE = 0x4;
+  const counts = { dispatches: 0, readbacks: 0, submits: 0 };
+  const strings = new Map<number, readonly string[]>();
+  let lost = '';
+  void device.lost.then((info) => {
+    lost = `the GPU device was lost: ${info.message || info.reason}`;
+  });
+
+  const check = async <T>(what: string, work: () => Promise<T> | T): Promise<T> => {
+    if (lost) throw new Error(lost);
+    for (const scope of ['validation', 'out-of-memory', 'internal'] as const) device.pushErrorScope(scope);
+    let result: T | undefined;
+    let failure: unknown;
+    try {
+      result = await work();
+    } catch (e) {
+      failure = e;
+    }
+    const errors = await Promise.all([0, 1, 2].map(() => device.popErrorScope()));
+    const error = errors.find((e) => e !== null);
+    if (lost) throw new Error(lost);
+    if (error) throw new Error(`${what}: ${error.message || 'the GPU is out of memory'}`);
+    if (failure !== undefined) throw failure;
+    return result as T;
+  };
+
+  const typeOf = (dtype: string) => {
+    if (dtype === 'f32') return Float32Array;
+    if (dtype === 'f64') return Float64Array;
+    if (dtype === 'i64') return BigInt64Array;
+    if (dtype === 'u64') return BigUint64Array;
+    if (dtype === 'i32') return Int32Array;
+    if (dtype === 'u32') return Uint32Array;
+    if (dtype === 'i16') return Int16Array;
+    if (dtype === 'u16' || dtype === 'f16' || dtype === 'bf16') return Uint16Array;
+    return dtype === 'i8' || dtype === 'i4' || dtype === 'i2' ? Int8Array : Uint8Array;
+  };
+  /** Bytes of an element on the device, where f64 is held in f32. */
+  const elementBytes = (dtype: string): number => (dtype === 'f64' ? 4 : typeOf(dtype).BYTES_PER_ELEMENT);
+
+  const evalSize = (size: Size, env: ReadonlyMap<string, number>): number => {
+    if (typeof size === 'number') return size;
+    if (typeof size === 'string') {
+      const value = env.get(size);
+      if (value === undefined) throw new Error(`the size "${size}" has no value yet`);
+      return value;
+    }
+    const [op, a, b] = size;
+    const x = evalSize(a, env);
+    const y = evalSize(b, env);
+    if (op === '+') return x + y;
+    if (op === '*') return x * y;
+    if (op === 'min') return Math.min(x, y);
+    if (op === 'max') return Math.max(x, y);
+    const q = Math.floor(x / y);
+    return op === '//' ? q : x - q * y;
+  };
+
+  const bytesOf = (a: ArrayBufferView): Uint8Array<ArrayBuffer> =>
+    new Uint8Array(a.buffer as ArrayBuffer, a.byteOffset, a.byteLength);
+
+  /** Writes at a multiple of 4, padded to one. */
+  const write = (buffer: GPUBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): void => {
+    const whole = bytes.length - (bytes.length % 4);
+    if (whole > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, whole);
+    if (whole === bytes.length) return;
+    const rest = new Uint8Array(4);
+    rest.set(bytes.subarray(whole));
+    device.queue.writeBuffer(buffer, offset + whole, rest);
+  };
+
+  const makeBuffer = (b: GpuBufferPlan): GPUBuffer =>
+    device.createBuffer({ size: b.bytes, usage: STORAGE | COPY_SRC | COPY_DST });
+  const fillBuffer = (b: GpuBufferPlan, buffer: GPUBuffer): void => {
+    if (b.data) write(buffer, 0, bytesOf(weights).subarray(b.data[0], b.data[0] + b.data[1]));
+  };
+
+  const makePipeline = async (k: number): Promise<GPUComputePipeline> => {
+    const { name, code, access } = plan.pipelines[k] as GpuPlan['pipelines'][number];
+    const bindings: GPUBindGroupLayoutEntry[] = access.map((a, i) => ({
+      binding: i + 1,
+      visibility: COMPUTE,
+      buffer: { type: a === 'write' ? 'storage' : 'read-only-storage' },
+    }));
+    const layout = device.createBindGroupLayout({
+      entries: [{ binding: 0, visibility: COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } }, ...bindings],
+    });
+    const module = device.createShaderModule({ label: name, code });
+    return device.createComputePipelineAsync({
+      label: name,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: 'main' },
+    });
+  };
+
+  let ready = 0;
+  const { buffers, pipelines } = await check('loading the model', async () => {
+    const made = plan.buffers.map((b) => {
+      const buffer = makeBuffer(b);
+      fillBuffer(b, buffer);
+      return buffer;
+    });
+    const compiled = await Promise.all(
+      plan.pipelines.map(async (_, k) => {
+        const pipeline = await makePipeline(k);
+        ready++;
+        options.onProgress?.(ready, plan.pipelines.length);
+        return pipeline;
+      }),
+    );
+    return { buffers: made, pipelines: compiled };
+  });
+  const uniforms = device.createBuffer({ size: SLOT * SLOTS, usage: UNIFORM | COPY_DST });
+  const words = new Int32Array((SLOT * SLOTS) / 4);
+  const groups = new WeakMap<GpuStep, GPUBindGroup>();
+
+  let encoder: GPUCommandEncoder | undefined;
+  let pass: GPUComputePassEncoder | undefined;
+  let used = 0;
+  const encode = (): GPUCommandEncoder => {
+    encoder ??= device.createCommandEncoder();
+    return encoder;
+  };
+  const endPass = (): void => {
+    pass?.end();
+    pass = undefined;
+  };
+  const submit = (): void => {
+    endPass();
+    if (!encoder) return;
+    if (used > 0) device.queue.writeBuffer(uniforms, 0, words, 0, (used * SLOT) / 4);
+    device.queue.submit([encoder.finish()]);
+    counts.submits++;
+    encoder = undefined;
+    used = 0;
+  };
+
+  /** Copies of ranges of buffers, after everything before has run. Ranges start at a multiple of 4. */
+  const read = async (ranges: readonly { buffer: GPUBuffer; offset: number; bytes: number }[]): Promise<ArrayBuffer[]> => {
+    const starts: number[] = [];
+    let size = 0;
+    for (const r of ranges) {
+      starts.push(size);
+      size += Math.ceil(r.bytes / 4) * 4;
+    }
+    if (size === 0) {
+      submit();
+      return ranges.map(() => new ArrayBuffer(0));
+    }
+    const staging = device.createBuffer({ size, usage: MAP_READ | COPY_DST });
+    endPass();
+    ranges.forEach((r, k) => {
+      const bytes = Math.ceil(r.bytes / 4) * 4;
+      if (bytes > 0) encode().copyBufferToBuffer(r.buffer, r.offset, staging, starts[k] as number, bytes);
+    });
+    submit();
+    await staging.mapAsync(MAP_READ);
+    const all = staging.getMappedRange();
+    const parts = ranges.map((r, k) => all.slice(starts[k] as number, (starts[k] as number) + r.bytes));
+    staging.unmap();
+    staging.destroy();
+    return parts;
+  };
+
+  const groupOf = (step: GpuStep & { do: 'run' }): GPUBindGroup => {
+    const known = groups.get(step);
+    if (known) return known;
+    const made = device.createBindGroup({
+      layout: (pipelines[step.pipeline] as GPUComputePipeline).getBindGroupLayout(0),
+      entries: [
+        { binding: 0, resource: { buffer: uniforms, size: SLOT } },
+        ...step.buffers.map((b, k) => ({ binding: k + 1, resource: { buffer: buffers[b] as GPUBuffer } })),
+      ],
+    });
+    groups.set(step, made);
+    return made;
+  };
+
+  const dispatch = (step: GpuStep & { do: 'run' }, env: ReadonlyMap<string, number>): void => {
+    const count = step.count === null ? 1 : evalSize(step.count, env);
+    if (count <= 0) return;
+    if (used === SLOTS) submit();
+    const most = device.limits.maxComputeWorkgroupsPerDimension;
+    const needed = step.count === null ? 1 : Math.ceil(count / WORKGROUP);
+    const rows = Math.ceil(needed / most);
+    const width = Math.ceil(needed / rows);
+    const at = (used * SLOT) / 4;
+    words[at] = count;
+    words[at + 1] = width;
+    step.sizes.forEach((s, k) => {
+      words[at + 2 + k] = evalSize(s, env);
+    });
+    pass ??= encode().beginComputePass();
+    pass.setPipeline(pipelines[step.pipeline] as GPUComputePipeline);
+    pass.setBindGroup(0, groupOf(step), [used * SLOT]);
+    pass.dispatchWorkgroups(width, rows);
+    counts.dispatches++;
+    used++;
+  };
+
+  const readNumber = async (from: readonly [number, Size], env: ReadonlyMap<string, number>): Promise<number> => {
+    const [index, offset] = from;
+    const { dtype } = plan.buffers[index] as GpuBufferPlan;
+    const bytes = elementBytes(dtype);
+    const start = evalSize(offset, env) * bytes;
+    const skip = start % 4;
+    counts.readbacks++;
+    const [data] = await read([{ buffer: buffers[index] as GPUBuffer, offset: start - skip, bytes: bytes + skip }]);
+    const type = dtype === 'f64' ? Float32Array : typeOf(dtype);
+    return Number(new type((data as ArrayBuffer).slice(skip))[0]);
+  };
+
+  const fromDevice = (dtype: string, shape: readonly number[], bytes: ArrayBuffer): HostTensor => {
+    const data = dtype === 'f64' ? Float64Array.from(new Float32Array(bytes)) : new (typeOf(dtype))(bytes);
+    return { dtype, shape, data };
+  };
+  const toDevice = (dtype: string, data: ArrayBufferView): Uint8Array<ArrayBuffer> =>
+    bytesOf(dtype === 'f64' ? Float32Array.from(data as Float64Array) : data);
+
+  const volume = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+
+  const readValues = async (
+    values: readonly GpuHostValue[],
+    env: ReadonlyMap<string, number>,
+  ): Promise<readonly HostTensor[]> => {
+    const wanted = values.map(([index, offset, dtype, shape]) => {
+      const actual = shape.map((s) => evalSize(s, env));
+      const start = dtype === 'string' ? 0 : evalSize(offset, env) * elementBytes(dtype);
+      const skip = start % 4;
+      const bytes = dtype === 'string' ? 0 : volume(actual) * elementBytes(dtype);
+      return { index, dtype, actual, skip, range: { buffer: buffers[index] as GPUBuffer, offset: start - skip, bytes: bytes + skip } };
+    });
+    const parts = await read(wanted.map((w) => (w.range.bytes === w.skip ? { ...w.range, bytes: 0 } : w.range)));
+    return wanted.map((w, k) => {
+      if (w.dtype === 'string') return { dtype: w.dtype, shape: w.actual, data: strings.get(w.index) ?? [] };
+      return fromDevice(w.dtype, w.actual, (parts[k] as ArrayBuffer).slice(w.skip));
+    });
+  };
+
+  const runHost = async (step: GpuStep & { do: 'host' }, env: ReadonlyMap<string, number>): Promise<void> => {
+    const call = options.hosts?.[step.index];
+    if (!call) throw new Error(`the model needs a host function for ${step.op}`);
+    counts.readbacks++;
+    const results = call(await readValues(step.inputs, env));
+    step.outputs.forEach(([index, offset, dtype], k) => {
+      const data = results[k]?.data;
+      if (data === undefined) throw new Error(`${step.op} gave no output ${k}`);
+      if (!ArrayBuffer.isView(data)) strings.set(index, data);
+      else write(buffers[index] as GPUBuffer, evalSize(offset, env) * elementBytes(dtype), toDevice(dtype, data));
+    });
+  };
+
+  const runSteps = async (steps: readonly GpuStep[], env: Map<string, number>): Promise<void> => {
+    for (const step of steps) {
+      if (step.do === 'run') dispatch(step, env);
+      else if (step.do === 'bind') {
+        const value = await readNumber(step.from, env);
+        env.set(step.sym.name, Math.min(step.sym.hi, Math.max(step.sym.lo, value)));
+      } else if (step.do === 'if') {
+        await runSteps((await readNumber(step.cond, env)) !== 0 ? step.then : step.else, env);
+      } else if (step.do === 'loop') {
+        const count = evalSize(step.count, env);
+        for (let i = 0; i < count; i++) {
+          env.set(step.sym, i);
+          await runSteps(step.body, env);
+        }
+      } else if (step.do === 'while') {
+        for (;;) {
+          await runSteps(step.test, env);
+          if ((await readNumber(step.cond, env)) === 0) break;
+          await runSteps(step.body, env);
+        }
+      } else await runHost(step, env);
+    }
+  };
+
+  const runEntry: Executor['run'] = (entry, inputs, symbols) =>
+    check(`running "${entry.name}"`, async () => {
+      Object.assign(counts, { dispatches: 0, readbacks: 0, submits: 0 });
+      entry.inputs.forEach((v, k) => {
+        const data = inputs[k] as ArrayBufferView | readonly string[];
+        if (ArrayBuffer.isView(data)) write(buffers[v.buffer] as GPUBuffer, 0, toDevice(v.dtype, data));
+        else strings.set(v.buffer, data);
+      });
+      const env = new Map(symbols);
+      await runSteps(entry.steps, env);
+      return readValues(
+        entry.outputs.map((v): GpuHostValue => [v.buffer, 0, v.dtype, v.shape]),
+        env,
+      );
+    });
+
+  /** One run at a time: they share the encoder and every buffer. */
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    run(entry, inputs, symbols) {
+      const next = last.then(() => runEntry(entry, inputs, symbols));
+      last = next.catch(() => undefined);
+      return next;
+    },
+    reset() {
+      plan.buffers.forEach((b, k) => {
+        if (b.kind !== 'state') return;
+        if (b.data) fillBuffer(b, buffers[k] as GPUBuffer);
+        else write(buffers[k] as GPUBuffer, 0, new Uint8Array(b.bytes));
+      });
+    },
+    destroy() {
+      for (const b of [...buffers, uniforms]) b.destroy();
+    },
+    counts: () => ({ ...counts }),
+  };
+}

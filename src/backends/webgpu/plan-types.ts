@@ -1,0 +1,70 @@
+// What a compiled model is to the code that runs it (executor.ts): plain data, the same in a session of this process and
+// in a shipped model.mjs. Sizes are those of runtime/io.ts; buffers and pipelines are named by their position.
+
+import type { Size, SymbolSpec, ValueSpec } from '../../runtime/io.js';
+
+/** `bytes` on the device, a multiple of 4. `data`: where its first contents are in the weights; without it, zeros. */
+export interface GpuBufferPlan {
+  readonly dtype: string;
+  readonly bytes: number;
+  readonly kind: 'const' | 'state' | 'value';
+  readonly data?: readonly [offset: number, bytes: number];
+}
+
+/** Bindings: 0 the sizes (uniform, dynamic offset), then one for each of `access`. */
+export interface GpuPipelinePlan {
+  readonly name: string;
+  readonly code: string;
+  readonly access: readonly ('read' | 'write')[];
+}
+
+/** A tensor of a host step. */
+export type GpuHostValue = readonly [buffer: number, offset: Size, dtype: string, shape: readonly Size[]];
+
+export type GpuStep =
+  /** `sizes`: the uniform's words after `total` and `width`. `count`: invocations, or null for exactly one. */
+  | {
+      readonly do: 'run';
+      readonly pipeline: number;
+      readonly buffers: readonly number[];
+      readonly sizes: readonly Size[];
+      readonly count: Size | null;
+    }
+  | { readonly do: 'bind'; readonly sym: SymbolSpec; readonly from: readonly [buffer: number, offset: Size] }
+  | {
+      readonly do: 'if';
+      readonly cond: readonly [buffer: number, offset: Size];
+      readonly then: readonly GpuStep[];
+      readonly else: readonly GpuStep[];
+    }
+  | { readonly do: 'loop'; readonly sym: string; readonly count: Size; readonly body: readonly GpuStep[] }
+  | {
+      readonly do: 'while';
+      readonly test: readonly GpuStep[];
+      readonly cond: readonly [buffer: number, offset: Size];
+      readonly body: readonly GpuStep[];
+    }
+  | {
+      readonly do: 'host';
+      readonly op: string;
+      /** Position among all host steps. */
+      readonly index: number;
+      readonly inputs: readonly GpuHostValue[];
+      readonly outputs: readonly GpuHostValue[];
+    };
+
+export interface GpuEntryPlan {
+  readonly name: string;
+  readonly symbols: readonly SymbolSpec[];
+  readonly inputs: readonly (ValueSpec & { readonly buffer: number })[];
+  readonly outputs: readonly (ValueSpec & { readonly buffer: number })[];
+  readonly steps: readonly GpuStep[];
+}
+
+export interface GpuPlan {
+  readonly buffers: readonly GpuBufferPlan[];
+  readonly pipelines: readonly GpuPipelinePlan[];
+  readonly entries: readonly GpuEntryPlan[];
+  /** Most storage buffers a pipeline binds, and most bytes a binding has: to compare with the device's limits. */
+  readonly needs: { readonly storageBuffers: number; readonly bindingBytes: number };
+}

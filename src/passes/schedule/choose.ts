@@ -1,0 +1,116 @@
+// Which schedule a reduction gets, from how its indices depend on its loops; no operator is known here. The choice is
+// plain data: what is split, reordered, vectorised, unrolled and packed. Matrix products, convolutions and their
+// transposes are all the same case: an axis that only some reads walk (columns) and one that those reads ignore (rows).
+
+import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
+import { type Expr, i32, visitExpr } from '../../ir/scalar.js';
+import { innermostInLanes } from './lanes.js';
+import { constOf, lanesAt, type ScheduleOptions, tileSize } from './loops.js';
+import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
+import { vectorizeExpr } from './vectorize.js';
+
+export type Schedule =
+  /** As lowered. */
+  | { readonly kind: 'plain' }
+  /** A register tile of `rowCount` × `vectors`: columns in vectors, rows unrolled, columns' loop outermost of `inner`. */
+  | TileSchedule
+  /** Lanes along the reduction. */
+  | { readonly kind: 'lanes'; readonly along: For };
+
+export interface TileSchedule {
+  readonly kind: 'tile';
+  readonly columns: For;
+  /** Vectors of columns in the tile. */
+  readonly vectors: number;
+  readonly rows: For | null;
+  readonly rowCount: number;
+  /** Loops the column operand ignores, rows last; they run inside the columns' loop where the operand is packed. */
+  readonly inner: readonly For[];
+  /** Parts of the term that depend on columns but not on `inner`: computed once a column tile into a panel. Empty: read in place. */
+  readonly packed: readonly Expr[];
+}
+
+/** A panel is worth its copy from this many uses, and from this many steps of the reduction. */
+const MIN_REUSE = 16;
+const MIN_DEPTH = 8;
+/** Bytes of a panel that stay in a first- or second-level cache. */
+const MAX_PANEL = 256 << 10;
+/** Elements of a column operand that need no panel to be near. */
+const MAX_IN_PLACE = 16384;
+
+export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, mayPack: boolean): Schedule {
+  const tiles = nest.loops.flatMap((columns) => describeTile(nest, r, columns, o, mayPack));
+  const best = tiles.sort((a, b) => scoreOf(b, nest) - scoreOf(a, nest))[0];
+  if (best) return best;
+  const along = innermostInLanes(r, o);
+  return along ? { kind: 'lanes', along } : { kind: 'plain' };
+}
+
+/** Contiguous stores first, then packed panels with rows to share them, then anything in place; inner loops break ties. */
+function scoreOf(t: TileSchedule, nest: Nest): number {
+  const store = isOne(coefficient(nest.store.index, t.columns.var)) ? 4 : 0;
+  return store + (t.rows ? 2 : 0) + (t.packed.length > 0 ? 1 : 0) + nest.loops.indexOf(t.columns) / 100;
+}
+
+function describeTile(nest: Nest, r: Reduction, columns: For, o: ScheduleOptions, mayPack: boolean): TileSchedule[] {
+  const { lanes, tile } = o.target;
+  const size = constOf(columns.hi);
+  if (size !== null && size < lanes) return [];
+  const walking = loadsOf(r.term).filter((x) => dependsOn([...x.index, ...(x.guard ? [x.guard] : [])], columns.var));
+  if (walking.length === 0) return [];
+  const used = nest.loops.filter(
+    (f) => f !== columns && walking.some((x) => dependsOn([...x.index, ...(x.guard ? [x.guard] : [])], f.var)),
+  );
+  const inner = nest.loops.filter((f) => f !== columns && !used.includes(f));
+  const rows = [...inner].reverse().find((f) => (constOf(f.hi) ?? 2) > 1) ?? null;
+  const inPlace = readsInPlace(r, columns, o);
+  const packed = mayPack && rows && !(inPlace && isSmall(r, columns)) ? packedParts(r, columns, inner, o) : [];
+  if (packed.length === 0 && !inPlace) return [];
+  const most = lanes * (rows ? tile.vectors : 2 * tile.vectors);
+  const vectors = tileSize(columns, most, lanes) / lanes;
+  return [{ kind: 'tile', columns, vectors, rows, rowCount: rows ? tileSize(rows, tile.rows, 1) : 1, inner, packed }];
+}
+
+/** The whole column operand fits a first-level cache: reading it in place costs nothing. */
+function isSmall(r: Reduction, columns: For): boolean {
+  const sizes = [columns, ...r.loops].map((f) => constOf(f.hi));
+  return sizes.every((d) => d !== null) && (sizes as number[]).reduce((p, d) => p * d, 1) <= MAX_IN_PLACE;
+}
+
+const dependsOn = (exprs: readonly Expr[], name: string): boolean => exprs.some((x) => mentions(x, name));
+
+/** Every read invariant or contiguous along the columns, and the term a vector. */
+function readsInPlace(r: Reduction, columns: For, o: ScheduleOptions): boolean {
+  const loads = loadsOf(r.term);
+  const strides = loads.map((x) => coefficient(x.index[0] as Expr, columns.var));
+  if (!strides.every((c) => isZero(c) || isOne(c)) || !strides.some(isOne)) return false;
+  if (loads.some((x) => x.guard && mentions(x.guard, columns.var))) return false;
+  const probe = vectorizeExpr(r.term, lanesAt(columns.var, i32(0), o));
+  return probe !== null && probe.lanes > 1;
+}
+
+/** The largest parts of the term that walk the columns and ignore the inner loops; none where packing does not pay. */
+function packedParts(r: Reduction, columns: For, inner: readonly For[], o: ScheduleOptions): readonly Expr[] {
+  const reuse = inner.reduce((p, f) => p * (constOf(f.hi) ?? MIN_REUSE), 1);
+  const depths = r.loops.map((f) => constOf(f.hi));
+  if (reuse < MIN_REUSE || depths.some((d) => d === null)) return [];
+  const depth = (depths as number[]).reduce((p, d) => p * d, 1);
+  const width = 4 * o.target.lanes * o.target.tile.vectors;
+  if (depth < MIN_DEPTH || depth * width > MAX_PANEL) return [];
+  const parts: Expr[] = [];
+  const ignores = (x: Expr): boolean => !inner.some((f) => mentions(x, f.var));
+  const visit = (x: Expr): boolean => {
+    if (!mentions(x, columns.var)) return true;
+    if (ignores(x) && (x.dtype === 'f32' || x.dtype === 'i32') && x.k !== 'var') {
+      if (!parts.includes(x)) parts.push(x);
+      return true;
+    }
+    return x.k === 'op' ? x.args.every(visit) : x.k === 'cast' ? visit(x.arg) : false;
+  };
+  if (!visit(r.term) || parts.length !== 1 || parts[0] === r.term) return [];
+  let loads = 0;
+  visitExpr(parts[0] as Expr, (x) => {
+    if (x.k === 'load') loads++;
+  });
+  return loads > 0 ? parts : [];
+}

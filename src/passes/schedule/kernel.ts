@@ -1,0 +1,90 @@
+// Schedules every nest of a kernel: the choice is made from index maps (choose.ts) and is data; applying it is one
+// function a kind. Loops around several nests (row-wise kernels) keep their order and are entered.
+
+import type { Kernel, Stmt } from '../../ir/kernel.js';
+import { mapExprs } from '../../ir/kernel-walk.js';
+import { type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
+import { chooseSchedule } from './choose.js';
+import { collapse, vectorizeElementwise } from './elementwise.js';
+import { reduceInLanes, tileAlongReduction } from './lanes.js';
+import type { ScheduleOptions } from './loops.js';
+import { matchNest, matchReduction } from './nest.js';
+import { createPanels, type Panels } from './pack.js';
+import { tileParallel } from './tile.js';
+
+export function scheduleKernel(kernel: Kernel, o: ScheduleOptions): Kernel {
+  const panels = createPanels(kernel);
+  const body = uniqueNames(scheduleBody(kernel.body, o, panels));
+  return { ...kernel, params: [...kernel.params, ...panels.params], body };
+}
+
+function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels): readonly Stmt[] {
+  return body.flatMap((s, k): readonly Stmt[] => {
+    const nest = matchNest(s);
+    if (nest) return scheduleNest(s, o, panels);
+    const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
+    if (reduction) return reduceInLanes(reduction, o) ?? [s];
+    return s.s === 'for' ? [{ ...s, body: scheduleBody(s.body, o, panels) }] : [s];
+  });
+}
+
+function scheduleNest(s: Stmt, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
+  const nest = matchNest(s);
+  if (!nest) return [s];
+  const { reduction } = nest;
+  if (!reduction) return vectorizeElementwise(collapse(nest), o) ?? [s];
+  const schedule = chooseSchedule(nest, reduction, o, panels.allowed);
+  switch (schedule.kind) {
+    case 'tile':
+      return tileParallel(nest, reduction, schedule, o, panels);
+    case 'lanes':
+      return tileAlongReduction(nest, reduction, schedule.along, o);
+    default:
+      return [s];
+  }
+}
+
+/** Loops and variables may have been copied: every declaration gets a name of its own. */
+function uniqueNames(body: readonly Stmt[]): readonly Stmt[] {
+  const taken = new Set<string>();
+  const fresh = (name: string): string => {
+    let out = name;
+    for (let k = 1; taken.has(out); k++) out = `${name}_${k}`;
+    taken.add(out);
+    return out;
+  };
+  const go = (list: readonly Stmt[], outer: ReadonlyMap<string, string>): readonly Stmt[] => {
+    const names = new Map(outer);
+    const rename = (x: Expr): Expr => renameVars(x, names);
+    return list.map((s): Stmt => {
+      switch (s.s) {
+        case 'let': {
+          const value = rename(s.value);
+          const name = fresh(s.var);
+          names.set(s.var, name);
+          return { ...s, var: name, value };
+        }
+        case 'set':
+          return { ...s, var: names.get(s.var) ?? s.var, value: rename(s.value) };
+        case 'for': {
+          const [lo, hi] = [rename(s.lo), rename(s.hi)];
+          const name = fresh(s.var);
+          return { ...s, var: name, lo, hi, body: go(s.body, new Map([...names, [s.var, name]])) };
+        }
+        case 'if':
+          return { ...s, cond: rename(s.cond), then: go(s.then, names), else: go(s.else, names) };
+        case 'while':
+          return { ...s, cond: rename(s.cond), body: go(s.body, names) };
+        default:
+          return mapExprs([s], rename)[0] as Stmt;
+      }
+    });
+  };
+  return go(body, new Map());
+}
+
+const renameVars = (x: Expr, names: ReadonlyMap<string, string>): Expr =>
+  rewriteExpr(x, (y) => {
+    const to = y.k === 'var' ? names.get(y.name) : undefined;
+    return to && y.k === 'var' && to !== y.name ? variable(to, y.dtype, y.lanes) : y;
+  });

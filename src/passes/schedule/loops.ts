@@ -1,0 +1,49 @@
+// Small pieces schedules share: nesting loops, tiles that end at the edge, sizes where constant.
+
+import { e } from '../../ir/expr.js';
+import type { Stmt } from '../../ir/kernel.js';
+import { type Expr, variable } from '../../ir/scalar.js';
+import type { For, Nest, Reduction } from './nest.js';
+import type { VectorTarget } from './target.js';
+import type { Lanes } from './vectorize.js';
+
+export interface ScheduleOptions {
+  readonly target: VectorTarget;
+  readonly numerics: 'fast' | 'strict';
+}
+
+export const wrap = (loops: readonly For[], body: readonly Stmt[]): readonly Stmt[] =>
+  loops.reduceRight<readonly Stmt[]>((inner, f) => [{ ...f, body: inner }], body);
+
+export const constOf = (x: Expr): number | null => (x.k === 'const' ? Number(x.value) : null);
+
+/** Lanes along `name` from `base`, without gathers. */
+export const lanesAt = (name: string, base: Expr, o: ScheduleOptions, vars: Lanes['vars'] = new Map()): Lanes => ({
+  target: o.target,
+  name,
+  base,
+  gather: false,
+  vars,
+});
+
+/** Tile size along a loop: at most `most`, no more than its constant size, a multiple of `unit`. */
+export const tileSize = (loop: For, most: number, unit: number): number => {
+  const size = constOf(loop.hi);
+  return size === null ? most : Math.max(unit, Math.min(most, Math.floor(size / unit) * unit));
+};
+
+/** A loop over tiles; `start` is the tile's first position. The last tile is moved back to end at the edge. */
+export function tileLoop(loop: For, tile: number, start: string, body: readonly Stmt[]): Stmt {
+  const size = constOf(loop.hi);
+  const at = variable(loop.var, 'i32');
+  const exact = size !== null && size % tile === 0;
+  const from = exact ? at : e.min(at, e.sub(loop.hi, tile));
+  return { ...loop, step: tile, body: [{ s: 'let', var: start, value: from, mutable: false }, ...body] };
+}
+
+/** The reduction as it was lowered. */
+export const plainBody = (nest: Nest, r: Reduction): readonly Stmt[] => [
+  { s: 'let', var: r.acc, value: r.init, mutable: true },
+  ...wrap(r.loops, [{ s: 'set', var: r.acc, value: e.op(r.op, variable(r.acc, r.init.dtype), r.term) }]),
+  nest.store,
+];

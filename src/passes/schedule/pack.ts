@@ -1,0 +1,78 @@
+// Panels: the part of a term that only columns and the reduction walk, laid out in the order the micro-kernel reads it
+// and computed once a column tile (dequantised, centred, transposed on the way). Memory comes from the planner as scratch.
+
+import { e } from '../../ir/expr.js';
+import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
+import { visitStmts } from '../../ir/kernel-walk.js';
+import { type Expr, i32, load, rewriteExpr, substituteVars, variable } from '../../ir/scalar.js';
+import type { TileSchedule } from './choose.js';
+import { constOf, lanesAt, type ScheduleOptions, wrap } from './loops.js';
+import type { For, Reduction } from './nest.js';
+import { splat, vectorizeExpr } from './vectorize.js';
+
+export interface Panels {
+  /** Scratch parameters added so far. */
+  readonly params: readonly BufferParam[];
+  /** Whether the kernel can take more parameters. */
+  readonly allowed: boolean;
+  add(dtype: BufferParam['dtype'], size: number): number;
+}
+
+export function createPanels(kernel: Kernel): Panels {
+  const params: BufferParam[] = [];
+  let locals = false;
+  visitStmts(kernel.body, (s) => {
+    if (s.s === 'alloc') locals = true;
+  });
+  return {
+    params,
+    allowed: !locals,
+    add: (dtype, size) =>
+      kernel.params.length + params.push({ name: `panel${params.length}`, dtype, access: 'scratch', size }) - 1,
+  };
+}
+
+export interface PackedTerm {
+  /** Fills the panel for the column tile that starts at `start`. */
+  readonly fill: readonly Stmt[];
+  /** The term with the packed part replaced by the variable of this name. */
+  readonly term: Expr;
+  readonly variable: string;
+  /** The packed part of vector `k` of the tile. */
+  readonly vector: (k: number) => Expr;
+}
+
+/** Row-major position in the reduction. */
+const depthOf = (loops: readonly For[]): Expr =>
+  loops.reduce<Expr>((at, f, k) => e.add(k === 0 ? at : e.mul(at, f.hi), variable(f.var, 'i32')), i32(0));
+
+export function packTerm(r: Reduction, s: TileSchedule, start: Expr, o: ScheduleOptions, panels: Panels): PackedTerm {
+  const part = s.packed[0] as Expr;
+  const { lanes } = o.target;
+  const width = s.vectors * lanes;
+  const depth = r.loops.reduce((p, f) => p * (constOf(f.hi) as number), 1);
+  const slot = panels.add(part.dtype, depth * width);
+  const at = e.mul(depthOf(r.loops), width);
+  const name = 'packed';
+  const wide = Array.from({ length: s.vectors }, (_, k) =>
+    vectorizeExpr(part, lanesAt(s.columns.var, e.add(start, k * lanes), o)),
+  );
+  const vectors = wide.every((x) => x !== null && x.lanes > 1);
+  const stores = vectors
+    ? wide.map((x, k): Stmt => ({ s: 'store', buf: slot, index: e.add(at, k * lanes), value: splat(x as Expr, lanes) }))
+    : Array.from(
+        { length: width },
+        (_, k): Stmt => ({
+          s: 'store',
+          buf: slot,
+          index: e.add(at, k),
+          value: substituteVars(part, new Map([[s.columns.var, e.add(start, k)]])),
+        }),
+      );
+  return {
+    fill: wrap(r.loops, stores),
+    term: rewriteExpr(r.term, (x) => (x === part ? variable(name, part.dtype) : x)),
+    variable: name,
+    vector: (k) => load(slot, [e.add(at, k * lanes)], part.dtype, { lanes }),
+  };
+}
