@@ -68,9 +68,10 @@ function chooseSplit(node: NodeOf<'generic'>): Split | null {
   const whole = reduce[axis] as Dim;
   const block = variable(`i${shape.length}`, 'i32');
   const others = reduce.filter((_, k) => k !== axis);
-  const length = highest(product(others)) >= SHORTEST_BLOCK ? 1 : largestDivisor(whole);
+  const rest = highest(product(others));
+  const length = rest >= SHORTEST_BLOCK ? 1 : largestDivisor(whole);
   const blocks = floordiv(whole, length);
-  if (others.length + length <= 1 || highest(product([...shape, blocks])) > MOST_BLOCKS) return null;
+  if (rest * length < SHORTEST_BLOCK || highest(product([...shape, blocks])) > MOST_BLOCKS) return null;
   if (length > 1) {
     const at = e.add(e.mul(block, length), variable(`r${axis}`, 'i32'));
     const inner = reduce.map((d, k) => (k === axis ? length : d));

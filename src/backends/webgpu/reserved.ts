@@ -20,6 +20,6 @@ const RESERVED =
 const BUILT_IN =
   'bool i32 u32 f32 f16 f64 vec2 vec3 vec4 vec2u vec3u vec4u vec2i vec3i vec4i vec2f vec3f vec4f array atomic bitcast select ' +
   'abs all any atomicAnd atomicLoad atomicOr ceil clamp countLeadingZeros countOneBits extractBits floor max min round sqrt ' +
-  'trunc wide main sizes group lane Sizes';
+  'trunc wide main sizes group lane at Sizes';
 
 export const WGSL_RESERVED: ReadonlySet<string> = new Set(`${KEYWORDS} ${RESERVED} ${BUILT_IN}`.split(' '));
