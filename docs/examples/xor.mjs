@@ -23,11 +23,7 @@ const model = {
     name: 'xor',
     input: [value('x', ['n', 2])],
     output: [value('y', ['n', 1])],
-    initializer: [
-      floats('W1', [2, 2], [1, 1, 1, 1]),
-      floats('b1', [2], [0, -1]),
-      floats('W2', [2, 1], [1, -2]),
-    ],
+    initializer: [floats('W1', [2, 2], [1, 1, 1, 1]), floats('b1', [2], [0, -1]), floats('W2', [2, 1], [1, -2])],
     node: [
       node('MatMul', ['x', 'W1'], 'weighted'),
       node('Add', ['weighted', 'b1'], 'biased'),

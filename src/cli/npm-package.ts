@@ -13,6 +13,9 @@ import { CompileError } from '../support/errors.js';
 const PREFIX = 'npm:';
 const SPEC = /^npm:(?<name>(?:@\w[\w.-]*\/)?\w[\w.-]*)@(?<version>\d+\.\d+\.\d+[\w.+-]*)(?:\/(?<path>.+))?$/;
 
+/** Who is offline learns it within seconds. */
+const RETRY = ['--fetch-retries=1', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000'];
+
 /** The path itself, or where the named file or folder of a package lies once it is fetched. */
 export async function locate(place: string): Promise<string> {
   if (!place.startsWith(PREFIX)) return place;
@@ -62,7 +65,7 @@ async function moveTo(from: string, to: string): Promise<void> {
 
 /** `npm pack`: checks the registry's integrity hash; E404 without npm, E101 where the package cannot be had. */
 async function pack(spec: string, into: string): Promise<string> {
-  const args = ['pack', spec, '--json', '--ignore-scripts', '--loglevel=error', `--pack-destination=${into}`];
+  const args = ['pack', spec, '--json', '--ignore-scripts', '--loglevel=error', `--pack-destination=${into}`, ...RETRY];
   const script = process.env.npm_execpath?.endsWith('.js') ? process.env.npm_execpath : null;
   const [command, ...before] = script ? [process.execPath, script] : ['npm'];
   try {

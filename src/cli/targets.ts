@@ -1,7 +1,7 @@
 // The targets a program can be run on from here, each with how much it wants optimised and how a session is opened.
 // Back ends are loaded when first asked for, so that `heddle --help` stays quick.
 
-import type { BuildCOptions, NamedProgram } from '../backends/c/load-node.js';
+import type { BuildCOptions, CSession, NamedProgram } from '../backends/c/load-node.js';
 import { createInterpreter } from '../backends/interp/interpreter.js';
 import { TARGETS, type Target } from '../compile.js';
 import type { Program, Step } from '../ir/program.js';
@@ -10,6 +10,9 @@ import { invariant } from '../support/errors.js';
 
 export { TARGETS };
 export type { Target };
+
+/** What commands look at unless told otherwise: webgpu needs a device, so it is asked for by name. */
+export const CPU_TARGETS = ['interp', 'c', 'wasm'] as const satisfies readonly Target[];
 
 /** Targets that compile writes files for. */
 export const ARTIFACT_TARGETS = ['c', 'wasm'] as const;
@@ -40,7 +43,7 @@ export async function openSession(target: Target, program: Program): Promise<Ses
 }
 
 /** One compiler call for all. */
-export async function openC(programs: readonly NamedProgram[], options: BuildCOptions): Promise<Map<string, Session>> {
+export async function openC(programs: readonly NamedProgram[], options: BuildCOptions): Promise<Map<string, CSession>> {
   const { buildC } = await import('../backends/c/load-node.js');
   return buildC(programs, options);
 }

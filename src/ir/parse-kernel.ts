@@ -31,7 +31,7 @@ export function parseKernel(t: Tokens, syms: Syms): Kernel {
   const name = t.name('a name');
   const params = t.list('(', () => parseParam(t, syms), ')');
   const used = t.take('syms') ? t.list('(', () => parseSym(t, syms), ')') : [];
-  const s: Scope = { t, syms, types: kernelTypes(params), loops: 0 };
+  const s: Scope = { t, syms, types: kernelTypes(params, used), loops: 0 };
   return { name, params, syms: used, body: parseBody(s) };
 }
 

@@ -3,6 +3,7 @@
 
 import type { DType } from '../support/dtype.js';
 import { never } from '../support/errors.js';
+import type { Sym } from './dim.js';
 import type { BufferParam, Kernel, Stmt } from './kernel.js';
 import { printDim, printExpr, printName, type TypeEnv, type VarType } from './print-expr.js';
 import type { Expr } from './scalar.js';
@@ -13,9 +14,10 @@ export interface KernelTypes extends TypeEnv {
   readonly variables: Map<string, VarType>;
 }
 
-export function kernelTypes(params: readonly BufferParam[]): KernelTypes {
+/** `syms` are readable as i32 variables of their name once kernels are legal. */
+export function kernelTypes(params: readonly BufferParam[], syms: readonly Sym[]): KernelTypes {
   const slots = new Map(params.map((p, k): [number, DType] => [k, p.dtype]));
-  const variables = new Map<string, VarType>();
+  const variables = new Map(syms.map((s): [string, VarType] => [s.name, { dtype: 'i32', lanes: 1 }]));
   return { slots, variables, slot: (k) => slots.get(k), variable: (name) => variables.get(name) };
 }
 
@@ -23,7 +25,7 @@ export function kernelTypes(params: readonly BufferParam[]): KernelTypes {
 export function printKernel(k: Kernel, indent = ''): string {
   const params = k.params.map((p) => `${printName(p.name)}: ${p.access} ${p.dtype}[${printDim(p.size)}]`);
   const syms = k.syms.length > 0 ? ` syms(${k.syms.map((s) => printName(s.name)).join(', ')})` : '';
-  return `kernel ${printName(k.name)} (${params.join(', ')})${syms} ${printBody(k.body, kernelTypes(k.params), indent)}`;
+  return `kernel ${printName(k.name)} (${params.join(', ')})${syms} ${printBody(k.body, kernelTypes(k.params, k.syms), indent)}`;
 }
 
 function printBody(body: readonly Stmt[], env: KernelTypes, indent: string): string {

@@ -3,7 +3,7 @@
 // compare: there the last bit of a float decides a whole step of the result.
 
 import { applyRule, type Rule } from '../ir/pattern.js';
-import { rewriteModule } from '../ir/rewrite.js';
+import { type Rewriter, rewriteModule } from '../ir/rewrite.js';
 import { constant, type Expr, mapChildren, rewriteExpr, type ScalarOp, visitExpr } from '../ir/scalar.js';
 import type { Module, Node, NodeOf, Value } from '../ir/tensor.js';
 import { isFloat, isInteger } from '../support/dtype.js';
@@ -16,10 +16,8 @@ import { TENSOR_RULES } from './rules/tensor.js';
 export function algebra(m: Module, c: PassContext): Module {
   return rewriteModule(m, {
     node(node, w) {
-      for (const r of TENSOR_RULES) {
-        const equal = r.apply(node, w);
-        if (equal) return [equal];
-      }
+      const equal = equalValue(node, w);
+      if (equal) return [equal];
       if (node.kind !== 'generic') return undefined;
       const next = simplifyGeneric(node, c.numerics === 'fast');
       if (next === node) return undefined;
@@ -30,17 +28,36 @@ export function algebra(m: Module, c: PassContext): Module {
         node.origin,
         node.binds,
       );
-      const [out] = outputs;
-      const copied = out?.node ? TENSOR_RULES.map((r) => r.apply(out.node as Node, w)).find(Boolean) : null;
+      const copied = outputs[0]?.node ? equalValue(outputs[0].node, w) : null;
       return copied ? [copied] : outputs;
     },
   });
 }
 
+/** What a node's output equals by the rules about nodes, followed to the end. */
+function equalValue(n: Node, w: Rewriter): Value | null {
+  let best: Value | null = null;
+  for (let at: Node | null = n; at; at = best?.node === at ? null : (best?.node ?? null)) {
+    const node: Node = at;
+    const next: Value | null = firstRule(node, w);
+    if (!next) return best;
+    best = next;
+  }
+  return best;
+}
+
+function firstRule(n: Node, w: Rewriter): Value | null {
+  for (const r of TENSOR_RULES) {
+    const equal = r.apply(n, w);
+    if (equal) return equal;
+  }
+  return null;
+}
+
 function simplifyGeneric(n: NodeOf<'generic'>, fast: boolean): NodeOf<'generic'> {
   const relaxed = fast && isSmooth(n);
   const memo = new Map<Expr, Expr>();
-  const simplify = (x: Expr): Expr => simplifyExpr(immediates(x, n.inputs), relaxed, memo);
+  const simplify = (x: Expr): Expr => simplifyExpr(readOperands(x, n.inputs), relaxed, memo);
   const body = simplify(n.body);
   const post = n.post && simplify(n.post);
   if (body === n.body && post === n.post) return n;
@@ -77,13 +94,17 @@ export function isSmooth(n: Pick<NodeOf<'generic'>, 'body' | 'post'>): boolean {
 
 const IMMEDIATE = new Set(['f32', 'f64', 'i64', 'i32', 'i16', 'i8', 'u64', 'u32', 'u16', 'u8', 'i1']);
 
-/** Unconditional reads of one-element constants as literals. */
-function immediates(x: Expr, inputs: readonly Value[]): Expr {
+/** Unconditional reads of one-element constants as literals; an operand that stands twice is read at its first place. */
+function readOperands(x: Expr, inputs: readonly Value[]): Expr {
   return rewriteExpr(x, (y) => {
-    if (y.k !== 'load' || y.guard || y.pad || y.lanes !== 1) return y;
-    const n = inputs[y.src]?.node;
-    if (n?.kind !== 'const' || sizeOf(n.data.shape) !== 1 || !IMMEDIATE.has(n.data.dtype)) return y;
-    return constant(n.data.read().data[0] as number | bigint, n.data.dtype);
+    if (y.k !== 'load') return y;
+    const v = inputs[y.src] as Value;
+    const src = inputs.indexOf(v);
+    const n = v.node;
+    const literal = n?.kind === 'const' && sizeOf(n.data.shape) === 1 && IMMEDIATE.has(n.data.dtype);
+    if (literal && !y.guard && !y.pad && y.lanes === 1)
+      return constant(n.data.read().data[0] as number | bigint, n.data.dtype);
+    return src === y.src ? y : { ...y, src };
   });
 }
 

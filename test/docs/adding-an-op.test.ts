@@ -39,7 +39,10 @@ describe('docs/adding-an-op.md', () => {
   it('calls a host function where there is a host, and says where there is none', async () => {
     for (const target of ['interp', 'wasm'])
       expect(await run('calibrated.onnx', 'calibrate.mjs', target)).toEqual([0.25, 1.25, 1.25, 0.25]);
-    const refused = await shell('npx heddle compile calibrated.onnx --plugin calibrate.mjs --dim n=4 --target c -o c', dir);
+    const refused = await shell(
+      'npx heddle compile calibrated.onnx --plugin calibrate.mjs --dim n=4 --target c -o c',
+      dir,
+    );
     expect(refused.code).toBe(1);
     expect(refused.err).toContain('E301');
     const covered = await shell('npx heddle coverage calibrated.onnx --plugin calibrate.mjs --dim n=4 --json', dir);

@@ -35,7 +35,8 @@ export const commandsOf = (page: string): string[] =>
 /** A folder that stands for the reader's clone, with every named block of the page in it. */
 export function layOut(page: string): string {
   const dir = temporaryFolder();
-  if (!existsSync(join(ROOT, 'dist', 'cli', 'main.js'))) throw new Error('these tests run the built program: npm run build');
+  if (!existsSync(join(ROOT, 'dist', 'cli', 'main.js')))
+    throw new Error('these tests run the built program: npm run build');
   mkdirSync(join(dir, 'node_modules', '.bin'), { recursive: true });
   symlinkSync(ROOT, join(dir, 'node_modules', 'heddle'), 'dir');
   symlinkSync(join('..', 'heddle', 'dist', 'cli', 'main.js'), join(dir, 'node_modules', '.bin', 'heddle'));

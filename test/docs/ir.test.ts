@@ -22,7 +22,7 @@ describe('docs/ir.md', () => {
   it('has a row for each primitive and each statement', () => {
     const kinds = 'const generic view concat scatter scan while if call kernel state_read state_write dim'.split(' ');
     const statements = 'for while if break let set atomic alloc barrier intrin'.split(' ');
-    const cells = page.split('\n').flatMap((line) => /^\| (.+?) \|/.exec(line)?.[1] ?? []);
+    const cells = page.split('\n').flatMap((line) => /^\| (.+?) +\|/.exec(line)?.[1] ?? []);
     for (const kind of kinds) expect(cells).toContain(`\`${kind}\``);
     for (const name of statements) expect(cells.join(' ')).toContain(`\`${name}`);
   });
@@ -36,7 +36,7 @@ describe('docs/ir.md', () => {
 
 describe('docs/architecture.md', () => {
   it('has a row for each pass, in order', () => {
-    const rows = [...readPage('docs/architecture.md').matchAll(/^\| `([\w-]+)` \| .* \| .* \|$/gm)].map((m) => m[1]);
+    const rows = [...readPage('docs/architecture.md').matchAll(/^\| `([\w-]+)` +\|.*\|.*\|$/gm)].map((m) => m[1]);
     const passes = [...new Set(PIPELINE.map((p) => p.name))];
     expect(rows.filter((name) => passes.includes(name as string))).toEqual(passes);
   });

@@ -83,7 +83,9 @@ describe('tensor level', () => {
     const text = roundTrip(build([F(n), F(k)], (b) => [b.dims(dims)]));
     expect(text).toContain('sym "num samples" : 1 .. 480000');
     expect(text).toContain('sym k : 0 .. inf');
-    expect(text).toContain('dim [floordiv("num samples" + -1, 2), mod("num samples", 7), min("num samples", 3 * k)');
+    expect(text).toContain(
+      'dim [floordiv("num samples" + 1, 2) + -1, mod("num samples", 7), min(3 * k, "num samples")',
+    );
   });
 
   it('keeps constants of every kind', () => {
@@ -317,11 +319,9 @@ describe('errors', () => {
 
   it('no mutation of a text makes the parser fail in any other way, seed 77', () => {
     const good = printModule(
-      build(
-        [F(4, 8), F(8, 5)],
-        (b, [x, y]) =>
-          [b.softmax?.(b.matmul(x as Value, y as Value), -1) ?? b.matmul(x as Value, y as Value)].flat() as Value[],
-      ),
+      build([F(4, 8), F(8, 5)], (b, [x, y]) => [
+        b.map([b.matmul(x as Value, y as Value)], (v) => e.max(e.mul(v, 3), 0)),
+      ]),
     );
     let s = 77;
     const below = (n: number): number => {
@@ -346,7 +346,8 @@ const models = sharedData('models/onnx');
 
 describe.skipIf(!models)('real models', () => {
   const dirs = models ? readdirSync(models).filter((d) => existsSync(join(models, d, 'model.onnx'))) : [];
-  for (const dir of dirs.filter((d) => !d.startsWith('silero')))
+  const needsBounds = /^(silero|nms_yolov8)/; // sizes without a bound that no text can help
+  for (const dir of dirs.filter((d) => !needsBounds.test(d)))
     it(`${dir}: text reads back to the same program, before and after the pipeline`, { timeout: 120_000 }, () => {
       const m = importSource(readModel(readFileSync(join(models as string, dir, 'model.onnx')), { file: dir }));
       for (const [module, done] of [

@@ -37,11 +37,31 @@ function sample(count: number, seed: number): readonly number[] {
   return Array.from({ length: count }, (_, k) => (next.next().value as number) >> ((k % 4) * 7));
 }
 
-const EDGES = [0, 1, -1, 2, -2, 3, -3, 127, -128, 2 ** 20, -(2 ** 20), 2 ** 30 - 1, 2 ** 30, -(2 ** 30), 2 ** 31 - 1, -(2 ** 31)];
+const EDGES = [
+  0,
+  1,
+  -1,
+  2,
+  -2,
+  3,
+  -3,
+  127,
+  -128,
+  2 ** 20,
+  -(2 ** 20),
+  2 ** 30 - 1,
+  2 ** 30,
+  -(2 ** 30),
+  2 ** 31 - 1,
+  -(2 ** 31),
+];
 const VALUES = [...EDGES, ...sample(200, SEED)];
 
 /** Runs `f` on i32 vectors. */
-function evaluate(inputs: readonly (readonly number[])[], f: (b: Builder, x: readonly Value[]) => Value): readonly number[] {
+function evaluate(
+  inputs: readonly (readonly number[])[],
+  f: (b: Builder, x: readonly Value[]) => Value,
+): readonly number[] {
   const b = createBuilder();
   const types = inputs.map((v) => ({ dtype: 'i32' as const, shape: [v.length] }));
   const body = b.region(types, (params) => [f(b, params)]);
@@ -90,8 +110,10 @@ describe('expressions', () => {
   it.each<Rounding>(['double', 'single'])('scale equals the exact multiplication, %s rounding', (rounding) => {
     for (const factor of FACTORS) {
       const m = quantizeMultiplier(factor, rounding);
-      const got = evaluate([VALUES], (b, [x]) => b.map([x as Value], (v) => on.scale(v, m, rounding)));
-      expect(got, `factor ${factor}, seed ${SEED}`).toEqual(VALUES.map((v) => scaled(v, m, rounding)));
+      // A factor of one is shifted left, and would overflow in the reference.
+      const values = m.shift > 0 ? VALUES.map((v) => v >> 1) : VALUES;
+      const got = evaluate([values], (b, [x]) => b.map([x as Value], (v) => on.scale(v, m, rounding)));
+      expect(got, `factor ${factor}, seed ${SEED}`).toEqual(values.map((v) => scaled(v, m, rounding)));
     }
   });
 

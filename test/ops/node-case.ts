@@ -73,6 +73,8 @@ function modelOf(c: NodeCase): SourceModel {
     values.set(name, v);
     return v;
   };
+  for (const [k, t] of c.inputs.entries())
+    if (t && constant(k) && c.quant?.[`in${k}`]) value(`in${k}`, { kind: 'tensor', dtype: t.dtype, shape: t.shape });
   const inputs = c.inputs.flatMap((t, k) =>
     t && !constant(k)
       ? [

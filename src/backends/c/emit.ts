@@ -21,6 +21,8 @@ export interface EmitCOptions {
   readonly weights?: 'inline' | 'file';
   /** Whether to write a main.c that runs .npy files. */
   readonly main?: boolean;
+  /** Calls `heddle_mark`, which the caller defines, around every step (backends/profile-points.ts). */
+  readonly profile?: boolean;
 }
 
 /** The prefix `emitC` uses. */
@@ -36,7 +38,7 @@ export function emitC(program: Program, options: EmitCOptions = {}): Record<stri
   const c: CInterface = describeInterface(program, prefix);
   const project = { prefix, weightsInline, main: options.main ?? false };
   return {
-    [`${prefix}.c`]: printSource(program, c, weightsInline),
+    [`${prefix}.c`]: printSource(program, c, weightsInline, options.profile),
     [`${prefix}.h`]: printHeader(program, c, { weightsInline }),
     ...(weightsInline
       ? {}

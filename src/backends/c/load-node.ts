@@ -13,10 +13,11 @@ import { CompileError, InternalError, invariant } from '../../support/errors.js'
 import { STORAGE } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
 import { createNames } from '../names.js';
+import type { Mark } from '../profile-points.js';
 import { compileObjects } from './compiler-node.js';
 import { emitC } from './emit.js';
 import { numericFlags } from './project.js';
-import { emitServer, RESET, RUN } from './server.js';
+import { emitServer, MARKS, RESET, RUN, TIME } from './server.js';
 import { type ServerProcess, startServer } from './server-process-node.js';
 
 export interface NamedProgram {
@@ -33,6 +34,15 @@ export interface BuildCOptions {
   readonly jobs?: number;
   /** How long one run may take. */
   readonly timeoutMs?: number;
+  /** Builds that say when each step begins and ends; see `marks`. */
+  readonly profile?: boolean;
+}
+
+export interface CSession extends Session {
+  /** Milliseconds of one run on average over so many, measured in the program that runs them, one more coming before. */
+  readonly time: (inputs: Readonly<Record<string, RuntimeTensor>>, repeats: number) => Promise<number>;
+  /** What a profiling build noted since the last call. */
+  readonly marks: () => Promise<readonly Mark[]>;
 }
 
 interface Unit extends NamedProgram {
@@ -44,7 +54,7 @@ interface Unit extends NamedProgram {
 export async function buildC(
   programs: readonly NamedProgram[],
   options: BuildCOptions = {},
-): Promise<Map<string, Session>> {
+): Promise<Map<string, CSession>> {
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'heddle-c-'));
   if (options.dir) await mkdir(dir, { recursive: true });
   else removeAtExit(dir);
@@ -65,7 +75,7 @@ async function buildServer(units: readonly Unit[], dir: string, options: BuildCO
   const sources = new Map<string, readonly string[]>();
   for (const unit of units) {
     try {
-      sources.set(unit.prefix, await writeUnit(unit, dir));
+      sources.set(unit.prefix, await writeUnit(unit, dir, options.profile));
     } catch (e) {
       if (!(e instanceof CompileError)) throw e;
       failures.set(unit.prefix, e);
@@ -75,7 +85,8 @@ async function buildServer(units: readonly Unit[], dir: string, options: BuildCO
   const cflags = options.cflags ?? (units.length === 1 ? ['-O3', '-march=native'] : ['-O1']);
   const flags = [...cflags, ...(strict ? numericFlags(strict.program) : [])];
   const messages = await compileObjects({ dir, sources, flags, jobs: options.jobs ?? 1 }, async (good) => {
-    await writeFile(join(dir, 'server.c'), emitServer(units.filter((u) => good.includes(u.prefix))));
+    const served = units.filter((u) => good.includes(u.prefix));
+    await writeFile(join(dir, 'server.c'), emitServer(served, options.profile));
   });
   for (const unit of units) {
     const message = messages.get(unit.prefix);
@@ -90,7 +101,7 @@ function openSessions(
   failures: ReadonlyMap<string, Error>,
   dir: string,
   timeoutMs: number,
-): Map<string, Session> {
+): Map<string, CSession> {
   const served = units.filter((u) => !failures.has(u.prefix));
   const server = startServer(join(dir, 'server'), timeoutMs);
   const open = new Set(units);
@@ -125,21 +136,21 @@ function removeTemporary(dir: string): void {
 }
 
 /** Writes a program's files; returns those to compile. */
-async function writeUnit(unit: Unit, dir: string): Promise<string[]> {
-  const files = emitC(unit.program, { prefix: unit.prefix });
+async function writeUnit(unit: Unit, dir: string, profile = false): Promise<string[]> {
+  const files = emitC(unit.program, { prefix: unit.prefix, profile });
   const kept = Object.entries(files).filter(([name]) => name !== 'Makefile' && name !== 'CMakeLists.txt');
   await Promise.all(kept.map(([name, content]) => writeFile(join(dir, name), content)));
   return kept.map(([name]) => name).filter((name) => /\.[cS]$/.test(name));
 }
 
-function failedSession(failure: Error, release: () => void): Session {
+function failedSession(failure: Error, release: () => void): CSession {
   const fail = async (): Promise<never> => {
     throw failure;
   };
-  return { run: fail, reset: fail, close: async () => release() };
+  return { run: fail, time: fail, marks: fail, reset: fail, close: async () => release() };
 }
 
-function serverSession(server: ServerProcess, unit: Unit, index: number, release: () => void): Session {
+function serverSession(server: ServerProcess, unit: Unit, index: number, release: () => void): CSession {
   const specs = unit.program.entries.map(describeEntry);
   let failure: Error | undefined;
   const request = async (parts: readonly Uint8Array[]): Promise<Uint8Array> => {
@@ -159,10 +170,24 @@ function serverSession(server: ServerProcess, unit: Unit, index: number, release
       const spec = specs[at];
       invariant(spec, `no entry ${at}`);
       const symbols = solveInputs(spec, inputs);
-      const reply = await request(encodeRun(index, at, spec, inputs));
+      const reply = await request(encodeRun(RUN, index, at, spec, inputs));
       const outputs = decodeReply(reply, spec);
       for (const output of spec.outputs) checkShape(output.name, outputs[output.name], output.shape, symbols);
       return outputs;
+    },
+    time: async (inputs, repeats) => {
+      const spec = specs[0];
+      invariant(spec, 'no entry 0');
+      solveInputs(spec, inputs);
+      const reply = viewOf(await request([...encodeRun(TIME, index, 0, spec, inputs), words(repeats)]));
+      checkStatus(reply, spec);
+      return Number(reply.getBigUint64(8, true)) / 1e6 / repeats;
+    },
+    marks: async () => {
+      const reply = viewOf(await request([words(index, MARKS, 0, 0)]));
+      const number = (at: number): number => Number(reply.getBigInt64(at, true));
+      const count = reply.getUint32(4, true);
+      return Array.from({ length: count }, (_, i) => ({ point: number(8 + 16 * i), at: number(16 + 16 * i) / 1e6 }));
     },
     reset: async () => void (await request([words(index, RESET, 0, 0)])),
     close: async () => release(),
@@ -192,12 +217,13 @@ function checkShape(
 const words = (...values: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(values).buffer);
 
 function encodeRun(
+  command: number,
   model: number,
   entry: number,
   spec: EntrySpec,
   inputs: Readonly<Record<string, RuntimeTensor>>,
 ): Uint8Array[] {
-  const parts = [words(model, RUN, entry, spec.inputs.length)];
+  const parts = [words(model, command, entry, spec.inputs.length)];
   for (const { name } of spec.inputs) {
     const t = inputs[name];
     if (!t || !ArrayBuffer.isView(t.data)) throw new CompileError('E402', `input "${name}" has no bytes`);
@@ -210,10 +236,16 @@ function encodeRun(
   return parts;
 }
 
-function decodeReply(reply: Uint8Array, spec: EntrySpec): Record<string, RuntimeTensor> {
-  const view = new DataView(reply.buffer, reply.byteOffset, reply.byteLength);
-  const status = view.getUint32(0, true);
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+function checkStatus(reply: DataView, spec: EntrySpec): void {
+  const status = reply.getUint32(0, true);
   invariant(status === 0, `the C of entry "${spec.name}" refused its inputs with status ${status}`);
+}
+
+function decodeReply(reply: Uint8Array, spec: EntrySpec): Record<string, RuntimeTensor> {
+  const view = viewOf(reply);
+  checkStatus(view, spec);
   let at = 8;
   const outputs = spec.outputs.map(({ name, dtype }) => {
     const rank = view.getUint32(at, true);

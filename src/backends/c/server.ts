@@ -1,8 +1,10 @@
 // A C program that runs many compiled models: requests on stdin, replies on stdout, until stdin ends. load-node.ts talks to
 // it; the tests of every operator go through it. It may use the C library; the models may not.
 //
-// Integers are little-endian. Request: u32 model, u32 command (0 run, 1 reset), u32 entry, u32 count, and per input u32 rank,
-// i32 dims, u64 bytes, the bytes. Reply: u64 length of what follows, u32 status, u32 count, and per output the same.
+// Integers are little-endian. Request: u32 model, u32 command, u32 entry, u32 count, and per input u32 rank, i32 dims, u64
+// bytes, the bytes. Reply: u64 length of what follows, u32 status, u32 count, and per output the same. Commands: 0 run;
+// 1 reset; 2 time (after the inputs u32 repeats; one run to warm up, then the reply is u64 nanoseconds of the repeats);
+// 3 marks (a profiling build's, since the last time: count pairs of i64 point, i64 nanoseconds).
 
 import type { Program } from '../../ir/program.js';
 import { printAdapters } from './adapters.js';
@@ -10,22 +12,60 @@ import { describeInterface } from './interface.js';
 
 export const RUN = 0;
 export const RESET = 1;
+export const TIME = 2;
+export const MARKS = 3;
 
-export function emitServer(models: readonly { readonly prefix: string; readonly program: Program }[]): string {
+/** `profile`: for models that were emitted with it. */
+export function emitServer(
+  models: readonly { readonly prefix: string; readonly program: Program }[],
+  profile = false,
+): string {
   const interfaces = models.map((m) => describeInterface(m.program, m.prefix));
   return `/* Runs models on request; heddle's backends/c/server.ts states the protocol. */
+#define _POSIX_C_SOURCE 199309L
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 ${models.map((m) => `#include "${m.prefix}.h"`).join('\n')}
 
 ${printAdapters(interfaces)}
 
+${CLOCK}
+
+${profile ? PROFILE_MARKS : NO_MARKS}
+
 ${SERVER}`;
 }
+
+const CLOCK = `static int64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}`;
+
+/** The models call heddle_mark before and after each step. */
+const PROFILE_MARKS = `static struct {
+  int64_t point, at;
+} *marks;
+static size_t mark_count, mark_room;
+
+void heddle_mark(int32_t point);
+
+void heddle_mark(int32_t point) {
+  if (mark_count == mark_room) {
+    mark_room = mark_room ? 2 * mark_room : 4096;
+    marks = realloc(marks, mark_room * sizeof *marks);
+    if (!marks) exit(70);
+  }
+  marks[mark_count].point = point;
+  marks[mark_count++].at = nanoseconds();
+}`;
+
+const NO_MARKS = 'static const char *marks;\nstatic size_t mark_count;';
 
 const SERVER = `#define MODELS (sizeof models / sizeof models[0])
 
@@ -97,15 +137,40 @@ static void reply(int status, uint32_t count, const tensor *t, const value_info 
   fflush(stdout);
 }
 
-static void run(uint32_t model, const entry_info *e) {
+static void reply_marks(void) {
+  put_u64(8 + mark_count * sizeof *marks);
+  put_u32(0);
+  put_u32((uint32_t)mark_count);
+  put(marks, mark_count * sizeof *marks);
+  fflush(stdout);
+  mark_count = 0;
+}
+
+static void reply_time(int status, int64_t time) {
+  put_u64(16);
+  put_u32((uint32_t)status);
+  put_u32(0);
+  put_u64((uint64_t)time);
+  fflush(stdout);
+}
+
+static void run(uint32_t model, const entry_info *e, int timed) {
   tensor *in = allocate(e->inputs * sizeof *in);
   tensor *out = allocate(e->outputs * sizeof *out);
   int status;
+  uint32_t repeats = 0;
   for (uint32_t i = 0; i < e->inputs; ++i) read_tensor(&in[i], &e->in[i]);
+  if (timed) repeats = get_u32();
   for (uint32_t i = 0; i < e->outputs; ++i) out[i].data = allocate(e->out[i].max_bytes);
   if (!arenas[model]) arenas[model] = allocate(models[model].arena_bytes);
   status = e->run(in, out, arenas[model], states[model]);
-  reply(status, status ? 0 : e->outputs, out, e->out);
+  if (timed) {
+    const int64_t start = nanoseconds();
+    for (uint32_t i = 0; i < repeats && status == 0; ++i) status = e->run(in, out, arenas[model], states[model]);
+    reply_time(status, nanoseconds() - start);
+  } else {
+    reply(status, status ? 0 : e->outputs, out, e->out);
+  }
   for (uint32_t i = 0; i < e->inputs; ++i) free(in[i].data);
   for (uint32_t i = 0; i < e->outputs; ++i) free(out[i].data);
   free(in);
@@ -116,16 +181,18 @@ int main(void) {
   uint32_t model;
   while (get(&model, sizeof model)) {
     const uint32_t command = get_u32(), entry = get_u32(), count = get_u32();
-    if (model >= MODELS || command > 1) fail("an unknown model or command");
+    if (model >= MODELS || command > 3) fail("an unknown model or command");
     if (!states[model] || command == 1) {
       if (!states[model]) states[model] = allocate(models[model].state_bytes);
       models[model].reset(states[model]);
     }
     if (command == 1) {
       reply(0, 0, NULL, NULL);
+    } else if (command == 3) {
+      reply_marks();
     } else {
       if (entry >= models[model].entries || count != models[model].entry[entry].inputs) fail("an unknown entry");
-      run(model, &models[model].entry[entry]);
+      run(model, &models[model].entry[entry], command == 2);
     }
   }
   for (size_t i = 0; i < MODELS; ++i) {

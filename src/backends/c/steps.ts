@@ -8,6 +8,7 @@ import { dimToExpr } from '../dim-expr.js';
 import { createRanges } from '../int-range.js';
 import { type Lang, storedType } from '../lang.js';
 import { createNames } from '../names.js';
+import { NO_POINT } from '../profile-points.js';
 import { type CEntry, commentText, innerSymbols, storageType } from './interface.js';
 import type { KernelText } from './kernels.js';
 import { C_TYPES } from './lang.js';
@@ -19,6 +20,8 @@ export interface StepContext {
   readonly places: Places;
   readonly kernels: readonly (KernelText | undefined)[];
   readonly onHelper: (name: string) => void;
+  /** In a profiling build, each step's number. */
+  readonly points: ReadonlyMap<Step, number> | undefined;
 }
 
 /** Prints sizes; `read` collects the symbols they mention. */
@@ -99,7 +102,9 @@ function printStep(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step, dep
   switch (step.kind) {
     case 'kernel':
       for (const text of originLines(step.origins)) line(text);
+      if (cx.points) line(`heddle_mark(${cx.points.get(step)});`);
       line(kernelCall(cx, entry, sizes, step));
+      if (cx.points) line(`heddle_mark(${NO_POINT});`);
       break;
     case 'bind':
       for (const text of bindLines(cx, entry, sizes, step)) line(text);

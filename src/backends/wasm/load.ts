@@ -12,13 +12,15 @@ import { collectHosts, emitWasm } from './program.js';
 
 type EntryFunction = (...symbols: number[]) => void;
 
-/** Compiles and instantiates; E302 where the engine refuses that much memory. */
-export async function instantiateWasm(program: Program): Promise<Session> {
-  const { module, layout } = emitWasm(program, { weights: 'file', names: true });
+/** Compiles and instantiates; E302 where the engine refuses that much memory. With `mark`, a profiling build that calls it
+ *  around every step. */
+export async function instantiateWasm(program: Program, mark?: (point: number) => void): Promise<Session> {
+  const { module, layout } = emitWasm(program, { weights: 'file', names: true, profile: mark !== undefined });
   const memory = makeMemory(layout.pages);
   const { instance } = await WebAssembly.instantiate(module.slice(), {
     env: { memory },
     host: hostImports(program, layout, memory),
+    ...(mark ? { profile: { mark } } : {}),
   });
   for (const { address, bytes } of initialImage(program, layout)) new Uint8Array(memory.buffer).set(bytes, address);
   return openSession(program, layout, memory, instance);

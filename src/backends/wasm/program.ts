@@ -1,12 +1,13 @@
 // A whole Program as one module: each kernel a function, each entry an exported function that runs its steps and
 // writes its outputs' sizes. Memory is imported as `env.memory` unless the module shall own it; nothing else is
-// imported, save `host.<n>` where the program has host steps.
+// imported, save `host.<n>` where the program has host steps and `profile.mark` in a profiling build.
 
 import type { Dim } from '../../ir/dim.js';
 import type { BufferRef, Program, ProgramBuffer, ProgramEntry, Step } from '../../ir/program.js';
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant, never } from '../../support/errors.js';
 import { dimToExpr } from '../dim-expr.js';
+import { NO_POINT, profilePoints } from '../profile-points.js';
 import { scalarCell, writeCell } from './cells.js';
 import { CodeWriter, type Local } from './code.js';
 import { encodeModule, type FunctionBody, type FunctionType } from './encoder.js';
@@ -32,6 +33,8 @@ export interface WasmOptions {
   readonly memory?: 'import' | 'own' | undefined;
   /** `inline`: constants and initial state are data segments; `file`: the loader writes them. Default by size. */
   readonly weights?: 'inline' | 'file' | undefined;
+  /** Imports `profile.mark` and calls it around every step (backends/profile-points.ts). */
+  readonly profile?: boolean | undefined;
 }
 
 export interface WasmOutput {
@@ -54,14 +57,20 @@ export function emitWasm(program: Program, options: WasmOptions = {}): WasmOutpu
     hosts.map((h) => ({ op: h.op, inputs: layHostArgs(h.inputs), outputs: layHostArgs(h.outputs) })),
   );
   const buffers = new Map(program.buffers.map((b) => [b.id, b]));
-  const entries = program.entries.map((e, i) => emitEntry(buffers, e, layout, i, hosts));
+  const points = options.profile ? new Map(profilePoints(program).map((step, i) => [step, i])) : undefined;
+  const imports = [
+    ...layout.hosts.map((h, i) => ({ module: 'host', name: String(i), type: hostType(h) })),
+    ...(points ? [{ module: 'profile', name: 'mark', type: MARK }] : []),
+  ];
+  const cx = { buffers, layout, hosts, points, firstKernel: imports.length };
+  const entries = program.entries.map((e, i) => emitEntry(cx, e, i));
   const image = initialImage(program, layout);
   const weightBytes = image.reduce((n, s) => n + s.bytes.length, 0);
   const inline = options.weights ? options.weights === 'inline' : weightBytes <= INLINE_LIMIT;
   const module = encodeModule({
-    imports: layout.hosts.map((h, i) => ({ module: 'host', name: String(i), type: hostType(h) })),
+    imports,
     functions: [...kernels.map((k) => k.body), ...entries],
-    exports: entries.map((e, i) => ({ name: e.name, index: hosts.length + kernels.length + i })),
+    exports: entries.map((e, i) => ({ name: e.name, index: imports.length + kernels.length + i })),
     memory: { pages: layout.pages, imported: options.memory !== 'own' },
     data: inline ? image : [],
     names: options.names ?? false,
@@ -99,25 +108,27 @@ function hostType(h: HostLayout): FunctionType {
   return { params: new Array<'i32'>(count).fill('i32'), results: [] };
 }
 
-interface EntryContext {
+const MARK: FunctionType = { params: ['i32'], results: [] };
+
+interface ModuleContext {
   readonly buffers: ReadonlyMap<number, ProgramBuffer>;
   readonly layout: WasmLayout;
   readonly hosts: readonly HostStep[];
+  /** In a profiling build, each step's number. */
+  readonly points: ReadonlyMap<Step, number> | undefined;
+  readonly firstKernel: number;
+}
+
+interface EntryContext extends ModuleContext {
   readonly k: KernelState;
   readonly symbols: Map<string, Local>;
 }
 
-function emitEntry(
-  buffers: ReadonlyMap<number, ProgramBuffer>,
-  entry: ProgramEntry,
-  layout: WasmLayout,
-  index: number,
-  hosts: readonly HostStep[],
-): FunctionBody {
-  const own = layout.entries[index] as EntryLayout;
+function emitEntry(module: ModuleContext, entry: ProgramEntry, index: number): FunctionBody {
+  const own = module.layout.entries[index] as EntryLayout;
   const c = new CodeWriter(entry.name, { params: own.symbols.map(() => 'i32'), results: [] });
   const k = newState(c, new Map(), new Map());
-  const cx: EntryContext = { buffers, layout, hosts, k, symbols: new Map() };
+  const cx: EntryContext = { ...module, k, symbols: new Map() };
   own.symbols.forEach((s, i) => {
     declareSymbol(cx, s.name, c.param(i));
   });
@@ -176,12 +187,26 @@ function writeSteps(cx: EntryContext, steps: readonly Step[]): void {
 }
 
 function writeStep(cx: EntryContext, s: Step): void {
+  const point = cx.points?.get(s);
+  if (point === undefined) return writePlainStep(cx, s);
+  writeMark(cx, point);
+  writePlainStep(cx, s);
+  writeMark(cx, NO_POINT);
+}
+
+/** The import after the hosts'. */
+function writeMark(cx: EntryContext, point: number): void {
+  cx.k.c.i32(point);
+  cx.k.c.call(cx.hosts.length);
+}
+
+function writePlainStep(cx: EntryContext, s: Step): void {
   const { c } = cx.k;
   switch (s.kind) {
     case 'kernel':
       for (const ref of s.buffers) writeRef(cx, ref);
       for (const dim of s.dims) writeDim(cx, dim);
-      return c.call(cx.hosts.length + s.kernel);
+      return c.call(cx.firstKernel + s.kernel);
     case 'bind':
       return writeBind(cx, s);
     case 'if':

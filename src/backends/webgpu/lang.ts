@@ -130,8 +130,9 @@ export function constant(value: number | bigint, type: ComputeType): string {
   return `${Object.is(f, -0) ? '-0' : floatDigits(f)}f`;
 }
 
-/** The shortest decimal that reads back as the same f32. */
+/** The shortest decimal that reads back as the same f32; the largest lies above what it stands for, so it is written in hex. */
 function floatDigits(f: number): string {
+  if (Math.abs(f) > 3.4028234e38) return `${f < 0 ? '-' : ''}0x1.fffffep+127`;
   for (let digits = 1; digits < 9; digits++) {
     const text = f.toPrecision(digits);
     if (Math.fround(Number(text)) === f) return String(Number(text));

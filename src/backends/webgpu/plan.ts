@@ -2,7 +2,8 @@
 // WebGPU forbids to bind two parts of one for reading and writing at once. Kernels that differ only in how they are bound
 // are pipelines of their own; equal texts are one pipeline.
 
-import { evalDim } from '../../ir/dim.js';
+import { evalDim, upperBound } from '../../ir/dim.js';
+import type { Kernel } from '../../ir/kernel.js';
 import type { BufferRef, HostArg, Program, ProgramBuffer, Step } from '../../ir/program.js';
 import { CompileError, invariant, never } from '../../support/errors.js';
 import type { TypedArray } from '../../support/tensor.js';
@@ -28,6 +29,8 @@ interface Planner {
   /** By code. */
   readonly known: Map<string, number>;
   readonly shaders: Map<string, { readonly pipeline: number; readonly shader: Shader }>;
+  /** Bytes of each buffer for scratch that every invocation has for itself; all dispatches use the same ones. */
+  readonly scratch: number[];
   hosts: number;
 }
 
@@ -41,6 +44,7 @@ export function planProgram(program: Program): CompiledPlan {
     pipelines: [],
     known: new Map(),
     shaders: new Map(),
+    scratch: [],
     hosts: 0,
   };
   const entries = program.entries.map((entry) => {
@@ -54,11 +58,12 @@ export function planProgram(program: Program): CompiledPlan {
       steps: planSteps(p, entry.steps),
     };
   });
+  const buffers = [...list, ...p.scratch.map((bytes): GpuBufferPlan => ({ dtype: 'u8', bytes, kind: 'value' }))];
   const needs = {
     storageBuffers: Math.max(0, ...p.pipelines.map((x) => x.access.length)),
-    bindingBytes: Math.max(0, ...list.map((b) => b.bytes)),
+    bindingBytes: Math.max(0, ...buffers.map((b) => b.bytes)),
   };
-  return { plan: { buffers: list, pipelines: p.pipelines, entries, needs }, weights };
+  return { plan: { buffers, pipelines: p.pipelines, entries, needs }, weights };
 }
 
 const align = (n: number, to: number): number => Math.ceil(n / to) * to;
@@ -139,14 +144,31 @@ function planKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly GpuStep[
     const pattern = patternOf(piece, refs);
     const { pipeline, shader } = shaderFor(p, s, k, piece, pattern);
     const bound: number[] = [];
+    let scratch = 0;
     refs.forEach((r, i) => {
-      bound[pattern.bindings[i] as number] = p.buffers.get(r.buffer) as number;
+      const own = privateBytes(p, kernel, piece.slots[i] as number, r);
+      bound[pattern.bindings[i] as number] = own > 0 ? takeScratch(p, scratch++, own) : (p.buffers.get(r.buffer) as number);
     });
     const sizes = shader.sizes.map((x): Size =>
       'sym' in x ? (dims[x.sym] as Size) : sizeOfDim((refs[x.offset] as BufferRef).offset),
     );
     return [{ do: 'run', pipeline, buffers: bound, sizes, count: piece.grid && sizeOfExpr(piece.grid.count, syms) }];
   });
+}
+
+/** Bytes of scratch that the schedule has made larger than what the program provides; 0 where it has not. */
+function privateBytes(p: Planner, kernel: Kernel, slot: number, ref: BufferRef): number {
+  const param = kernel.params[slot];
+  const given = p.program.buffers[p.buffers.get(ref.buffer) as number];
+  invariant(param && given, 'a step gives every parameter a buffer');
+  if (param.access !== 'scratch') return 0;
+  const elements = upperBound(param.size, param.name);
+  return elements > given.elements ? elements * deviceBytes(param.dtype) : 0;
+}
+
+function takeScratch(p: Planner, n: number, bytes: number): number {
+  p.scratch[n] = Math.max(p.scratch[n] ?? 0, 16, align(bytes, 4));
+  return p.program.buffers.length + n;
 }
 
 /** A buffer that is written may be bound once only; one that is only read shares for the same price. */

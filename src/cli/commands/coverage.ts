@@ -13,7 +13,7 @@ import { addModelOptions, compileOptions, type ModelFlags } from '../model-optio
 import { loadPlugins } from '../plugins.js';
 import { printJson, printLine } from '../print.js';
 import { startProgress } from '../progress.js';
-import { TARGETS, type Target } from '../targets.js';
+import { CPU_TARGETS, TARGETS, type Target } from '../targets.js';
 import { parseTargets } from './parse-targets.js';
 
 type CoverageFlags = ModelFlags & {
@@ -31,7 +31,13 @@ export const coverageCommand: CommandModule<unknown, CoverageFlags> = {
   builder: (y) =>
     addModelOptions(y.positional('models', { type: 'string', array: true, describe: 'ONNX and TFLite files' })).options(
       {
-        target: { type: 'string', array: true, nargs: 1, default: [...TARGETS], describe: `Of ${TARGETS.join(', ')}` },
+        target: {
+          type: 'string',
+          array: true,
+          nargs: 1,
+          default: [...CPU_TARGETS],
+          describe: `Of ${TARGETS.join(', ')}`,
+        },
         format: { choices: ['table', 'json', 'md'], default: 'table', describe: 'How the report is written' },
         json: { type: 'boolean', default: false, describe: 'As --format json' },
         ops: { choices: ['onnx', 'tflite'], describe: 'The whole operator set of a format instead of a model' },
@@ -73,7 +79,7 @@ async function coverFile(path: string, targets: readonly Target[], flags: Covera
 }
 
 const tryEmit: Emit = async (target, program) => {
-  if (target === 'interp') return;
+  if (target === 'interp' || target === 'webgpu') return;
   await emitArtifact(target, program, { name: 'model', weights: 'file', main: false });
 };
 

@@ -1,6 +1,7 @@
 // Every command, in the order of `heddle --help`.
 
 import type { Argv } from 'yargs';
+import { benchCommand } from './bench.js';
 import { compileCommand } from './compile.js';
 import { coverageCommand } from './coverage.js';
 import { inspectCommand } from './inspect.js';
@@ -18,5 +19,6 @@ export const addCommands = (y: Argv): Argv =>
     .command(runCommand)
     .command(testCommand)
     .command(verifyCommand)
+    .command(benchCommand)
     .command(optCommand)
     .command(sttCommand);

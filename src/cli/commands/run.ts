@@ -1,8 +1,9 @@
 // `heddle run`: a model on any target with inputs from files; outputs as .npy and a summary.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { describeEntry, solveInputs } from '../../backends/entry-spec.js';
 import { importSource, lowerToProgram } from '../../compile.js';
 import type { Program } from '../../ir/program.js';
 import type { RuntimeTensor, Session } from '../../runtime/session.js';
@@ -12,9 +13,11 @@ import type { Tensor } from '../../support/tensor.js';
 import { openModel, whyNot } from '../model-file.js';
 import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
 import { formatTable, printJson, printLine } from '../print.js';
+import { openProfiled, profileRuns } from '../profile.js';
+import { chromeTrace, formatProfile, type ProfileRow, profileTable } from '../profile-report.js';
 import { startProgress } from '../progress.js';
-import { gatherInputs } from '../run-inputs.js';
-import { openSession, TARGETS } from '../targets.js';
+import { type GivenInputs, gatherInputs } from '../run-inputs.js';
+import { openSession, TARGETS, type Target } from '../targets.js';
 import { summariseTensor, type TensorSummary } from '../tensor-summary.js';
 import { sizesSeen } from '../testing/test-case.js';
 import { parseTargets } from './parse-targets.js';
@@ -26,6 +29,9 @@ type RunFlags = ModelFlags & {
   readonly outputDir: string | undefined;
   readonly seed: number;
   readonly json: boolean;
+  readonly profile: boolean;
+  readonly trace: string | undefined;
+  readonly runs: number;
 };
 
 export const runCommand: CommandModule<unknown, RunFlags> = {
@@ -49,6 +55,9 @@ export const runCommand: CommandModule<unknown, RunFlags> = {
       'output-dir': { type: 'string', requiresArg: true, describe: 'Save the outputs here as .npy' },
       seed: { type: 'number', requiresArg: true, default: 1, describe: 'For random inputs' },
       json: { type: 'boolean', default: false, describe: 'The summary as JSON' },
+      profile: { type: 'boolean', default: false, describe: 'Show where the time goes, node by node' },
+      trace: { type: 'string', requiresArg: true, describe: 'Write the profile to this file for Chrome or Perfetto' },
+      runs: { type: 'number', requiresArg: true, default: 10, describe: 'Runs a profile is the average of' },
     }) as never,
   handler: run,
 };
@@ -74,6 +83,11 @@ async function run(flags: RunFlags): Promise<void> {
     shapes: { ...seen.shapes, ...options.shapes },
   };
   const program = lowerToProgram(importSource(model, settings), { ...settings, target: target ?? 'interp' });
+  if (flags.profile || flags.trace !== undefined) {
+    const found = await profileModel(target ?? 'interp', program, inputs, flags.runs);
+    progress.done();
+    return reportProfile(flags, program, found);
+  }
   const session = await openSession(target ?? 'interp', program);
   const start = performance.now();
   const outputs = await runOnce(session, program, inputs.tensors, inputs.names);
@@ -89,19 +103,59 @@ export async function runOnce(
   tensors: readonly Tensor[],
   names: readonly string[],
 ): Promise<ReadonlyMap<string, Tensor>> {
-  const entry = program.entries[0];
-  const given = new Map(names.map((name, k) => [name, tensors[k]]));
-  const inputs: Record<string, RuntimeTensor> = {};
-  for (const v of entry?.inputs ?? []) {
-    const t = given.get(v.name);
-    if (t) inputs[v.name] = t as RuntimeTensor;
-  }
   try {
-    const out = await session.run(inputs);
-    return new Map((entry?.outputs ?? []).map((v) => [v.name, out[v.name] as Tensor]));
+    return outputsOf(program, await session.run(inputsOf(program, tensors, names)));
   } finally {
     await session.close();
   }
+}
+
+function inputsOf(
+  program: Program,
+  tensors: readonly Tensor[],
+  names: readonly string[],
+): Readonly<Record<string, RuntimeTensor>> {
+  const given = new Map(names.map((name, k) => [name, tensors[k]]));
+  const inputs: Record<string, RuntimeTensor> = {};
+  for (const v of program.entries[0]?.inputs ?? []) {
+    const t = given.get(v.name);
+    if (t) inputs[v.name] = t as RuntimeTensor;
+  }
+  return inputs;
+}
+
+const outputsOf = (program: Program, out: Readonly<Record<string, RuntimeTensor>>): ReadonlyMap<string, Tensor> =>
+  new Map((program.entries[0]?.outputs ?? []).map((v) => [v.name, out[v.name] as Tensor]));
+
+interface ModelProfile {
+  readonly rows: readonly ProfileRow[];
+  readonly trace: string;
+  readonly outputs: ReadonlyMap<string, Tensor>;
+}
+
+async function profileModel(target: Target, program: Program, given: GivenInputs, runs: number): Promise<ModelProfile> {
+  const entry = program.entries[0];
+  if (!entry || !(runs >= 1)) throw new CompileError('E401', `--runs ${runs} is not a number from 1`);
+  const inputs = inputsOf(program, given.tensors, given.names);
+  const sizes = solveInputs(describeEntry(entry), inputs);
+  const profiled = await openProfiled(target, program);
+  try {
+    const { events, outputs } = await profileRuns(profiled, inputs, Math.floor(runs));
+    const rows = profileTable(program, events, sizes);
+    return { rows, trace: chromeTrace(program, events), outputs: outputsOf(program, outputs) };
+  } finally {
+    await profiled.session.close();
+  }
+}
+
+function reportProfile(flags: RunFlags, program: Program, { rows, trace, outputs }: ModelProfile): void {
+  if (flags.trace !== undefined) writeOutput(flags.trace, trace);
+  if (flags.outputDir !== undefined) for (const [name, t] of outputs) save(flags.outputDir, name, t);
+  const milliseconds = Number(rows.reduce((sum, r) => sum + r.ms, 0).toPrecision(6));
+  if (flags.json) return printJson({ target: flags.target, milliseconds, runs: Math.floor(flags.runs), profile: rows });
+  printLine(formatProfile(rows));
+  const steps = rows.reduce((n, r) => n + r.calls, 0);
+  process.stderr.write(`${flags.target}: ${milliseconds} ms in ${steps} steps of ${program.kernels.length} kernels\n`);
 }
 
 function report(flags: RunFlags, outputs: ReadonlyMap<string, Tensor>, milliseconds: number): void {
@@ -130,11 +184,15 @@ const show = (n: number | null): string => (n === null ? '' : String(Number(n.to
 
 function save(folder: string, name: string, t: Tensor): string {
   const file = join(folder, `${name.replace(/[^\w.-]+/g, '_')}.npy`);
+  writeOutput(file, writeNpy(t));
+  return file;
+}
+
+function writeOutput(file: string, content: string | Uint8Array): void {
   try {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(file, writeNpy(t));
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, content);
   } catch (cause) {
     throw new CompileError('E401', `"${file}" cannot be written: ${whyNot(cause)}`);
   }
-  return file;
 }

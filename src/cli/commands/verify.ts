@@ -4,15 +4,13 @@
 import type { CommandModule } from 'yargs';
 import { type CompileOptions, importSource, lowerToProgram } from '../../compile.js';
 import type { SourceModel } from '../../frontend/source.js';
-import { isFloat } from '../../support/dtype.js';
-import { type Tensor, toNumbers } from '../../support/tensor.js';
 import { openModel } from '../model-file.js';
 import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
 import { printJson, printLine } from '../print.js';
 import { startProgress } from '../progress.js';
 import { type GivenInputs, gatherInputs } from '../run-inputs.js';
-import { openSession, TARGETS, type Target } from '../targets.js';
-import { compareTensors } from '../testing/compare.js';
+import { CPU_TARGETS, openSession, TARGETS, type Target } from '../targets.js';
+import { compareRuns, describeFindings, type Runs, type Values, valueOrder } from '../testing/first-difference.js';
 import { sizesSeen } from '../testing/test-case.js';
 import { parseTargets } from './parse-targets.js';
 import { runOnce } from './run.js';
@@ -27,7 +25,7 @@ type VerifyFlags = ModelFlags & {
   readonly json: boolean;
 };
 
-const OTHERS: readonly Target[] = TARGETS.filter((t) => t !== 'interp');
+const OTHERS: readonly Target[] = CPU_TARGETS.filter((t) => t !== 'interp');
 
 export const verifyCommand: CommandModule<unknown, VerifyFlags> = {
   command: 'verify <model>',
@@ -55,23 +53,6 @@ export const verifyCommand: CommandModule<unknown, VerifyFlags> = {
   handler: verify,
 };
 
-interface Difference {
-  readonly value: string;
-  readonly node: string;
-  readonly op: string;
-  readonly index: number;
-  readonly difference: string;
-}
-
-interface TargetFindings {
-  readonly target: Target;
-  readonly agrees: boolean;
-  /** Outputs of the program as it ships. */
-  readonly outputs: readonly { readonly value: string; readonly difference: string }[];
-  readonly first: Difference | null;
-  readonly compared: number;
-}
-
 async function verify(flags: VerifyFlags): Promise<void> {
   const targets = parseTargets(flags.target, OTHERS);
   const { model } = openModel(flags.model);
@@ -92,13 +73,14 @@ async function verify(flags: VerifyFlags): Promise<void> {
   const tapped = await runAll(model, ['interp', ...targets], every, inputs, (text) => progress.update(text));
   progress.done();
   const order = valueOrder(model);
-  const findings = targets.map((t) => compareTarget(t, whole, tapped, order, flags));
+  const runsOf = (t: Target): Runs => ({ whole: whole.get(t) ?? new Map(), tapped: tapped.get(t) ?? new Map() });
+  const findings = targets.map((t) => ({ target: t, ...compareRuns(runsOf(t), runsOf('interp'), order, flags) }));
   if (flags.json) printJson({ targets: findings });
-  else for (const f of findings) printLine(describe(f));
+  else for (const f of findings) printLine(describeFindings(f.target, f));
   if (findings.some((f) => !f.agrees)) process.exitCode = 1;
 }
 
-type Results = ReadonlyMap<Target, ReadonlyMap<string, Tensor>>;
+type Results = ReadonlyMap<Target, Values>;
 
 async function runAll(
   model: SourceModel,
@@ -108,75 +90,11 @@ async function runAll(
   say: (text: string) => void,
 ): Promise<Results> {
   const module = importSource(model, options);
-  const results = new Map<Target, ReadonlyMap<string, Tensor>>();
+  const results = new Map<Target, Values>();
   for (const target of targets) {
     say(`running on ${target}`);
     const program = lowerToProgram(module, { ...options, target });
     results.set(target, await runOnce(await openSession(target, program), program, inputs.tensors, inputs.names));
   }
   return results;
-}
-
-interface Place {
-  readonly node: string;
-  readonly op: string;
-  readonly index: number;
-}
-
-/** Which node makes each value of the main graph, in execution order. */
-function valueOrder(model: SourceModel): ReadonlyMap<string, Place> {
-  const graph = model.graphs[0];
-  const order = new Map<string, Place>();
-  for (const node of graph?.nodes ?? [])
-    for (const output of node.outputs)
-      if (output)
-        order.set(graph?.values.get(output)?.label ?? output, { node: node.name, op: node.op, index: node.index });
-  return order;
-}
-
-function compareTarget(
-  target: Target,
-  whole: Results,
-  tapped: Results,
-  order: ReadonlyMap<string, Place>,
-  flags: VerifyFlags,
-): TargetFindings {
-  const outputs = differences(whole, target, flags);
-  const values = differences(tapped, target, flags);
-  const placed = values.map(({ value, difference }): Difference => {
-    const place = order.get(value) ?? { node: '', op: '', index: Number.MAX_SAFE_INTEGER };
-    return { value, ...place, difference };
-  });
-  const first = [...placed].sort((a, b) => a.index - b.index)[0] ?? null;
-  const compared = tapped.get('interp')?.size ?? 0;
-  return { target, agrees: outputs.length === 0 && first === null, outputs, first, compared };
-}
-
-function differences(
-  results: Results,
-  target: Target,
-  flags: VerifyFlags,
-): readonly { value: string; difference: string }[] {
-  const got = results.get(target);
-  return [...(results.get('interp') ?? [])].flatMap(([value, want]) => {
-    const t = got?.get(value);
-    const tolerance = isFloat(want.dtype)
-      ? { rtol: flags.rtol, atol: flags.atol * Math.max(1, magnitude(want)) }
-      : { rtol: 0, atol: 0 };
-    const difference = t ? compareTensors(t, want, tolerance) : 'it is missing';
-    return difference === null ? [] : [{ value, difference }];
-  });
-}
-
-/** Sums that cancel lose digits in proportion to their terms, not to the result. */
-const magnitude = (t: Tensor): number =>
-  toNumbers(t).reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0);
-
-function describe(f: TargetFindings): string {
-  if (f.agrees) return `${f.target}: agrees with the interpreter on all ${f.compared} values`;
-  const outputs = f.outputs.map((o) => `  output "${o.value}": ${o.difference}`);
-  const at = f.first
-    ? `  first difference: ${f.first.op} "${f.first.node}" (operator ${f.first.index}), value "${f.first.value}": ${f.first.difference}`
-    : '  no difference where every value is kept: the passes between are at fault';
-  return [`${f.target}: differs from the interpreter`, ...outputs, at].join('\n');
 }

@@ -1,8 +1,8 @@
-// Spreads test cases over worker threads in chunks. A thread that hangs or dies costs the case it was busy with, nothing
-// else: the rest of its chunk goes to a fresh thread.
+// Spreads test cases over workers in chunks. A worker that hangs or dies costs the case it was busy with, nothing
+// else: the rest of its chunk goes to a fresh one.
 
-import { Worker } from 'node:worker_threads';
 import type { Target } from '../targets.js';
+import { type Lane, startLane } from './lane.js';
 import { timeoutText, type Verdict } from './run-case.js';
 import type { StepNotice, Task, WorkerMessage, WorkerOptions } from './worker.js';
 
@@ -33,23 +33,21 @@ interface Run {
 
 /** Takes chunks until there are none left. */
 async function runLane(run: Run): Promise<void> {
-  let worker: Worker | undefined;
+  let lane: Lane | undefined;
   for (let chunk = run.queue.shift(); chunk && !run.stopped; chunk = run.queue.shift()) {
-    worker ??= startWorker(run.options);
-    const left = await runChunk(worker, chunk, run);
+    const { check, plugins } = run.options;
+    lane ??= startLane({ check, plugins }, new Set(chunk.flatMap((task) => task.targets)));
+    const left = await runChunk(lane, chunk, run);
     if (left === null) continue;
-    await worker.terminate();
-    worker = undefined;
+    await lane.stop();
+    lane = undefined;
     run.queue.unshift(...left);
   }
-  await worker?.terminate();
+  await lane?.stop();
 }
 
-const startWorker = ({ check, plugins }: WorkerOptions): Worker =>
-  new Worker(new URL('./worker.js', import.meta.url), { workerData: { check, plugins } satisfies WorkerOptions });
-
-/** null when the chunk is done; what is left of it when the thread has to be replaced. */
-function runChunk(worker: Worker, chunk: Chunk, run: Run): Promise<readonly Chunk[] | null> {
+/** null when the chunk is done; what is left of it when the worker has to be replaced. */
+function runChunk(lane: Lane, chunk: Chunk, run: Run): Promise<readonly Chunk[] | null> {
   const pending = new Map(chunk.map((task) => [task.index, new Set(task.targets)]));
   let step: StepNotice | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -75,7 +73,7 @@ function runChunk(worker: Worker, chunk: Chunk, run: Run): Promise<readonly Chun
   return new Promise((resolve) => {
     const finish = (left: readonly Chunk[] | null): void => {
       clearTimeout(timer);
-      worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+      unlisten();
       resolve(left);
     };
     const onMessage = (message: WorkerMessage): void => {
@@ -88,9 +86,7 @@ function runChunk(worker: Worker, chunk: Chunk, run: Run): Promise<readonly Chun
       }
       if (run.stopped) finish([]);
     };
-    const onError = (error: Error): void => finish(blame(`crashed: ${error.message}`));
-    const onExit = (code: number): void => finish(blame(`crashed: the thread ended with code ${code}`));
-    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-    worker.postMessage(chunk);
+    const unlisten = lane.listen({ onMessage, onEnd: (reason) => finish(blame(`crashed: ${reason}`)) });
+    lane.post(chunk);
   });
 }

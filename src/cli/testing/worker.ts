@@ -1,7 +1,7 @@
-// Runs chunks of cases in a thread of its own. Before each step it says what it is about to do, so that the pool knows
+// Runs chunks of cases in a thread or process of its own (lane.ts). Before each step it says what it is about to do, so that the pool knows
 // whom to blame if the thread hangs or dies. Programs for C are gathered and built by one compiler call a chunk.
 
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import type { AnyRecord } from '../../frontend/ops/record.js';
 import type { Program } from '../../ir/program.js';
 import type { Session } from '../../runtime/session.js';
@@ -35,7 +35,9 @@ export interface StepNotice {
 export type WorkerMessage =
   | StepNotice
   | { readonly kind: 'result'; readonly index: number; readonly target: Target; readonly verdict: Verdict }
-  | { readonly kind: 'done' };
+  | { readonly kind: 'done' }
+  /** The process is about to end: a run that it cannot stop would slow down all that follow. */
+  | { readonly kind: 'leaving' };
 
 /** Long enough for any chunk; a compiler that never returns is still noticed. */
 const BUILD_MS = 900_000;
@@ -46,22 +48,49 @@ interface Built {
   readonly program: Program;
 }
 
+/** The way back to the pool. */
+interface Port {
+  readonly postMessage: (message: WorkerMessage) => void;
+  readonly onTasks: (f: (tasks: readonly Task[]) => void) => void;
+  /** Ends the worker once all messages are out; the pool starts another. */
+  readonly leave: () => void;
+}
+
 interface Context {
-  readonly port: MessagePort;
+  readonly port: Port;
   readonly options: WorkerOptions;
   readonly plugins: readonly AnyRecord[];
 }
 
-if (parentPort) await serve(parentPort, workerData as WorkerOptions);
-
-async function serve(port: MessagePort, options: WorkerOptions): Promise<void> {
-  const context: Context = { port, options, plugins: await loadPlugins(options.plugins) };
-  port.on('message', (tasks: readonly Task[]) => {
-    void runChunk(tasks, context).then(() => send(port, { kind: 'done' }));
-  });
+if (parentPort) {
+  const port = parentPort;
+  const way: Port = {
+    postMessage: (m) => port.postMessage(m),
+    onTasks: (f) => void port.on('message', f),
+    leave: () => process.exit(1),
+  };
+  await serve(way, workerData as WorkerOptions);
+} else if (process.send) {
+  process.once('disconnect', () => process.exit());
+  process.once('message', (options) => void serve(processPort, options as WorkerOptions));
 }
 
-const send = (port: MessagePort, message: WorkerMessage): void => port.postMessage(message);
+const processPort: Port = {
+  postMessage: (m) => void process.send?.(m),
+  onTasks: (f) => void process.on('message', (tasks) => f(tasks as readonly Task[])),
+  leave: () => void process.send?.({ kind: 'leaving' }, () => process.exit(1)),
+};
+
+async function serve(port: Port, options: WorkerOptions): Promise<void> {
+  const early: (readonly Task[])[] = [];
+  let run = (tasks: readonly Task[]): void => void early.push(tasks);
+  port.onTasks((tasks) => run(tasks)); // before anything is awaited: tasks may be on their way
+  const context: Context = { port, options, plugins: await loadPlugins(options.plugins) };
+  run = (tasks) => void runChunk(tasks, context).then(() => send(port, { kind: 'done' }));
+  early.forEach(run);
+}
+
+const send = (port: Port, message: WorkerMessage): void => port.postMessage(message);
 
 async function runChunk(tasks: readonly Task[], context: Context): Promise<void> {
   const forC: Built[] = [];

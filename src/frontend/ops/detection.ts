@@ -84,11 +84,20 @@ function fast(r: Run, best: Buf, categories: Buf, spare: Buf): void {
     k.for(1, a.classes, (c) => k.set(most, e.max(most, scoreOf(box, c))));
     k.store(best, [box], most);
   });
-  const count = greedy(k, settings(r, (i) => k.load(best, [i]), a.most));
+  const count = greedy(
+    k,
+    settings(r, (i) => k.load(best, [i]), a.most),
+  );
   k.for(0, count, (row) => {
     const box = k.let(k.load(r.kept, [row]));
     k.for(0, a.classes, (c) => k.store(categories, [c], c));
-    mergeSort(k, i32(a.classes), categories, spare, byValue(k, (c) => scoreOf(box, c), true));
+    mergeSort(
+      k,
+      i32(a.classes),
+      categories,
+      spare,
+      byValue(k, (c) => scoreOf(box, c), true),
+    );
     k.for(0, a.perBox, (j) => {
       const c = k.let(k.load(categories, [j]));
       emit(r, e.add(e.mul(row, a.perBox), j), box, c, scoreOf(box, c));
@@ -109,7 +118,10 @@ function regular(r: Run, pools: readonly [Pool, Pool], ranks: Buf, spare: Buf): 
   const [pool, other] = pools;
   const total = k.mut(i32(0));
   k.for(0, a.classes, (c) => {
-    const count = greedy(k, settings(r, (i) => k.load(r.scores, [i, c]), a.perClass));
+    const count = greedy(
+      k,
+      settings(r, (i) => k.load(r.scores, [i, c]), a.perClass),
+    );
     k.for(0, count, (j) => {
       const box = k.let(k.load(r.kept, [j]));
       const at = k.let(e.add(total, j));
@@ -119,7 +131,13 @@ function regular(r: Run, pools: readonly [Pool, Pool], ranks: Buf, spare: Buf): 
     });
     const all = k.let(e.add(total, count));
     k.for(0, all, (i) => k.store(ranks, [i], i));
-    mergeSort(k, all, ranks, spare, byValue(k, (i) => k.load(pool.score, [i]), true));
+    mergeSort(
+      k,
+      all,
+      ranks,
+      spare,
+      byValue(k, (i) => k.load(pool.score, [i]), true),
+    );
     k.set(total, e.min(all, a.most));
     for (const field of ['box', 'category', 'score'] as const) {
       k.for(0, total, (i) => k.store(other[field], [i], k.load(pool[field], [k.load(ranks, [i])])));
@@ -148,9 +166,14 @@ function detect(b: Builder, boxes: Value, scores: Value, a: Detection): readonly
       k.store(out.classes, [0, i], constant(0, 'f32'));
       k.store(out.scores, [0, i], constant(0, 'f32'));
     });
-    if (!a.regular) return fast(r, k.scratch('best', 'f32', [n]), ints('categories', a.classes), ints('spare', a.classes));
+    if (!a.regular)
+      return fast(r, k.scratch('best', 'f32', [n]), ints('categories', a.classes), ints('spare', a.classes));
     const size = a.most + a.perClass;
-    const pool = (): Pool => ({ box: ints('box', size), category: ints('category', size), score: k.scratch('score', 'f32', [size]) });
+    const pool = (): Pool => ({
+      box: ints('box', size),
+      category: ints('category', size),
+      score: k.scratch('score', 'f32', [size]),
+    });
     return regular(r, [pool(), pool()], ints('ranks', size), ints('spare', size));
   });
 }
@@ -179,7 +202,12 @@ export const records: readonly AnyRecord[] = [
       if (typeof columns !== 'number' || columns < a.classes) return ctx.limit('fewer score columns than classes');
       const corner = decodeBoxes(b, boxes, anchors, a);
       // A first column beyond the classes is the background.
-      const real = b.narrow(b.reshape(scores, [scores.type.shape[1] as Dim, columns]), 1, columns - a.classes, a.classes);
+      const real = b.narrow(
+        b.reshape(scores, [scores.type.shape[1] as Dim, columns]),
+        1,
+        columns - a.classes,
+        a.classes,
+      );
       return detect(b, corner, real, a);
     },
     tolerance: { rtol: 1e-3, atol: 1e-5 },

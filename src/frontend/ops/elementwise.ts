@@ -119,7 +119,14 @@ const BINARY: readonly AnyRecord[] = [
 
 const VARIADIC: readonly AnyRecord[] = [
   variadic('minimum', 'Least of the operands', 'Min@1', (x, y) => e.min(x, y), ['MINIMUM', 'STABLEHLO_MINIMUM'], 'raw'),
-  variadic('maximum', 'Greatest of the operands', 'Max@1', (x, y) => e.max(x, y), ['MAXIMUM', 'STABLEHLO_MAXIMUM'], 'raw'),
+  variadic(
+    'maximum',
+    'Greatest of the operands',
+    'Max@1',
+    (x, y) => e.max(x, y),
+    ['MAXIMUM', 'STABLEHLO_MAXIMUM'],
+    'raw',
+  ),
   variadic('sum', 'Sum of the operands', 'Sum@1', (x, y) => e.add(x, y), ['ADD_N'], addAllIntegers),
   op('mean', {
     doc: 'Mean of the operands',

@@ -31,9 +31,21 @@ export const records: readonly AnyRecord[] = [
         const stride = strides[k] ?? 1;
         return same ? mul(d, stride) : add(mul(sub(d, 1), stride), kernel[k] ?? 1);
       });
-      const window = { kernel, strides, dilations: [], pads: [], autoPad: autoPadOf(same ? 'SAME' : 'VALID'), ceil: false };
+      const window = {
+        kernel,
+        strides,
+        dilations: [],
+        pads: [],
+        autoPad: autoPadOf(same ? 'SAME' : 'VALID'),
+        ceil: false,
+      };
       const axes = windowAxes(window, sizes, kernel).map((t) => ({ ...t, out: t.size }));
-      return addBias(b, transposedConvolution(b, { x, w, layout: CHANNELS_LAST, weights: OKI, groups: 1, axes }), bias, CHANNELS_LAST);
+      return addBias(
+        b,
+        transposedConvolution(b, { x, w, layout: CHANNELS_LAST, weights: OKI, groups: 1, axes }),
+        bias,
+        CHANNELS_LAST,
+      );
     },
     tolerance: { rtol: 1e-3, atol: 1e-5 },
   }),

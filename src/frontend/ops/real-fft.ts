@@ -93,8 +93,20 @@ function tables(b: Builder, t: FftType, length: number, inverse: boolean): reado
     Array.from({ length: n }, (_, k) => twiddle(sign * angle(k))).flat();
   const half = length / 2;
   return [
-    b.constant(fromNumbers(t, [half, 2], pairs(half, (k) => (2 * Math.PI * k) / half))),
-    b.constant(fromNumbers(t, [Math.max(1, half / 2), 2], pairs(Math.max(1, half / 2), (k) => Math.PI * ((k + 1) / half + 0.5)))),
+    b.constant(
+      fromNumbers(
+        t,
+        [half, 2],
+        pairs(half, (k) => (2 * Math.PI * k) / half),
+      ),
+    ),
+    b.constant(
+      fromNumbers(
+        t,
+        [Math.max(1, half / 2), 2],
+        pairs(Math.max(1, half / 2), (k) => Math.PI * ((k + 1) / half + 0.5)),
+      ),
+    ),
     b.constant(fromNumbers('i32', [half], inputOrder(half))),
   ];
 }
@@ -131,7 +143,12 @@ function complexStages(p: Plan): void {
     k.for(0, blocks, (block) => {
       k.for(0, span, (u) => {
         const first = k.let(e.add(e.mul(block, radix * span), u));
-        butterfly(p, radix, (j) => e.add(first, j * span), (j) => e.mul(u, j * blocks));
+        butterfly(
+          p,
+          radix,
+          (j) => e.add(first, j * span),
+          (j) => e.mul(u, j * blocks),
+        );
       });
     });
   }

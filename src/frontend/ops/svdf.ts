@@ -79,7 +79,9 @@ function integerSvdf(inputs: SvdfInputs, { rank }: SvdfAttrs, b: Builder, ctx: L
     inputs.feature,
     { transposeY: true, acc: 'i32' },
   );
-  const newest = b.map([sums], (s) => cast(e.add(e.clamp(scale(s, into, ctx.rounding), lo, hi), state.zero), stateType));
+  const newest = b.map([sums], (s) =>
+    cast(e.add(e.clamp(scale(s, into, ctx.rounding), lo, hi), state.zero), stateType),
+  );
   const history = remember(b, inputs, newest, ctx);
   const total = recall(b, history, inputs.time, rank, (h, w) => e.mul(centred(h, state.zero), cast(w, 'i32')));
   const dtype = outputType(ctx);

@@ -62,7 +62,12 @@ interface Share {
 }
 
 /** Triangular bands on the mel scale, as the bins each is made of, in order. */
-function melBands({ lower, upper, channels }: Mfcc, bins: number, rate: number, ctx: LowerContext): readonly (readonly Share[])[] {
+function melBands(
+  { lower, upper, channels }: Mfcc,
+  bins: number,
+  rate: number,
+  ctx: LowerContext,
+): readonly (readonly Share[])[] {
   const spacing = (mel(upper) - mel(lower)) / (channels + 1);
   const centres = Array.from({ length: channels + 1 }, (_, i) => mel(lower) + spacing * (i + 1));
   const width = (0.5 * rate) / (bins - 1);

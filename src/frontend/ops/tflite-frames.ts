@@ -38,7 +38,10 @@ function withHistory(b: Builder, ctx: LowerContext, x: Value, length: number): V
 function callsBefore(b: Builder, ctx: LowerContext, most: number): Value {
   const name = internalState(b, ctx, 'calls', { dtype: 'i32', shape: [] });
   const before = b.stateRead(name);
-  b.stateWrite(name, b.map([before], (n) => e.min(e.add(n, 1), most)));
+  b.stateWrite(
+    name,
+    b.map([before], (n) => e.min(e.add(n, 1), most)),
+  );
   return before;
 }
 
@@ -66,10 +69,19 @@ function frames(b: Builder, ctx: LowerContext, x: Value, { size, step, prefill }
     r as Expr,
     e.add(e.mul(f as Expr, step), i as Expr),
   ]);
-  const shape = [...x.type.shape.slice(0, -1), ...(ctx.declared(0)?.shape.length === x.type.shape.length ? [] : [count]), size];
+  const shape = [
+    ...x.type.shape.slice(0, -1),
+    ...(ctx.declared(0)?.shape.length === x.type.shape.length ? [] : [count]),
+    size,
+  ];
   const y = b.reshape(framed, shape);
   if (prefill) return [y, b.scalar(true, 'i1')];
-  return held(b, ctx, y, b.map([callsBefore(b, ctx, steps)], (n) => e.le(steps - 1, e.mul(n, count))));
+  return held(
+    b,
+    ctx,
+    y,
+    b.map([callsBefore(b, ctx, steps)], (n) => e.le(steps - 1, e.mul(n, count))),
+  );
 }
 
 interface Stacking {
@@ -86,7 +98,10 @@ function stack(b: Builder, ctx: LowerContext, x: Value, { left, right, step }: S
   const all = older === 0 ? frame : withNeighbours(b, ctx, frame, older);
   const wait = internalState(b, ctx, 'wait', { dtype: 'i32', shape: [] }, right);
   const waiting = b.stateRead(wait);
-  b.stateWrite(wait, b.map([waiting], (n) => e.select(e.eq(n, 0), step - 1, e.sub(n, 1))));
+  b.stateWrite(
+    wait,
+    b.map([waiting], (n) => e.select(e.eq(n, 0), step - 1, e.sub(n, 1))),
+  );
   return held(
     b,
     ctx,
@@ -142,7 +157,11 @@ export const records: readonly AnyRecord[] = [
     doc: 'TFLite Micro: overlapping frames of a stream; the second result says whether there are enough samples yet.',
     inputs: ['x'],
     tflite: {
-      'custom:SignalFramer': (n) => ({ size: n.int('frame_size'), step: n.int('frame_step'), prefill: n.bool('prefill', false) }),
+      'custom:SignalFramer': (n) => ({
+        size: n.int('frame_size'),
+        step: n.int('frame_step'),
+        prefill: n.bool('prefill', false),
+      }),
     },
     lower: ({ x }, a, b, ctx) => frames(b, ctx, x, a),
   }),
@@ -162,7 +181,8 @@ export const records: readonly AnyRecord[] = [
     doc: 'TFLite Micro: the stream, a number of samples late.',
     inputs: ['x'],
     tflite: { 'custom:SignalDelay': (n) => ({ length: n.int('delay_length') }) },
-    lower: ({ x }, { length }, b, ctx) => b.reshape(b.narrow(withHistory(b, ctx, rowsOf(b, x), length), 1, 0, last(x)), x.type.shape),
+    lower: ({ x }, { length }, b, ctx) =>
+      b.reshape(b.narrow(withHistory(b, ctx, rowsOf(b, x), length), 1, 0, last(x)), x.type.shape),
   }),
   op<'x', { readonly step: number }>('signal_overlap_add', {
     doc: 'TFLite Micro: overlapping frames summed back to a stream.',
@@ -181,6 +201,7 @@ export const records: readonly AnyRecord[] = [
 ];
 
 function checkedBuffer(b: Builder, ctx: LowerContext, x: Value, cycles: number): Value {
-  if (cycles > 1) ctx.limit(`a circular buffer that runs the model every ${cycles} calls`, 'Split the model at the buffer');
+  if (cycles > 1)
+    ctx.limit(`a circular buffer that runs the model every ${cycles} calls`, 'Split the model at the buffer');
   return circularBuffer(b, ctx, x);
 }

@@ -162,7 +162,8 @@ const swapped = (b: Builder, x: Value, timeMajor: boolean): Value => (timeMajor 
 type Lower<A> = (inputs: { readonly x: Value }, attrs: A, b: Builder, ctx: LowerContext) => Value | readonly Value[];
 
 const sequenceLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
-  if (!isFloat(x.type.dtype)) return swapped(b, integerLstm(b, ctx, swapped(b, x, a.timeMajor), SEQUENCE, a), a.timeMajor);
+  if (!isFloat(x.type.dtype))
+    return swapped(b, integerLstm(b, ctx, swapped(b, x, a.timeMajor), SEQUENCE, a), a.timeMajor);
   return swapped(b, runLstm(layerOf(b, ctx, 2), swapped(b, x, a.timeMajor), SEQUENCE, a), a.timeMajor);
 };
 
@@ -178,8 +179,11 @@ const stepLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
 
 /** Inputs x, previous output, weights [4·cell, in + cell], bias, previous state; gates in the order input, candidate, forget, output. */
 function basicLstm(b: Builder, ctx: LowerContext, x: Value): readonly Value[] {
-  if (!isFloat(x.type.dtype)) return [ctx.limit('the basic LSTM kernel in integers', 'Convert the model with full LSTM kernels')];
-  const [previous, weights, bias, state] = [1, 2, 3, 4].map((i) => ctx.reader.input(i) ?? ctx.limit(`input ${i} is missing`));
+  if (!isFloat(x.type.dtype))
+    return [ctx.limit('the basic LSTM kernel in integers', 'Convert the model with full LSTM kernels')];
+  const [previous, weights, bias, state] = [1, 2, 3, 4].map(
+    (i) => ctx.reader.input(i) ?? ctx.limit(`input ${i} is missing`),
+  );
   const joined = b.concat([x, previous as Value], 1);
   const sums = b.add(b.matmul(joined, weights as Value, { transposeY: true }), bias as Value);
   const cell = (state as Value).type.shape[1] as number;
@@ -209,7 +213,12 @@ type RnnPositions = readonly [number, number, number, number];
 /** Plain RNN over x [time, batch, in]. */
 function runRnn(layer: Layer, x: Value, at: RnnPositions, activation: FusedActivation): Value {
   const { b, value, rounded, ctx } = layer;
-  const [w, r, bias, state] = at.map((i) => value(i) ?? ctx.limit(`input ${i} is missing`)) as [Value, Value, Value, Value];
+  const [w, r, bias, state] = at.map((i) => value(i) ?? ctx.limit(`input ${i} is missing`)) as [
+    Value,
+    Value,
+    Value,
+    Value,
+  ];
   const sums = b.add(b.matmul(rounded(x), w, { transposeY: true }), bias);
   const initial = b.reshape(state, [x.type.shape[1] as Dim, r.type.shape[0] as Dim]);
   const [h, outputs] = b.scan(x.type.shape[0] as Dim, [initial], [sums], (_s, [h0], [inputs]) => {
@@ -249,7 +258,13 @@ const bothWaysRnn: Lower<RnnAttrs> = ({ x }, a, b, ctx) => {
 };
 
 /** The other inputs are read by position. */
-function recurrentRecord<A extends object>(name: string, doc: string, builtin: string, decode: (n: NodeReader) => A, lower: Lower<A>) {
+function recurrentRecord<A extends object>(
+  name: string,
+  doc: string,
+  builtin: string,
+  decode: (n: NodeReader) => A,
+  lower: Lower<A>,
+) {
   return op<'x', A>(name, {
     doc,
     inputs: ['x'],
@@ -261,10 +276,34 @@ function recurrentRecord<A extends object>(name: string, doc: string, builtin: s
 }
 
 export const records: readonly AnyRecord[] = [
-  recurrentRecord('tflite_sequence_lstm', 'LSTM over a sequence.', 'UNIDIRECTIONAL_SEQUENCE_LSTM', lstmAttrs, sequenceLstm),
+  recurrentRecord(
+    'tflite_sequence_lstm',
+    'LSTM over a sequence.',
+    'UNIDIRECTIONAL_SEQUENCE_LSTM',
+    lstmAttrs,
+    sequenceLstm,
+  ),
   recurrentRecord('tflite_lstm', 'One step of an LSTM.', 'LSTM', lstmAttrs, stepLstm),
-  recurrentRecord('tflite_bidirectional_lstm', 'LSTM over a sequence in both directions.', 'BIDIRECTIONAL_SEQUENCE_LSTM', lstmAttrs, bothWays),
+  recurrentRecord(
+    'tflite_bidirectional_lstm',
+    'LSTM over a sequence in both directions.',
+    'BIDIRECTIONAL_SEQUENCE_LSTM',
+    lstmAttrs,
+    bothWays,
+  ),
   recurrentRecord('tflite_rnn', 'One step of a plain RNN.', 'RNN', rnnAttrs, stepRnn),
-  recurrentRecord('tflite_sequence_rnn', 'Plain RNN over a sequence.', 'UNIDIRECTIONAL_SEQUENCE_RNN', rnnAttrs, sequenceRnn),
-  recurrentRecord('tflite_bidirectional_rnn', 'Plain RNN over a sequence in both directions.', 'BIDIRECTIONAL_SEQUENCE_RNN', rnnAttrs, bothWaysRnn),
+  recurrentRecord(
+    'tflite_sequence_rnn',
+    'Plain RNN over a sequence.',
+    'UNIDIRECTIONAL_SEQUENCE_RNN',
+    rnnAttrs,
+    sequenceRnn,
+  ),
+  recurrentRecord(
+    'tflite_bidirectional_rnn',
+    'Plain RNN over a sequence in both directions.',
+    'BIDIRECTIONAL_SEQUENCE_RNN',
+    rnnAttrs,
+    bothWaysRnn,
+  ),
 ];

@@ -22,10 +22,15 @@ interface Fft {
 }
 
 /** Length and type of a transform; only powers of two have a fixed-point schedule. */
-function fftOf(x: Value, { length }: Fft, ctx: LowerContext): { readonly type: FftType; readonly rows: readonly Dim[] } {
+function fftOf(
+  x: Value,
+  { length }: Fft,
+  ctx: LowerContext,
+): { readonly type: FftType; readonly rows: readonly Dim[] } {
   if (length < 4 || 2 ** Math.round(Math.log2(length)) !== length)
     ctx.limit(`a transform of length ${length}`, 'Lengths must be powers of two');
-  const type = (['i16', 'i32', 'f32'] as const).find((t) => t === x.type.dtype) ?? ctx.limit(`a transform of ${x.type.dtype}`);
+  const type =
+    (['i16', 'i32', 'f32'] as const).find((t) => t === x.type.dtype) ?? ctx.limit(`a transform of ${x.type.dtype}`);
   return { type, rows: x.type.shape.slice(0, -1) };
 }
 
@@ -79,7 +84,15 @@ function squareRoots(b: Builder, x: Value, shift: Value): Value {
   return buildKernel(b, 'square_root', [x, shift], (k) => {
     const [input, bits] = k.inputs as [Buf, Buf];
     const y = k.output('u32', x.type.shape);
-    const down = k.let(cast(k.load(bits, bits.shape.map(() => 0)), 'u32'));
+    const down = k.let(
+      cast(
+        k.load(
+          bits,
+          bits.shape.map(() => 0),
+        ),
+        'u32',
+      ),
+    );
     k.forEach(x.type.shape, (i) => {
       const whole = k.let(k.load(input, i));
       const rest = k.mut(whole);
@@ -157,7 +170,9 @@ function controlGain(b: Builder, x: Value, noise: Value, table: Value, shift: nu
 }
 
 /** log2(1 + i/128) − i/128 in 16 fractional bits. */
-const LOG_CORRECTION = Array.from({ length: 129 }, (_, i) => Math.floor((Math.log2(1 + i / 128) - i / 128) * 65536 + 0.5));
+const LOG_CORRECTION = Array.from({ length: 129 }, (_, i) =>
+  Math.floor((Math.log2(1 + i / 128) - i / 128) * 65536 + 0.5),
+);
 
 /** Natural logarithm times a scale; 0 for 0 and 1. */
 function logarithms(b: Builder, x: Value, correction: number, outScale: number): Value {
@@ -191,7 +206,9 @@ export const records: readonly AnyRecord[] = [
     inputs: ['x', 'window'],
     tflite: { 'custom:SignalWindow': (n) => ({ shift: n.int('shift') }) },
     lower: ({ x, window }, { shift }, b) =>
-      b.map([x, window], (v, w) => cast(e.clamp(e.shrS(e.mul(cast(v, 'i32'), cast(w, 'i32')), shift), -32768, 32767), 'i16')),
+      b.map([x, window], (v, w) =>
+        cast(e.clamp(e.shrS(e.mul(cast(v, 'i32'), cast(w, 'i32')), shift), -32768, 32767), 'i16'),
+      ),
   }),
   op('signal_fft_auto_scale', {
     doc: 'TFLite Micro: shifts 16-bit samples up as far as the loudest allows; gives the shift too.',
@@ -275,7 +292,10 @@ export const records: readonly AnyRecord[] = [
     doc: 'TFLite Micro: natural logarithms as scaled 16-bit integers.',
     inputs: ['x'],
     tflite: {
-      'custom:SignalFilterBankLog': (n) => ({ correction: n.int('input_correction_bits'), scale: n.int('output_scale') }),
+      'custom:SignalFilterBankLog': (n) => ({
+        correction: n.int('input_correction_bits'),
+        scale: n.int('output_scale'),
+      }),
     },
     lower: ({ x }, { correction, scale }, b) => logarithms(b, x, correction, scale),
   }),

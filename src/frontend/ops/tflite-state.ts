@@ -41,9 +41,11 @@ function initialContents(graph: SourceGraph, ctx: LowerContext): ReadonlyMap<str
   const text = (n: SourceNode, name: string): string => String(n.attrs.get(name)?.value ?? '');
   for (const n of graph.nodes) {
     const [target = '', value = ''] = n.inputs;
-    if (n.op === 'VAR_HANDLE') handles.set(n.outputs[0] ?? '', variableName(text(n, 'container'), text(n, 'shared_name')));
+    if (n.op === 'VAR_HANDLE')
+      handles.set(n.outputs[0] ?? '', variableName(text(n, 'container'), text(n, 'shared_name')));
     else if (n.op === 'ASSIGN_VARIABLE') {
-      const constant = graph.initializers.get(value) ?? ctx.limit('a variable’s first contents are computed, not constant');
+      const constant =
+        graph.initializers.get(value) ?? ctx.limit('a variable’s first contents are computed, not constant');
       contents.set(handles.get(target) ?? ctx.limit('a variable handle is computed'), constant.read());
     } else ctx.limit(`${n.op} in an initialisation subgraph`, 'Only constants can be assigned to variables there');
   }

@@ -6,7 +6,7 @@ import { add, type Dim, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import type { BufferRef } from '../../ir/program.js';
-import { cast, constant, dimExpr, type Expr, i32, substituteVars, variable } from '../../ir/scalar.js';
+import { cast, constant, dimExpr, type Expr, i32, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import { highest, lowest } from '../../ir/build-math.js';
 import type { NodeOf, Reducer, Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
@@ -139,20 +139,10 @@ function isIdentityRead(node: NodeOf<'generic'>, operand: number): boolean {
   if (v.node?.kind === 'view' || v.type.shape.length !== node.shape.length) return false;
   if (v.type.dtype !== node.outputs[0]?.type.dtype) return false;
   let ok = true;
-  const visit = (x: Expr): void => {
-    if (x.k === 'load') {
-      if (x.src === operand)
-        ok &&= x.index.every(
-          (i, k) => (i.k === 'var' && i.name === `i${k}`) || (i.k === 'const' && node.shape[k] === 1),
-        );
-      x.index.forEach(visit);
-      if (x.guard) visit(x.guard);
-      if (x.pad) visit(x.pad);
-    } else if (x.k === 'op' || x.k === 'vec') x.args.forEach(visit);
-    else if (x.k === 'select') [x.cond, x.a, x.b].forEach(visit);
-    else if (x.k === 'cast' || x.k === 'bitcast') visit(x.arg);
-  };
-  visit(node.body);
+  visitExpr(node.body, (x) => {
+    if (x.k === 'load' && x.src === operand)
+      ok &&= x.index.every((i, k) => (i.k === 'var' && i.name === `i${k}`) || (i.k === 'const' && node.shape[k] === 1));
+  });
   return ok;
 }
 

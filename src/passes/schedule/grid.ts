@@ -10,12 +10,13 @@ import { type Expr, i32, type ScalarOp, variable, visitExpr } from '../../ir/sca
 import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
 import { collapse } from './elementwise.js';
 import { type For, loadsOf, matchNest } from './nest.js';
+import { privatizeScratch } from './private-scratch.js';
 
 export function gridKernel(kernel: Kernel): Kernel {
   if (carriesValues(kernel.body)) return kernel;
   const sizes = new Set(kernel.syms.map((s) => s.name));
   const taken = namesOf(kernel.body);
-  return { ...kernel, body: kernel.body.map((s) => gridNest(s, sizes, taken)) };
+  return privatizeScratch({ ...kernel, body: kernel.body.map((s) => gridNest(s, sizes, taken)) });
 }
 
 /** Whether something at the top holds a value from one statement to another: pieces could not run by themselves. */

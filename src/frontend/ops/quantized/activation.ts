@@ -40,7 +40,13 @@ export const tableOf =
   };
 
 /** A piecewise linear function: pieces scaled by their own multipliers. */
-function linear(b: Builder, x: Value, ctx: LowerContext, f: (x: Expr, zero: number) => Expr, activation = 'NONE'): Value {
+function linear(
+  b: Builder,
+  x: Value,
+  ctx: LowerContext,
+  f: (x: Expr, zero: number) => Expr,
+  activation = 'NONE',
+): Value {
   const [from, to] = [inputAffine(ctx, 0), outputAffine(ctx)];
   const dtype = outputType(ctx);
   const range = activationRange(activation, to, dtype, ctx);
@@ -49,7 +55,10 @@ function linear(b: Builder, x: Value, ctx: LowerContext, f: (x: Expr, zero: numb
 
 /** Ratio of input to output scale in float32, as a multiplier. */
 const ratio = (ctx: LowerContext, factor = 1) =>
-  quantizeMultiplier(fround(fround(inputAffine(ctx, 0).scale * fround(factor)) / outputAffine(ctx).scale), ctx.rounding);
+  quantizeMultiplier(
+    fround(fround(inputAffine(ctx, 0).scale * fround(factor)) / outputAffine(ctx).scale),
+    ctx.rounding,
+  );
 
 /** RELU, RELU6, RELU_N1_TO_1, RELU_0_TO_1: rescale, then clamp to the quantised bounds. */
 export const clampedRelu =

@@ -18,7 +18,10 @@ export interface Affine {
 
 const perTensor = (q: SourceQuant | undefined, ctx: LowerContext, what: string): Affine => {
   if (!q || q.block || q.scale.length !== 1)
-    return ctx.limit(`${what} needs one scale and zero point for the whole tensor`, 'Convert the model again with per-tensor activations');
+    return ctx.limit(
+      `${what} needs one scale and zero point for the whole tensor`,
+      'Convert the model again with per-tensor activations',
+    );
   return { scale: q.scale[0] as number, zero: q.zeroPoint[0] ?? 0 };
 };
 

@@ -38,7 +38,9 @@ const setupOf = (ctx: LowerContext): Setup => ({
 function combine(b: Builder, { x, y }: Pair, ctx: LowerContext, s: Setup, f: (p: Expr, q: Expr) => Expr): Value {
   const dtype = outputType(ctx);
   const range = fusedRange(ctx, s.output, dtype);
-  return b.map([x, y], (p, q) => store(f(centred(p, s.left.zero), centred(q, s.right.zero)), s.output.zero, range, dtype));
+  return b.map([x, y], (p, q) =>
+    store(f(centred(p, s.left.zero), centred(q, s.right.zero)), s.output.zero, range, dtype),
+  );
 }
 
 /** Operand × 2^bits × multiplier. */
@@ -63,7 +65,12 @@ export const addIntegers = sumWith((p, q) => e.add(p, q));
 export const subtractIntegers = sumWith(e.sub);
 
 /** ADD_N: operands of one scale, each with 20 extra bits. */
-export const addAllIntegers = ({ xs }: { readonly xs: readonly Value[] }, _a: object, b: Builder, ctx: LowerContext): Value => {
+export const addAllIntegers = (
+  { xs }: { readonly xs: readonly Value[] },
+  _a: object,
+  b: Builder,
+  ctx: LowerContext,
+): Value => {
   const [from, to] = [inputAffine(ctx, 0), outputAffine(ctx)];
   if (xs.some((_, k) => inputAffine(ctx, k).scale !== from.scale || inputAffine(ctx, k).zero !== from.zero))
     return ctx.limit('a sum of tensors with different scales');
@@ -118,11 +125,7 @@ export const parametricRelu = (
   const plain = s.multiplier(s.left.scale / s.output.scale);
   const sloped = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
   return combine(b, { x, y: slope }, ctx, s, (p, q) =>
-    e.select(
-      e.ge(p, 0),
-      scale(p, plain, ctx.rounding, 2 ** 16),
-      scale(e.mul(p, q), sloped, ctx.rounding, 2 ** 25),
-    ),
+    e.select(e.ge(p, 0), scale(p, plain, ctx.rounding, 2 ** 16), scale(e.mul(p, q), sloped, ctx.rounding, 2 ** 25)),
   );
 };
 

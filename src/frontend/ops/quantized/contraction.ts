@@ -42,7 +42,8 @@ function weightsOf(ctx: LowerContext, i: number, channels: Dim): Weights {
   const q = ctx.quantIn(i);
   if (!q || q.block) return ctx.limit('integer weights need scales per tensor or per channel');
   const zeros = new Set(q.zeroPoint);
-  if (q.scale.length > 1 && q.scale.length !== channels) return ctx.limit('weight scales must run over the output channels');
+  if (q.scale.length > 1 && q.scale.length !== channels)
+    return ctx.limit('weight scales must run over the output channels');
   if (zeros.size > 1) return ctx.limit('zero points of weights must be equal');
   return { scales: Array.from(q.scale), zero: q.zeroPoint[0] ?? 0 };
 }
@@ -145,7 +146,13 @@ export const integerConvolution =
     const folded = foldZero(b, { x, w: plain, bias }, affine.zero, out, [input, ...taps], (c, r) =>
       layout.place(c, r[0] as Expr, r.slice(1)),
     );
-    return finish(b, ctx, sum, { input: affine, weights, bias: folded, wide: acc === 'i64', bound: boundOf(x, bias, count) });
+    return finish(b, ctx, sum, {
+      input: affine,
+      weights,
+      bias: folded,
+      wide: acc === 'i64',
+      bound: boundOf(x, bias, count),
+    });
   };
 
 /** TRANSPOSE_CONV: inputs are shape, weights, x, bias. Absent taps contribute nothing, so x is centred first. */
@@ -185,7 +192,10 @@ export function integerFullyConnected(
   const acc = accumulatorOf(x, bias, ctx);
   const rows = keepDims ? x : b.reshape(x, [floordiv(product(x.type.shape), width), width]);
   const plain = withoutZero(b, w, weights.zero);
-  const sum = b.matmul(rows, plain, { transposeY: true, acc: sumType(acc, x.type.dtype === 'i16' ? (width as number) : 0) });
+  const sum = b.matmul(rows, plain, {
+    transposeY: true,
+    acc: sumType(acc, x.type.dtype === 'i16' ? (width as number) : 0),
+  });
   const folded = foldZero(b, { x, w: plain, bias }, affine.zero, out, [width], (c, r) => [c, r[0] as Expr]);
   return finish(b, ctx, sum, {
     input: affine,

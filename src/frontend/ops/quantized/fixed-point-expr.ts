@@ -98,8 +98,16 @@ function table(b: Builder, dtype: 'i32' | 'i64', values: readonly number[]): Val
 
 function wideTables(b: Builder, multipliers: readonly Multiplier[]): Scaler {
   const reduced = multipliers.map(reducedMultiplier);
-  const factor = table(b, 'i64', reduced.map((m) => m.q));
-  const total = table(b, 'i64', reduced.map((m) => 15 - m.shift));
+  const factor = table(
+    b,
+    'i64',
+    reduced.map((m) => m.q),
+  );
+  const total = table(
+    b,
+    'i64',
+    reduced.map((m) => 15 - m.shift),
+  );
   return (x, read, c) => {
     const s = read(total, [c]);
     return cast(e.shrS(e.add(e.mul(x, read(factor, [c])), e.shl(e.const(1, 'i64'), e.sub(s, 1))), s), 'i32');
@@ -107,13 +115,29 @@ function wideTables(b: Builder, multipliers: readonly Multiplier[]): Scaler {
 }
 
 function singleTables(b: Builder, multipliers: readonly Multiplier[]): Scaler {
-  const q = table(b, 'i32', multipliers.map((m) => m.q));
+  const q = table(
+    b,
+    'i32',
+    multipliers.map((m) => m.q),
+  );
   if (multipliers.every((m) => m.shift <= -2)) {
-    const right = table(b, 'i32', multipliers.map((m) => -1 - m.shift));
-    const half = table(b, 'i32', multipliers.map((m) => 2 ** (-2 - m.shift)));
+    const right = table(
+      b,
+      'i32',
+      multipliers.map((m) => -1 - m.shift),
+    );
+    const half = table(
+      b,
+      'i32',
+      multipliers.map((m) => 2 ** (-2 - m.shift)),
+    );
     return (x, read, c) => e.shrS(e.add(mulHighSigned(x, read(q, [c])), read(half, [c])), read(right, [c]));
   }
-  const total = table(b, 'i64', multipliers.map((m) => 31 - m.shift));
+  const total = table(
+    b,
+    'i64',
+    multipliers.map((m) => 31 - m.shift),
+  );
   return (x, read, c) => {
     const s = read(total, [c]);
     const product = e.mul(cast(x, 'i64'), cast(read(q, [c]), 'i64'));
@@ -123,18 +147,38 @@ function singleTables(b: Builder, multipliers: readonly Multiplier[]): Scaler {
 
 /** Where all shifts go right by two or more, a shift by a channel's amount is a high product with a power of two: lanes differ freely. */
 function doubleTables(b: Builder, multipliers: readonly Multiplier[], bound: number): Scaler {
-  const doubledQ = table(b, 'i32', multipliers.map((m) => (2 * m.q) | 0));
+  const doubledQ = table(
+    b,
+    'i32',
+    multipliers.map((m) => (2 * m.q) | 0),
+  );
   const high = (x: Expr, read: Read, c: Expr): Expr => mulHighTable(x, read(doubledQ, [c]), multipliers);
   if (bound <= 2 ** 30 && multipliers.every((m) => m.shift <= -2 && m.shift >= -30)) {
-    const power = table(b, 'i32', multipliers.map((m) => 2 ** (32 + m.shift)));
-    const half = table(b, 'i32', multipliers.map((m) => 2 ** (-1 - m.shift)));
+    const power = table(
+      b,
+      'i32',
+      multipliers.map((m) => 2 ** (32 + m.shift)),
+    );
+    const half = table(
+      b,
+      'i32',
+      multipliers.map((m) => 2 ** (-1 - m.shift)),
+    );
     return (x, read, c) => {
       const y = high(x, read, c);
       return mulHighSigned(e.add(y, e.shrS(y, 31), read(half, [c])), read(power, [c]));
     };
   }
-  const left = table(b, 'i32', multipliers.map((m) => Math.max(0, m.shift)));
-  const right = table(b, 'i32', multipliers.map((m) => Math.max(0, -m.shift)));
+  const left = table(
+    b,
+    'i32',
+    multipliers.map((m) => Math.max(0, m.shift)),
+  );
+  const right = table(
+    b,
+    'i32',
+    multipliers.map((m) => Math.max(0, -m.shift)),
+  );
   const anyLeft = multipliers.some((m) => m.shift > 0);
   return (x, read, c) => {
     const shifted = anyLeft ? e.shl(x, read(left, [c])) : x;

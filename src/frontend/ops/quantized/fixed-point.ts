@@ -68,8 +68,7 @@ export function shiftSaturated(x: number, exponent: number): number {
 
 /** x times a multiplier, as the 32-bit kernels compute it (overflow of the left shift wraps). */
 export function scaled(x: number, { q, shift }: Multiplier, rounding: Rounding): number {
-  if (rounding === 'single')
-    return wrap32((BigInt(x) * BigInt(q) + (1n << BigInt(30 - shift))) >> BigInt(31 - shift));
+  if (rounding === 'single') return wrap32((BigInt(x) * BigInt(q) + (1n << BigInt(30 - shift))) >> BigInt(31 - shift));
   const shifted = shift > 0 ? wrap32(BigInt(x) << BigInt(shift)) : x;
   return shiftRight(mulHigh(shifted, q), Math.max(0, -shift));
 }

@@ -72,9 +72,7 @@ export function dequantizeAll(inputs: Bound, b: Builder, ctx: LowerContext): Bou
     const q = at === undefined ? undefined : ctx.quantIn(at);
     return q && !isFloat(v.type.dtype) ? dequantize(b, v, q, ctx) : v;
   };
-  return Object.fromEntries(
-    Object.entries(inputs).map(([name, v]) => [name, isList(v) ? v.map(one) : v && one(v)]),
-  );
+  return Object.fromEntries(Object.entries(inputs).map(([name, v]) => [name, isList(v) ? v.map(one) : v && one(v)]));
 }
 
 const isList = (v: Value | readonly Value[] | undefined): v is readonly Value[] => Array.isArray(v);

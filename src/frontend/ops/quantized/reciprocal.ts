@@ -54,8 +54,7 @@ function inverseSquareRootQ3(input: Expr): Expr {
 
 /** x·factor·2^(shift−31) with factor and shift known only when running. */
 export function scaleBy(x: Expr, factor: Expr, shift: Expr, rounding: Rounding): Expr {
-  if (rounding === 'double')
-    return shiftRight(mulHigh(e.shl(x, e.max(shift, 0)), factor), e.max(e.neg(shift), 0));
+  if (rounding === 'double') return shiftRight(mulHigh(e.shl(x, e.max(shift, 0)), factor), e.max(e.neg(shift), 0));
   const total = e.sub(31n, cast(shift, 'i64'));
   const half = e.shl(e.const(1, 'i64'), e.sub(total, 1));
   return cast(e.shrS(e.add(e.mul(cast(x, 'i64'), cast(factor, 'i64')), half), total), 'i32');

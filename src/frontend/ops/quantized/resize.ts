@@ -40,7 +40,12 @@ function sample(i: Expr, input: number, output: number, a: ResizeAttrs): AxisSam
   };
 }
 
-export function integerResizeBilinear({ x }: { readonly x: Value }, a: ResizeAttrs, b: Builder, ctx: LowerContext): Value {
+export function integerResizeBilinear(
+  { x }: { readonly x: Value },
+  a: ResizeAttrs,
+  b: Builder,
+  ctx: LowerContext,
+): Value {
   const [batch, height, width, channels] = x.type.shape as readonly [Dim, Dim, Dim, Dim];
   const [outHeight, outWidth] = [a.height, a.width];
   if (!isConst(height) || !isConst(width) || !isConst(outHeight) || !isConst(outWidth))

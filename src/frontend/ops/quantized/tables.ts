@@ -18,7 +18,11 @@ export const integerTable = (b: Builder, dtype: TableType, values: readonly numb
 /** Entry for each value of an 8-bit type from the lowest up. */
 export function tabulate(b: Builder, from: DType, to: TableType, f: (x: number) => number): Value {
   const { lo, hi } = typeRange(from);
-  return integerTable(b, to, Array.from({ length: hi - lo + 1 }, (_, k) => f(lo + k)));
+  return integerTable(
+    b,
+    to,
+    Array.from({ length: hi - lo + 1 }, (_, k) => f(lo + k)),
+  );
 }
 
 /** Entry of a `tabulate` table for a stored element. */

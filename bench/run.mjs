@@ -1,0 +1,94 @@
+// The project's own comparison: single operators made here, and the real models in ../shared where they are, each target
+// against the runtimes of its kind. `npm run bench:setup` installs those; options and output are in README.md.
+
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { formatBench, reportBench } from '../dist/cli/bench/bench-report.js';
+import { MEASURE } from '../dist/cli/bench/measure.js';
+import { locatePeer, PEER_NAMES, parsePeers } from '../dist/cli/bench/peers.js';
+import { benchAll } from '../dist/cli/commands/bench.js';
+import { parseTargets } from '../dist/cli/commands/parse-targets.js';
+import { startProgress } from '../dist/cli/progress.js';
+import { reportError } from '../dist/cli/report-error.js';
+import { GEMM_SIZES, SINGLE_OPS } from './single-ops.mjs';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const SHARED = join(HERE, '..', '..', 'shared');
+
+/** Name → where its models come from. */
+const SUITES = {
+  ops: () => makeModels('ops', SINGLE_OPS),
+  onnx: () => modelsIn(join(SHARED, 'models', 'onnx'), 'model.onnx'),
+  tflite: () => modelsIn(join(SHARED, 'conformance', 'tflite', 'models'), 'model.tflite'),
+  gemm: () => makeModels('gemm', GEMM_SIZES),
+};
+
+/** Several cases share one model file's contents: the plain name stands for them. */
+const VARIANT = /__/;
+
+const modelsIn = (folder, file) =>
+  existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => !VARIANT.test(name) && existsSync(join(folder, name, file)))
+        .map((name) => join(folder, name))
+    : [];
+
+function makeModels(suite, makers) {
+  const folder = join(HERE, '.cache', suite);
+  mkdirSync(folder, { recursive: true });
+  return Object.entries(makers).map(([name, make]) => {
+    const file = join(folder, `${name}.onnx`);
+    writeFileSync(file, make());
+    return file;
+  });
+}
+
+function readFlags() {
+  const { values } = parseArgs({
+    options: {
+      suite: { type: 'string', default: 'ops,onnx,tflite' },
+      filter: { type: 'string', default: '' },
+      target: { type: 'string', default: 'c,wasm' },
+      against: { type: 'string', default: 'onnxruntime-node,onnxruntime-web,litert' },
+      samples: { type: 'string', default: String(MEASURE.samples) },
+      numerics: { type: 'string', default: 'fast' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const suites = values.suite.split(',');
+  const unknown = suites.find((name) => !(name in SUITES));
+  if (unknown) throw new Error(`there is no suite "${unknown}"; suites: ${Object.keys(SUITES).join(', ')}`);
+  const filter = new RegExp(values.filter);
+  return { ...values, models: suites.flatMap((name) => SUITES[name]()).filter((path) => filter.test(path)) };
+}
+
+async function main() {
+  const flags = readFlags();
+  const peers = parsePeers([flags.against]);
+  for (const p of peers) locatePeer(p);
+  const progress = startProgress();
+  const { rows, notes } = await benchAll(flags.models, {
+    targets: parseTargets([flags.target]),
+    peers: PEER_NAMES.filter((p) => peers.includes(p)),
+    likeWithLike: true,
+    options: { numerics: flags.numerics },
+    input: [],
+    seed: 1,
+    measure: { ...MEASURE, samples: Math.max(1, Number(flags.samples)) },
+    say: (text) => progress.update(text),
+  });
+  progress.done();
+  const report = reportBench(rows, notes);
+  process.stdout.write(`${flags.json ? JSON.stringify(report, null, 2) : formatBench(report)}\n`);
+}
+
+try {
+  await main();
+  process.exit();
+} catch (error) {
+  const { text, exitCode } = reportError(error);
+  process.stderr.write(`${text}\n`);
+  process.exit(exitCode);
+}

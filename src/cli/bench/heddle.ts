@@ -1,0 +1,78 @@
+// heddle as a contender: a model compiled for a target and opened, with what that cost. C is timed in the process that
+// runs it, the others here.
+
+import { type CompileOptions, importSource, lowerToProgram } from '../../compile.js';
+import type { Program } from '../../ir/program.js';
+import type { RuntimeTensor, Session } from '../../runtime/session.js';
+import { DTYPE_INFO } from '../../support/dtype.js';
+import type { Tensor } from '../../support/tensor.js';
+import { openModel } from '../model-file.js';
+import { openC, openSession, type Target } from '../targets.js';
+import { type BenchInput, type Contender, timeCalls } from './contender.js';
+
+export interface Costs {
+  /** From the file's bytes to the artifact's. */
+  readonly compile_ms: number;
+  /** Without weights: of model.wasm, or of the C source. */
+  readonly code_bytes: number;
+  readonly weight_bytes: number;
+  readonly arena_bytes: number;
+  /** All memory of a session: weights, state, arena, inputs and outputs. */
+  readonly memory_bytes: number;
+}
+
+export interface HeddleContender extends Contender, Costs {
+  readonly name: Target;
+}
+
+/** What gcc is told; the numeric flags come with the program. */
+export const C_FLAGS: readonly string[] = ['-O3', '-march=native'];
+
+export async function openHeddle(target: Target, input: BenchInput, options: CompileOptions): Promise<HeddleContender> {
+  const start = performance.now();
+  const settings = { ...options, target };
+  const program = lowerToProgram(importSource(openModel(input.file).model, settings), settings);
+  const code_bytes = await codeBytes(target, program);
+  const compile_ms = performance.now() - start;
+  const costs = { compile_ms, code_bytes, ...memoryOf(program) };
+  const inputs = nameInputs(program, input.tensors);
+  if (target === 'c') {
+    const session = (await openC([{ name: 'model', program }], { cflags: C_FLAGS })).get('model');
+    if (!session) throw new Error('the one program was built');
+    return { ...contend(target, program, session, inputs), time: (repeats) => session.time(inputs, repeats), ...costs };
+  }
+  return { ...contend(target, program, await openSession(target, program), inputs), ...costs };
+}
+
+type Inputs = Readonly<Record<string, RuntimeTensor>>;
+
+const contend = (name: Target, program: Program, session: Session, inputs: Inputs) => ({
+  name,
+  time: (repeats: number) => timeCalls(() => session.run(inputs), repeats),
+  outputs: async () => {
+    const out = await session.run(inputs);
+    return (program.entries[0]?.outputs ?? []).map((o) => (out[o.name] as Tensor).data as ArrayLike<number | bigint>);
+  },
+  close: () => session.close(),
+});
+
+const nameInputs = (program: Program, tensors: readonly Tensor[]): Inputs =>
+  Object.fromEntries((program.entries[0]?.inputs ?? []).map((v, i) => [v.name, tensors[i] as RuntimeTensor]));
+
+async function codeBytes(target: Target, program: Program): Promise<number> {
+  if (target === 'wasm') {
+    const { emitWasm } = await import('../../backends/wasm/program.js');
+    return emitWasm(program, { weights: 'file' }).module.length;
+  }
+  if (target !== 'c') return 0;
+  const { emitC } = await import('../../backends/c/emit.js');
+  return new TextEncoder().encode(emitC(program, { prefix: 'model', weights: 'file' })['model.c'] as string).length;
+}
+
+function memoryOf(p: Program): Pick<Costs, 'weight_bytes' | 'arena_bytes' | 'memory_bytes'> {
+  const io = p.buffers
+    .filter((b) => b.place.kind === 'input' || b.place.kind === 'output')
+    .reduce((n, b) => n + b.elements * DTYPE_INFO[b.dtype].bytes, 0);
+  const memory_bytes = p.weightBytes + p.arenaBytes + p.stateBytes + io;
+  return { weight_bytes: p.weightBytes, arena_bytes: p.arenaBytes, memory_bytes };
+}

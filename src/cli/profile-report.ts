@@ -1,0 +1,103 @@
+// Profiles for people and tools: a table under the model's own node names, JSON rows, and a trace that Chrome and Perfetto
+// open. profile.ts makes the events, profile-work.ts says how much work each step is.
+
+import { type ProfiledStep, profilePoints } from '../backends/profile-points.js';
+import type { Origin, Program } from '../ir/program.js';
+import { invariant } from '../support/errors.js';
+import { formatTable } from './print.js';
+import type { ProfileEvent } from './profile.js';
+import { countWork, type Sizes } from './profile-work.js';
+
+export interface ProfileRow {
+  /** The model's names of the nodes it computes, and their operators. */
+  readonly node: string;
+  readonly op: string;
+  readonly kernel: string;
+  /** In one run. */
+  readonly calls: number;
+  readonly ms: number;
+  /** Of all steps' time. */
+  readonly share: number;
+  /** Arithmetic on values in one run, an estimate from the kernel's loops: a multiply-accumulate is two. */
+  readonly operations: number;
+  /** Of all buffers the kernel is given, in one run. */
+  readonly bytes: number;
+}
+
+/** Rows by time, longest first; times are averages over the runs. */
+export function profileTable(
+  program: Program,
+  runs: readonly (readonly ProfileEvent[])[],
+  sizes: Sizes,
+): readonly ProfileRow[] {
+  const points = profilePoints(program);
+  const totals = points.map(() => ({ calls: 0, ms: 0 }));
+  for (const { point, start, end } of runs.flat()) {
+    const total = totals[point];
+    invariant(total, `there is no step ${point}`);
+    total.calls++;
+    total.ms += end - start;
+  }
+  const all = totals.reduce((sum, t) => sum + t.ms, 0);
+  return points
+    .map((step, i): ProfileRow => {
+      const { calls, ms } = totals[i] as { calls: number; ms: number };
+      const work = countWork(program, step, sizes);
+      const perRun = calls / runs.length;
+      return {
+        ...describeStep(program, step),
+        calls: perRun,
+        ms: ms / runs.length,
+        share: all > 0 ? ms / all : 0,
+        operations: work.operations * perRun,
+        bytes: work.bytes * perRun,
+      };
+    })
+    .filter((row) => row.calls > 0)
+    .sort((a, b) => b.ms - a.ms);
+}
+
+/** A step in the model's words. */
+export function describeStep(
+  program: Program,
+  step: ProfiledStep,
+): { readonly node: string; readonly op: string; readonly kernel: string } {
+  const kernel = step.kind === 'kernel' ? (program.kernels[step.kernel]?.name ?? '') : `host ${step.op}`;
+  const ops = [...new Set(step.origins.map((o) => o.op))];
+  return { node: shorten(step.origins.map(nodeName)), op: shorten(ops, '+'), kernel };
+}
+
+const nodeName = (o: Origin): string => [...o.path, o.node].join('/');
+
+const shorten = (names: readonly string[], separator = ', '): string =>
+  names.length > 3 ? `${names.slice(0, 2).join(separator)}${separator}${names.length - 2} more` : names.join(separator);
+
+export function formatProfile(rows: readonly ProfileRow[]): string {
+  const cells = rows.map((r) => [
+    r.node,
+    r.op,
+    Number.isInteger(r.calls) ? r.calls : r.calls.toFixed(1),
+    Number(r.ms.toPrecision(4)),
+    `${(100 * r.share).toFixed(1)} %`.padStart(7),
+    perSecond(r.operations, r.ms),
+    perSecond(r.bytes, r.ms),
+  ]);
+  return formatTable(['node', 'op', 'calls', 'ms', '  share', 'Gop/s', 'GB/s'], cells);
+}
+
+/** In units of 10⁹ a second. */
+const perSecond = (amount: number, ms: number): number => (ms > 0 ? Number((amount / ms / 1e6).toPrecision(3)) : 0);
+
+/** The trace format of Chrome's own viewer and of Perfetto: one complete event a step. */
+export function chromeTrace(program: Program, runs: readonly (readonly ProfileEvent[])[]): string {
+  const points = profilePoints(program);
+  const first = runs[0]?.[0]?.start ?? 0;
+  const traceEvents = runs.flat().map(({ point, start, end }) => {
+    const step = points[point];
+    invariant(step, `there is no step ${point}`);
+    const { node, op, kernel } = describeStep(program, step);
+    const times = { ts: (start - first) * 1000, dur: (end - start) * 1000 };
+    return { name: node || kernel, cat: op, ph: 'X', pid: 1, tid: 1, ...times, args: { op, kernel } };
+  });
+  return JSON.stringify({ traceEvents, displayTimeUnit: 'ms' });
+}

@@ -1,0 +1,112 @@
+// Where a run's time goes: a profiling build looks at the clock around every kernel and host step (profile-points.ts), and
+// the marks become events, one a step. profile-report.ts shows them under the model's own node names.
+
+import { createInterpreter } from '../backends/interp/interpreter.js';
+import { type Mark, NO_POINT, profilePoints } from '../backends/profile-points.js';
+import type { Program } from '../ir/program.js';
+import type { RuntimeTensor, Session } from '../runtime/session.js';
+import { CompileError, invariant } from '../support/errors.js';
+import type { Target } from './targets.js';
+
+/** One step from its beginning to its end, in milliseconds. */
+export interface ProfileEvent {
+  readonly point: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface ProfiledSession {
+  readonly session: Session;
+  /** What happened since the last call. */
+  readonly marks: () => Promise<readonly Mark[]>;
+}
+
+/** A session that notes when each step begins and ends. */
+export async function openProfiled(target: Target, program: Program): Promise<ProfiledSession> {
+  switch (target) {
+    case 'interp':
+      return profileInterpreter(program);
+    case 'wasm': {
+      const { instantiateWasm } = await import('../backends/wasm/load.js');
+      const { marks, mark } = collectMarks();
+      return { session: await instantiateWasm(program, mark), marks };
+    }
+    case 'c': {
+      const { buildC } = await import('../backends/c/load-node.js');
+      const session = (await buildC([{ name: 'model', program }], { profile: true })).get('model');
+      invariant(session, 'the one program was built');
+      return { session, marks: session.marks };
+    }
+    default:
+      throw new CompileError('E401', `--profile does not know the target ${target} yet`);
+  }
+}
+
+function collectMarks(): { mark: (point: number) => void; marks: () => Promise<readonly Mark[]> } {
+  let noted: Mark[] = [];
+  const mark = (point: number): void => void noted.push({ point, at: performance.now() });
+  const marks = async (): Promise<readonly Mark[]> => {
+    const taken = noted;
+    noted = [];
+    return taken;
+  };
+  return { mark, marks };
+}
+
+/** It only says when a step is over: the next begins then. */
+function profileInterpreter(program: Program): ProfiledSession {
+  const { mark, marks } = collectMarks();
+  const points = new Map<unknown, number>(profilePoints(program).map((step, i) => [step, i]));
+  let begun = performance.now();
+  const starts: number[] = [];
+  const session = createInterpreter(program, {
+    onStep: (step) => {
+      const point = points.get(step);
+      if (point !== undefined) {
+        starts.push(begun);
+        mark(point);
+      }
+      begun = performance.now();
+    },
+  });
+  const run: Session['run'] = (inputs, entry) => {
+    begun = performance.now();
+    return session.run(inputs, entry);
+  };
+  const paired = async (): Promise<readonly Mark[]> => {
+    const ends = await marks();
+    const begins = starts.splice(0);
+    return ends.flatMap(({ point, at }, i) => [
+      { point, at: begins[i] as number },
+      { point: NO_POINT, at },
+    ]);
+  };
+  return { session: { ...session, run }, marks: paired };
+}
+
+/** Steps do not nest: each mark with a point ends at the next. */
+export function pairMarks(marks: readonly Mark[]): readonly ProfileEvent[] {
+  return marks.flatMap(({ point, at }, i) => {
+    if (point === NO_POINT) return [];
+    return [{ point, start: at, end: marks[i + 1]?.at ?? at }];
+  });
+}
+
+/** Runs once to warm up, then so many times with the clock on; the events run by run. */
+export async function profileRuns(
+  profiled: ProfiledSession,
+  inputs: Readonly<Record<string, RuntimeTensor>>,
+  runs: number,
+): Promise<{ events: readonly (readonly ProfileEvent[])[]; outputs: Record<string, RuntimeTensor> }> {
+  const { session, marks } = profiled;
+  await session.run(inputs);
+  const events: (readonly ProfileEvent[])[] = [];
+  let outputs: Record<string, RuntimeTensor> = {};
+  await marks();
+  for (let i = 0; i < runs; i++) {
+    await session.reset();
+    outputs = await session.run(inputs);
+    events.push(pairMarks(await marks()));
+  }
+  return { events, outputs };
+}

@@ -1,0 +1,83 @@
+// On a GPU the iterations of a grid run at once, so scratch memory that one grid loop uses by itself must be a different
+// one in each iteration: a small local array, or a stretch of a buffer that is as many times larger.
+
+import { add, type Dim, floordiv, max, min, mod, mul, sub, symDim, type Sym, upperBound } from '../../ir/dim.js';
+import { e } from '../../ir/expr.js';
+import type { Kernel, Stmt } from '../../ir/kernel.js';
+import { mapStmt, visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
+import { dimExpr, type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
+import { invariant } from '../../support/errors.js';
+
+/** Elements a local array may have: it should fit registers. */
+const SMALL = 32;
+
+type For = Stmt & { s: 'for' };
+
+export function privatizeScratch(kernel: Kernel): Kernel {
+  const scratch = kernel.params.flatMap((p, slot) => (p.access === 'scratch' ? [slot] : []));
+  if (scratch.length === 0) return kernel;
+  const touched = kernel.body.map((s) => slotsOf([s]));
+  return scratch.reduce((k, slot) => {
+    const users = touched.flatMap((slots, at) => (slots.has(slot) ? [at] : []));
+    const [only] = users;
+    const loop = only === undefined ? undefined : k.body[only];
+    if (users.length !== 1 || loop?.s !== 'for' || loop.mode !== 'grid') return k;
+    const { params, body } = privatize(k, slot, loop);
+    return { ...k, params, body: k.body.map((s, at) => (at === only ? body : s)) };
+  }, kernel);
+}
+
+function privatize(k: Kernel, slot: number, loop: For): { params: Kernel['params']; body: Stmt } {
+  const param = k.params[slot];
+  invariant(param, 'scratch is a parameter');
+  const size = param.size;
+  if (typeof size === 'number' && size <= SMALL) {
+    const local = 1 + Math.max(k.params.length - 1, ...slotsOf(k.body));
+    const alloc: Stmt = { s: 'alloc', buf: local, dtype: param.dtype, size, space: 'register' };
+    const moved = redirect(loop.body, slot, local, (x) => x);
+    return { params: k.params, body: { ...loop, body: [alloc, ...moved] } };
+  }
+  const count = dimOf(loop.hi, new Map(k.syms.map((s) => [s.name, s])));
+  const own = e.mul(variable(loop.var, 'i32'), boundExpr(size));
+  const params = k.params.map((p, at) => (at === slot ? { ...p, size: mul(boundOf(size), count) } : p));
+  return { params, body: { ...loop, body: redirect(loop.body, slot, slot, (x) => e.add(own, x)) } };
+}
+
+/** Sizes are taken at their bounds: a stretch must not depend on symbols the kernel does not get. */
+const boundOf = (d: Dim): number => upperBound(d, 'scratch');
+const boundExpr = (d: Dim): Expr => dimExpr(boundOf(d));
+
+function slotsOf(body: readonly Stmt[]): Set<number> {
+  const slots = new Set<number>();
+  visitKernelExprs(body, (x) => {
+    if (x.k === 'load') slots.add(x.src);
+  });
+  visitStmts(body, (s) => {
+    if (s.s === 'store' || s.s === 'atomic' || s.s === 'alloc') slots.add(s.buf);
+  });
+  return slots;
+}
+
+function redirect(body: readonly Stmt[], from: number, to: number, index: (x: Expr) => Expr): readonly Stmt[] {
+  const memo = new Map<Expr, Expr>();
+  const node = (x: Expr): Expr =>
+    x.k === 'load' && x.src === from ? { ...x, src: to, index: x.index.map(index) } : x;
+  const go = (list: readonly Stmt[]): readonly Stmt[] =>
+    list.map((stmt) => {
+      const s = mapStmt(stmt, (x) => rewriteExpr(x, node, memo), go);
+      return (s.s === 'store' || s.s === 'atomic') && s.buf === from ? { ...s, buf: to, index: index(s.index) } : s;
+    });
+  return go(body);
+}
+
+const DIM_OPS = { add, sub, mul, div: floordiv, rem: mod, min, max } as const;
+
+/** The size of a grid as a Dim; its operations are those of grid.ts. */
+function dimOf(x: Expr, syms: ReadonlyMap<string, Sym>): Dim {
+  if (x.k === 'const') return Number(x.value);
+  if (x.k === 'dim') return x.dim;
+  if (x.k === 'var') return symDim(syms.get(x.name) as Sym);
+  invariant(x.k === 'op' && x.op in DIM_OPS, 'a grid has a size the host can compute');
+  const [a, b] = x.args.map((y) => dimOf(y, syms)) as [Dim, Dim];
+  return DIM_OPS[x.op as keyof typeof DIM_OPS](a, b);
+}
