@@ -35,8 +35,8 @@ export function planMemory(draft: Draft): Program {
   const w: Walk = { lives, origins, mentions, kernels: [] };
   for (const e of entries) walk(e.steps, w);
   const shared = shareInPlace(p, w);
-  const { offsets, arenaBytes } = assign(p.buffers, lives, shared);
   const peak = findPeak(p.buffers, lives, shared, origins);
+  const { offsets, arenaBytes } = assign(p.buffers, lives, shared, peak.bytes);
   let weightBytes = 0;
   let stateBytes = 0;
   const buffers = p.buffers.map((b): ProgramBuffer => {
@@ -154,34 +154,77 @@ function shareInPlace(p: ProgramBuilder, w: Walk): Map<number, number> {
   return shared;
 }
 
-/** Greedy by size: each buffer at the lowest offset free during its life. */
+interface Assignment {
+  readonly offsets: Map<number, number>;
+  readonly arenaBytes: number;
+}
+
+interface Item {
+  readonly id: number;
+  readonly bytes: number;
+  readonly life: Life;
+}
+
+/** Orders worth trying: none is best for every graph, and each is cheap. */
+const ORDERS: readonly ((a: Item, b: Item) => number)[] = [
+  (a, b) => b.bytes - a.bytes || a.id - b.id,
+  (a, b) => b.life.last - b.life.first - (a.life.last - a.life.first) || b.bytes - a.bytes || a.id - b.id,
+  (a, b) => a.life.first - b.life.first || b.bytes - a.bytes || a.id - b.id,
+  (a, b) => b.life.last - a.life.last || b.bytes - a.bytes || a.id - b.id,
+  (a, b) => span(b) - span(a) || a.id - b.id,
+];
+
+const span = (x: Item): number => x.bytes * (x.life.last - x.life.first + 1);
+
+/** The best of a few greedy placements, improved by letting what ended up highest go first. */
 function assign(
   buffers: readonly VirtualBuffer[],
   lives: ReadonlyMap<number, Life>,
   shared: ReadonlyMap<number, number>,
-): { offsets: Map<number, number>; arenaBytes: number } {
-  const offsets = new Map<number, number>();
-  let arenaBytes = 0;
-  const list = buffers
+  lowerBound: number,
+): Assignment {
+  const items = buffers
     .filter((b) => b.place.kind === 'arena' && lives.has(b.id) && !shared.has(b.id))
-    .sort((a, b) => bytesOf(b) - bytesOf(a) || a.id - b.id);
+    .map((b): Item => ({ id: b.id, bytes: bytesOf(b), life: lives.get(b.id) as Life }));
+  let best: Assignment | null = null;
+  for (const order of ORDERS) {
+    let list = [...items].sort(order);
+    for (let round = 0; round < PROMOTIONS; round++) {
+      const made = placeInOrder(list);
+      if (!best || made.arenaBytes < best.arenaBytes) best = made;
+      if (best.arenaBytes <= lowerBound) break;
+      const top = list.find((x) => (made.offsets.get(x.id) as number) + x.bytes === made.arenaBytes) as Item;
+      if (list[0] === top) break;
+      list = [top, ...list.filter((x) => x !== top)];
+    }
+    if (best && best.arenaBytes <= lowerBound) break;
+  }
+  const { offsets, arenaBytes } = best ?? { offsets: new Map<number, number>(), arenaBytes: 0 };
+  for (const [b, to] of shared) offsets.set(b, offsets.get(to) ?? 0);
+  return { offsets, arenaBytes };
+}
+
+/** How often the highest buffer is moved to the front of an order. */
+const PROMOTIONS = 12;
+
+/** Each buffer in turn at the lowest offset free during its life. */
+function placeInOrder(list: readonly Item[]): Assignment {
+  const offsets = new Map<number, number>();
   const placed: { life: Life; start: number; end: number }[] = [];
-  for (const b of list) {
-    const life = lives.get(b.id) as Life;
-    const size = bytesOf(b);
+  let arenaBytes = 0;
+  for (const { id, bytes, life } of list) {
     const conflicts = placed
       .filter((q) => q.life.first <= life.last && life.first <= q.life.last)
       .sort((x, y) => x.start - y.start);
     let start = 0;
     for (const q of conflicts) {
-      if (start + size <= q.start) break;
+      if (start + bytes <= q.start) break;
       start = Math.max(start, q.end);
     }
-    placed.push({ life, start, end: start + size });
-    offsets.set(b.id, start);
-    arenaBytes = Math.max(arenaBytes, start + size);
+    placed.push({ life, start, end: start + bytes });
+    offsets.set(id, start);
+    arenaBytes = Math.max(arenaBytes, start + bytes);
   }
-  for (const [b, to] of shared) offsets.set(b, offsets.get(to) ?? 0);
   return { offsets, arenaBytes };
 }
 
