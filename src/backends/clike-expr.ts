@@ -156,7 +156,9 @@ function printLoad(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
     e.lanes > 1 && pad.lanes === 1 ? put(vector().splat(pad.dtype, e.lanes), print(pad)) : print(pad);
   const masked = e.guard !== undefined && e.guard.lanes > 1;
   const cell =
-    e.lanes > 1 ? vector().load(local.type, e.dtype, e.lanes, { gather: index.lanes > 1, masked }) : loadCell(cx.lang, local.type);
+    e.lanes > 1
+      ? vector().load(local.type, e.dtype, e.lanes, { gather: index.lanes > 1, masked })
+      : loadCell(cx.lang, local.type);
   const buffer = atom(local.name);
   const guard = e.guard && decide(cx.ranges, e.guard);
   if (guard === false) return padText();

@@ -57,8 +57,9 @@ function countStmt(s: Stmt, scope: Scope): number {
       return Math.max(countBody(s.then, scope), countBody(s.else, scope));
     case 'let': {
       const value = numberOf(s.value, scope);
-      if (value !== undefined && !s.mutable) scope.vars.set(s.var, value);
-      return countOperations(s.value);
+      if (value === undefined || s.mutable) return countOperations(s.value);
+      scope.vars.set(s.var, value);
+      return 0;
     }
     case 'set':
       return countOperations(s.value);

@@ -48,6 +48,10 @@ export async function openC(programs: readonly NamedProgram[], options: BuildCOp
   return buildC(programs, options);
 }
 
+/** What a target's floats may differ by whatever a case says: a GPU's arithmetic is no closer. */
+export const leastTolerance = (target: Target): { readonly rtol: number; readonly atol: number } | undefined =>
+  target === 'webgpu' ? { rtol: 2e-3, atol: 1e-4 } : undefined;
+
 /** Throws what emitting C would throw, before a batch is built. */
 export async function refuseForC(program: Program): Promise<void> {
   if (hostOps(program).length === 0) return;

@@ -1,14 +1,12 @@
 // Scalar expressions and sizes from text (see print-expr.ts). A literal without a type waits until its neighbours say
 // what it is; alone it is an i32. Nodes are built as written, nothing is folded on the way.
 
-import { DTYPES, type DType, isInteger } from '../support/dtype.js';
-import { add, type Dim, floordiv, max, min, mod, mul, type Sym, symDim } from './dim.js';
-import { bounds } from './dim.js';
+import { DTYPE_INFO, DTYPES, type DType, isInteger } from '../support/dtype.js';
+import { add, bounds, type Dim, floordiv, max, min, mod, mul, type Sym, symDim } from './dim.js';
 import type { Token, Tokens } from './parse-tokens.js';
 import type { TypeEnv } from './print-expr.js';
 import { arity, isScalarOp } from './print-short.js';
 import { bitcast, constant, dimExpr, type Expr, type LoadExpr, rawOp, type ScalarOp, type VectorOp } from './scalar.js';
-import { DTYPE_INFO } from '../support/dtype.js';
 
 export type Syms = ReadonlyMap<string, Sym>;
 

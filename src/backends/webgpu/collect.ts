@@ -3,10 +3,7 @@
 import { invariant } from '../../support/errors.js';
 
 /** The texts of `used` and of all they need, in order of name, each once. */
-export function collectTexts(
-  used: Iterable<string>,
-  lookup: (name: string) => string | undefined,
-): readonly string[] {
+export function collectTexts(used: Iterable<string>, lookup: (name: string) => string | undefined): readonly string[] {
   const done = new Map<string, string>();
   const add = (name: string): void => {
     if (done.has(name)) return;

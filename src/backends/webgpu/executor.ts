@@ -193,7 +193,9 @@ export async function createExecutor(
   };
 
   /** Copies of ranges of buffers, after everything before has run. Ranges start at a multiple of 4. */
-  const read = async (ranges: readonly { buffer: GPUBuffer; offset: number; bytes: number }[]): Promise<ArrayBuffer[]> => {
+  const read = async (
+    ranges: readonly { buffer: GPUBuffer; offset: number; bytes: number }[],
+  ): Promise<ArrayBuffer[]> => {
     const starts: number[] = [];
     let size = 0;
     for (const r of ranges) {
@@ -285,7 +287,13 @@ export async function createExecutor(
       const start = dtype === 'string' ? 0 : evalSize(offset, env) * elementBytes(dtype);
       const skip = start % 4;
       const bytes = dtype === 'string' ? 0 : volume(actual) * elementBytes(dtype);
-      return { index, dtype, actual, skip, range: { buffer: buffers[index] as GPUBuffer, offset: start - skip, bytes: bytes + skip } };
+      return {
+        index,
+        dtype,
+        actual,
+        skip,
+        range: { buffer: buffers[index] as GPUBuffer, offset: start - skip, bytes: bytes + skip },
+      };
     });
     const parts = await read(wanted.map((w) => (w.range.bytes === w.skip ? { ...w.range, bytes: 0 } : w.range)));
     return wanted.map((w, k) => {

@@ -126,7 +126,8 @@ export function constant(value: number | bigint, type: ComputeType): string {
   if (type === 'u32') return `${n >>> 0}u`;
   if (type === 'i32') return (n | 0) === -(2 ** 31) ? 'i32(-2147483648)' : `${n | 0}i`;
   const f = Math.fround(n);
-  if (!Number.isFinite(f)) return `@f32_of_bits(${Number.isNaN(f) ? '0x7fc00000u' : f < 0 ? '0xff800000u' : '0x7f800000u'})`;
+  if (!Number.isFinite(f))
+    return `@f32_of_bits(${Number.isNaN(f) ? '0x7fc00000u' : f < 0 ? '0xff800000u' : '0x7f800000u'})`;
   return `${Object.is(f, -0) ? '-0' : floatDigits(f)}f`;
 }
 
@@ -171,7 +172,8 @@ export const WGSL: Lang = {
   load,
   store,
   select: 'select($2, $1, $0)',
-  declare: (type, _lanes, name, value, mutable) => `${mutable ? 'var' : 'let'} ${name}: ${WGSL_TYPES[type]} = ${value};`,
+  declare: (type, _lanes, name, value, mutable) =>
+    `${mutable ? 'var' : 'let'} ${name}: ${WGSL_TYPES[type]} = ${value};`,
   loop: ({ name, lo, hi, step }) => [
     `for (var ${name}: i32 = ${lo}; ${name} < ${hi}; ${step === 1 ? `${name}++` : `${name} += ${step}`}) {`,
   ],

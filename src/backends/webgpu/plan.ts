@@ -81,7 +81,8 @@ function planBuffers(program: Program): { list: readonly GpuBufferPlan[]; weight
     const size = b.dtype === 'string' ? 0 : b.elements * deviceBytes(b.dtype);
     const common = { dtype: b.dtype, bytes: Math.max(16, align(size, 4)) };
     const { place } = b;
-    if (place.kind === 'const') return { ...common, kind: 'const', data: keep(bytesFor(b, place.data.data as TypedArray)) };
+    if (place.kind === 'const')
+      return { ...common, kind: 'const', data: keep(bytesFor(b, place.data.data as TypedArray)) };
     if (place.kind !== 'state') return { ...common, kind: 'value' };
     const init = bytesFor(b, place.init.data as TypedArray);
     return init.every((x) => x === 0) ? { ...common, kind: 'state' } : { ...common, kind: 'state', data: keep(init) };
@@ -119,9 +120,7 @@ function planStep(p: Planner, s: Step): readonly GpuStep[] {
         a.dtype,
         a.shape.map(sizeOfDim),
       ];
-      return [
-        { do: 'host', op: s.op, index: p.hosts++, inputs: s.inputs.map(value), outputs: s.outputs.map(value) },
-      ];
+      return [{ do: 'host', op: s.op, index: p.hosts++, inputs: s.inputs.map(value), outputs: s.outputs.map(value) }];
     }
     default:
       return never(s, 'step');
@@ -147,10 +146,11 @@ function planKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly GpuStep[
     let scratch = 0;
     refs.forEach((r, i) => {
       const own = privateBytes(p, kernel, piece.slots[i] as number, r);
-      bound[pattern.bindings[i] as number] = own > 0 ? takeScratch(p, scratch++, own) : (p.buffers.get(r.buffer) as number);
+      bound[pattern.bindings[i] as number] =
+        own > 0 ? takeScratch(p, scratch++, own) : (p.buffers.get(r.buffer) as number);
     });
-    const sizes = shader.sizes.map((x): Size =>
-      'sym' in x ? (dims[x.sym] as Size) : sizeOfDim((refs[x.offset] as BufferRef).offset),
+    const sizes = shader.sizes.map(
+      (x): Size => ('sym' in x ? (dims[x.sym] as Size) : sizeOfDim((refs[x.offset] as BufferRef).offset)),
     );
     return [{ do: 'run', pipeline, buffers: bound, sizes, count: piece.grid && sizeOfExpr(piece.grid.count, syms) }];
   });

@@ -43,15 +43,17 @@ const TYPES: Partial<Record<DType, string>> = {
 };
 
 export const openOnnxruntimeNode = (input: BenchInput, find: Find): Promise<Contender> =>
-  open('onnxruntime-node', input, find);
+  open('onnxruntime-node', 'cpu', input, find);
 export const openOnnxruntimeWeb = (input: BenchInput, find: Find): Promise<Contender> =>
-  open('onnxruntime-web', input, find);
+  open('onnxruntime-web', 'wasm', input, find);
 
-async function open(name: string, input: BenchInput, find: Find): Promise<Contender> {
+/** In one process both share a registry of providers, where the native one comes first: each must be asked for by name. */
+async function open(name: string, provider: 'cpu' | 'wasm', input: BenchInput, find: Find): Promise<Contender> {
   const loaded = (await import(pathToFileURL(find(name)).href)) as Ort & { default?: Ort };
   const ort = loaded.default ?? loaded;
   ort.env.wasm.numThreads = 1;
   const session = await ort.InferenceSession.create(name === 'onnxruntime-node' ? input.file : input.bytes, {
+    executionProviders: [provider],
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
     executionMode: 'sequential',

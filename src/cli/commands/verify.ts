@@ -9,7 +9,7 @@ import { addModelOptions, compileOptions, type ModelFlags } from '../model-optio
 import { printJson, printLine } from '../print.js';
 import { startProgress } from '../progress.js';
 import { type GivenInputs, gatherInputs } from '../run-inputs.js';
-import { CPU_TARGETS, openSession, TARGETS, type Target } from '../targets.js';
+import { CPU_TARGETS, openSession, type Target } from '../targets.js';
 import { compareRuns, describeFindings, type Runs, type Values, valueOrder } from '../testing/first-difference.js';
 import { sizesSeen } from '../testing/test-case.js';
 import { parseTargets } from './parse-targets.js';

@@ -79,7 +79,7 @@ function runChunk(lane: Lane, chunk: Chunk, run: Run): Promise<readonly Chunk[] 
     const onMessage = (message: WorkerMessage): void => {
       if (message.kind === 'done') return finish(null);
       if (message.kind === 'result') settle(message.index, message.target, message.verdict);
-      else {
+      if (message.kind === 'step') {
         step = message;
         clearTimeout(timer);
         timer = setTimeout(() => finish(blame(timeoutText(message.timeoutMs))), message.timeoutMs + 500);

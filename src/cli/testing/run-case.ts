@@ -5,6 +5,7 @@ import { type CompileOptions, importSource, lowerToProgram } from '../../compile
 import type { Program, ProgramEntry } from '../../ir/program.js';
 import type { Module } from '../../ir/tensor.js';
 import type { RuntimeTensor, Session } from '../../runtime/session.js';
+import { isFloat } from '../../support/dtype.js';
 import { CompileError, formatProblem } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import type { Target } from '../targets.js';
@@ -70,6 +71,8 @@ export interface RunLimits {
   readonly check: CheckOptions;
   /** For one run of the model. */
   readonly timeoutMs: number;
+  /** Floats are given at least this, whatever else holds. */
+  readonly least?: Tolerance | undefined;
 }
 
 /** Runs all data sets; '' when every output is as expected, else the first difference. */
@@ -83,7 +86,7 @@ export async function checkSession(
   for (const [k, set] of testCase.sets.entries()) {
     if (k > 0 && !testCase.meta.stateful) await session.reset();
     const outputs = await withTimeout(session.run(bindInputs(entry, set)), limits.timeoutMs);
-    const problem = compareSet(testCase.meta, entry, set, outputs, limits.check);
+    const problem = compareSet(testCase.meta, entry, set, outputs, limits);
     if (problem) return testCase.sets.length > 1 ? `${set.name}: ${problem}` : problem;
   }
   return '';
@@ -105,7 +108,7 @@ function compareSet(
   entry: ProgramEntry,
   set: DataSet,
   outputs: Readonly<Record<string, RuntimeTensor>>,
-  check: CheckOptions,
+  { check, least }: RunLimits,
 ): string {
   for (const [k, value] of set.expected.entries()) {
     const name = entry.outputs[k]?.name;
@@ -113,11 +116,15 @@ function compareSet(
     if (!got || value.kind !== 'tensor') return `output ${k} is missing`;
     const range = definedRange(meta, k, set);
     if (range === 'none') continue;
-    const problem = compareTensors(got as Tensor, value.tensor, toleranceOf(meta, k, value.tensor, check), range);
+    const tolerance = withLeast(toleranceOf(meta, k, value.tensor, check), value.tensor, least);
+    const problem = compareTensors(got as Tensor, value.tensor, tolerance, range);
     if (problem) return `output ${k} "${name}": ${problem}`;
   }
   return '';
 }
+
+const withLeast = (t: Tolerance, want: Tensor, least: Tolerance | undefined): Tolerance =>
+  least && isFloat(want.dtype) ? { rtol: Math.max(t.rtol, least.rtol), atol: Math.max(t.atol, least.atol) } : t;
 
 function toleranceOf(meta: CaseMeta, k: number, want: Tensor, check: CheckOptions): Tolerance {
   const own = meta.outputs[k] ?? {};

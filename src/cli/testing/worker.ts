@@ -7,8 +7,16 @@ import type { Program } from '../../ir/program.js';
 import type { Session } from '../../runtime/session.js';
 import { invariant } from '../../support/errors.js';
 import { loadPlugins } from '../plugins.js';
-import { hostOps, openC, openSession, refuseForC, type Target } from '../targets.js';
-import { type CheckOptions, checkSession, compileFor, prepareCase, type Verdict, verdictOf } from './run-case.js';
+import { hostOps, leastTolerance, openC, openSession, refuseForC, type Target } from '../targets.js';
+import {
+  type CheckOptions,
+  checkSession,
+  compileFor,
+  prepareCase,
+  TimeoutError,
+  type Verdict,
+  verdictOf,
+} from './run-case.js';
 import type { TestCase } from './test-case.js';
 
 export interface WorkerOptions {
@@ -52,7 +60,7 @@ interface Built {
 interface Port {
   readonly postMessage: (message: WorkerMessage) => void;
   readonly onTasks: (f: (tasks: readonly Task[]) => void) => void;
-  /** Ends the worker once all messages are out; the pool starts another. */
+  /** Ends a worker that is a process once all messages are out; the pool starts another. */
   readonly leave: () => void;
 }
 
@@ -62,24 +70,24 @@ interface Context {
   readonly plugins: readonly AnyRecord[];
 }
 
+const processPort: Port = {
+  postMessage: (m) => void process.send?.(m),
+  onTasks: (f) => void process.on('message', (tasks) => f(tasks as readonly Task[])),
+  leave: () => void process.send?.({ kind: 'leaving' } satisfies WorkerMessage, () => process.exit(1)),
+};
+
 if (parentPort) {
   const port = parentPort;
-  const way: Port = {
+  const threadPort: Port = {
     postMessage: (m) => port.postMessage(m),
     onTasks: (f) => void port.on('message', f),
-    leave: () => process.exit(1),
+    leave: () => undefined,
   };
-  await serve(way, workerData as WorkerOptions);
+  await serve(threadPort, workerData as WorkerOptions);
 } else if (process.send) {
   process.once('disconnect', () => process.exit());
   process.once('message', (options) => void serve(processPort, options as WorkerOptions));
 }
-
-const processPort: Port = {
-  postMessage: (m) => void process.send?.(m),
-  onTasks: (f) => void process.on('message', (tasks) => f(tasks as readonly Task[])),
-  leave: () => void process.send?.({ kind: 'leaving' }, () => process.exit(1)),
-};
 
 async function serve(port: Port, options: WorkerOptions): Promise<void> {
   const early: (readonly Task[])[] = [];
@@ -131,14 +139,18 @@ async function runOn(target: Target, built: Built, open: () => Promise<Session>,
   const { index, timeoutMs } = task;
   send(port, { kind: 'step', index, targets: [target], timeoutMs: (timeoutMs + 1000) * testCase.sets.length });
   let verdict: Verdict;
+  let late = false;
   try {
-    const problem = await checkSession(testCase, program, session, { check: options.check, timeoutMs });
+    const limits = { check: options.check, timeoutMs, least: leastTolerance(target) };
+    const problem = await checkSession(testCase, program, session, limits);
     verdict = { status: problem ? 'failed' : 'passed', reason: problem, hostOps: hostOps(program) };
   } catch (error) {
     verdict = { ...verdictOf(error, false), hostOps: hostOps(program) };
+    late = error instanceof TimeoutError;
   }
   await session.close().catch(() => undefined);
   send(port, { kind: 'result', index, target, verdict });
+  if (late) port.leave();
 }
 
 const nameOf = (built: Built): string => `case_${built.task.index}`;

@@ -63,6 +63,8 @@ import { records as detection } from './detection.js';
 import { records as strings } from './strings.js';
 import { records as vocabulary } from './vocabulary.js';
 import { records as mediapipe } from './mediapipe.js';
+import { records as segment } from './segment.js';
+import { records as complex } from './complex.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -129,4 +131,6 @@ export const RECORDS: readonly AnyRecord[] = [
   ...strings,
   ...vocabulary,
   ...mediapipe,
+  ...segment,
+  ...complex,
 ];

@@ -7,6 +7,7 @@ import type { Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
 import { activate, activationOf, type FusedActivation } from './fused-activation.js';
+import { integerIfAll } from './quantized/hybrid.js';
 import { type AnyRecord, type Decode, type OpRecord, op } from './record.js';
 
 type Names = string | readonly string[];
@@ -56,16 +57,25 @@ export const unary = (
   spec: UnarySpec,
   f: (x: Expr) => Expr,
   how: 'float' | 'exact' = 'float',
-): AnyRecord =>
-  op<'x', object>(name, {
+): AnyRecord => {
+  const lower: Lower<'x', object> = ({ x }, _a, b) => (how === 'float' ? b.mapFloat([x], f) : b.map([x], f));
+  return op<'x', object>(name, {
     doc: spec.doc,
     inputs: ['x'],
     onnx: each(spec.onnx, () => ({})),
     tflite: each(spec.tflite, () => ({})),
-    lower: ({ x }, _a, b) => (how === 'float' ? b.mapFloat([x], f) : b.map([x], f)),
+    lower,
     ...optional(spec),
-    ...(spec.quantized && { quantized: spec.quantized }),
+    ...(spec.quantized && { quantized: withFloats(lower, spec.quantized) }),
   });
+};
+
+type Lower<S extends string, A> = NonNullable<OpRecord<S, A>['lower']>;
+type Quantized<S extends string, A> = NonNullable<OpRecord<S, A>['quantized']>;
+
+/** A file may mix floats with integers in one node. */
+const withFloats = <S extends string, A>(lower: Lower<S, A>, quantized: Quantized<S, A>): Quantized<S, A> =>
+  typeof quantized === 'function' ? integerIfAll(lower, quantized) : quantized;
 
 const legacyBroadcast: Decode<BinaryAttrs> = (n) =>
   n.bool('broadcast', false) && n.has('axis') ? { axis: n.int('axis') } : {};
@@ -75,22 +85,24 @@ const modernBroadcast: Decode<BinaryAttrs> = () => ({});
 const fusedDecode: Decode<BinaryAttrs> = (n) => ({ activation: activationOf(n) });
 
 /** z = f(x, y) for each pair, with numpy broadcasting. */
-export const binary = (name: string, spec: BinarySpec, f: (x: Expr, y: Expr) => Expr): AnyRecord =>
-  op<'x' | 'y', BinaryAttrs>(name, {
+export const binary = (name: string, spec: BinarySpec, f: (x: Expr, y: Expr) => Expr): AnyRecord => {
+  const lower: Lower<'x' | 'y', BinaryAttrs> = ({ x, y }, a, b) => {
+    if (!spec.mixed && x.type.dtype !== y.type.dtype)
+      throw new CompileError('E204', `element types ${x.type.dtype} and ${y.type.dtype} must be equal`);
+    return b.map([x, alignAxes(b, x, y, a.axis)], (p, q) => activate(f(p, q), a.activation ?? 'NONE'));
+  };
+  return op<'x' | 'y', BinaryAttrs>(name, {
     doc: spec.doc,
     inputs: ['x', 'y'],
     onnx: spec.legacy
       ? { [`${spec.onnx}@1`]: legacyBroadcast, [`${spec.onnx}@7`]: modernBroadcast }
       : each(spec.onnx, modernBroadcast),
     tflite: each(spec.tflite, fusedDecode),
-    lower: ({ x, y }, a, b) => {
-      if (!spec.mixed && x.type.dtype !== y.type.dtype)
-        throw new CompileError('E204', `element types ${x.type.dtype} and ${y.type.dtype} must be equal`);
-      return b.map([x, alignAxes(b, x, y, a.axis)], (p, q) => activate(f(p, q), a.activation ?? 'NONE'));
-    },
+    lower,
     ...optional(spec),
-    ...(spec.quantized && { quantized: spec.quantized }),
+    ...(spec.quantized && { quantized: withFloats(lower, spec.quantized) }),
   });
+};
 
 /** Gives y trailing axes of size 1 so that its own start at `axis` of x. */
 export function alignAxes(b: Builder, x: Value, y: Value, axis: number | undefined): Value {

@@ -13,13 +13,13 @@ import { type AnyRecord, type NodeReader, op } from './record.js';
 import { declaredShape } from './runtime-sizes.js';
 
 /** An integer that is known, or read when the program runs; then at most `most`. */
-interface Count {
+export interface Count {
   readonly most: Dim;
   readonly exact: boolean;
   readonly at: (read: Read) => Expr;
 }
 
-const known = (d: Dim): Count => ({ most: d, exact: true, at: () => e.dim(d) });
+export const known = (d: Dim): Count => ({ most: d, exact: true, at: () => e.dim(d) });
 const atMost = (most: Dim, at: (read: Read) => Expr): Count => ({ most, exact: false, at });
 
 /** sin and cos of 2π·m/n for 0 ≤ m < n, folded to an eighth of a turn: exact at quarters, and exactly symmetric. */
@@ -59,7 +59,7 @@ const turn = (j: Expr, k: Expr, n: Count, read: Read): Expr =>
     ? e.rem(e.mul(j, k), n.at(read))
     : cast(e.rem(e.mul(cast(j, 'i64'), cast(k, 'i64')), cast(n.at(read), 'i64')), 'i32');
 
-interface Transform {
+export interface Transform {
   readonly x: Value;
   /** True for the axis of the samples; the last axis holds real and imaginary parts. */
   readonly isAxis: (k: number, read: Read) => Expr;
@@ -75,7 +75,7 @@ const bins = (n: Dim): Dim => add(floordiv(n, 2), 1);
 const choose = (cond: Expr, p: Expr, q: Expr): Expr =>
   cond.k === 'const' ? (cond.value ? p : q) : e.select(cond, p, q);
 
-function transform(b: Builder, { x, isAxis, length, shape, inverse, onesided }: Transform): Value {
+export function transform(b: Builder, { x, isAxis, length, shape, inverse, onesided }: Transform): Value {
   const t = statType(x.type.dtype);
   const table = rotations(b, length, inverse, t);
   const halves = inverse && onesided;

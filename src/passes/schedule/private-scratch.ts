@@ -60,8 +60,7 @@ function slotsOf(body: readonly Stmt[]): Set<number> {
 
 function redirect(body: readonly Stmt[], from: number, to: number, index: (x: Expr) => Expr): readonly Stmt[] {
   const memo = new Map<Expr, Expr>();
-  const node = (x: Expr): Expr =>
-    x.k === 'load' && x.src === from ? { ...x, src: to, index: x.index.map(index) } : x;
+  const node = (x: Expr): Expr => (x.k === 'load' && x.src === from ? { ...x, src: to, index: x.index.map(index) } : x);
   const go = (list: readonly Stmt[]): readonly Stmt[] =>
     list.map((stmt) => {
       const s = mapStmt(stmt, (x) => rewriteExpr(x, node, memo), go);

@@ -8,7 +8,7 @@ import { e } from '../../../ir/expr.js';
 import { cast } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
 import { isFloat } from '../../../support/dtype.js';
-import { dequantizeValue } from '../../quantization.js';
+import { dequantizeValue, quantizeValue } from '../../quantization.js';
 import type { SourceQuant } from '../../source.js';
 import type { LowerContext } from '../record.js';
 
@@ -22,6 +22,19 @@ export const integerOr =
     isFloat((inputs as { x: Value }).x.type.dtype)
       ? lower(dequantizeAll(inputs as unknown as Bound, b, ctx) as unknown as I, attrs, b, ctx)
       : integer(inputs, attrs, b, ctx);
+
+/** Integer arithmetic where all operands and the result are integers; else in float between dequantising and quantising. */
+export const integerIfAll =
+  <I extends object, A>(lower: Lower<I, A>, integer: Lower<I, A>): Lower<I, A> =>
+  (inputs, attrs, b, ctx) => {
+    const operands = Object.values(inputs as unknown as Bound).flatMap((v) => v ?? []) as readonly Value[];
+    const declared = ctx.declared(0)?.dtype;
+    if (!operands.some((v) => isFloat(v.type.dtype)) && !(declared && isFloat(declared)))
+      return integer(inputs, attrs, b, ctx);
+    const y = lower(dequantizeAll(inputs as unknown as Bound, b, ctx) as unknown as I, attrs, b, ctx);
+    const q = ctx.quantOut(0);
+    return declared && q && !isFloat(declared) ? quantizeValue(b, y as Value, q, declared) : y;
+  };
 
 /** As integerOr, and float activations take the loss of 8-bit quantisation over `axes` that the runtimes inflict on them. */
 const integerOrRounded =

@@ -1,0 +1,73 @@
+// TFLite's complex tensors, whose numbers are pairs along a trailing axis: the two-dimensional transform of real images,
+// parts and magnitudes. The transform itself is signal.ts's. Also the orthogonal transform of signs (Hadamard).
+
+import { type Dim, floordiv } from '../../ir/dim.js';
+import { e } from '../../ir/expr.js';
+import { cast, type Expr } from '../../ir/scalar.js';
+import type { Value } from '../../ir/tensor.js';
+import type { Builder } from '../../ir/builder.js';
+import { type AnyRecord, op } from './record.js';
+import { known, transform } from './signal.js';
+
+/** One axis transformed to `length` bins (half of them and one for real input). */
+function alongAxis(b: Builder, x: Value, axis: number, length: number, real: boolean): Value {
+  const bins = real ? Math.floor(length / 2) + 1 : length;
+  const shape = x.type.shape.map((d, k): Dim => (k === axis ? bins : k === x.type.shape.length - 1 ? 2 : d));
+  const isAxis = (k: number): Expr => e.const(k === axis, 'i1');
+  return transform(b, { x, isAxis, length: known(length), shape, inverse: false, onesided: real });
+}
+
+const part = (name: string, builtin: string, which: 0 | 1): AnyRecord =>
+  op(name, {
+    doc: which === 0 ? 'Real parts.' : 'Imaginary parts.',
+    inputs: ['x'],
+    tflite: { [builtin]: () => ({}) },
+    lower: ({ x }, _a, b) => b.squeeze(b.narrow(x, -1, which, 1), [-1]),
+  });
+
+export const records: readonly AnyRecord[] = [
+  op('rfft_2d', {
+    doc: 'Two-dimensional Fourier transform of real images, cropped or padded to the given size.',
+    inputs: ['x', 'length'],
+    tflite: { RFFT2D: () => ({}) },
+    lower: ({ x }, _a, b, ctx) => {
+      const [height, width] = ctx.reader.dims(1) ?? [];
+      if (typeof height !== 'number' || typeof width !== 'number')
+        return ctx.limit('a transform of a size that is not fixed');
+      const rank = x.type.shape.length;
+      const rows = alongAxis(b, b.unsqueeze(x, [rank]), rank - 1, width, true);
+      return alongAxis(b, rows, rank - 2, height, false);
+    },
+    tolerance: { rtol: 1e-3, atol: 1e-4 },
+  }),
+  part('real', 'REAL', 0),
+  part('imag', 'IMAG', 1),
+  op('complex_abs', {
+    doc: 'Magnitudes of complex numbers.',
+    inputs: ['x'],
+    tflite: { COMPLEX_ABS: () => ({}) },
+    lower: ({ x }, _a, b) => b.sqrt(b.reduce(b.mul(x, x), 'add', [-1])),
+  }),
+  op<'x', { readonly size: number }>('hadamard_rotation', {
+    doc: 'LiteRT: blocks of the last axis times the normalised Hadamard matrix.',
+    inputs: ['x'],
+    tflite: { 'custom:aeq.hadamard_rotation': (n) => ({ size: n.int('hadamard_size') }) },
+    lower: ({ x }, { size }, b, ctx) => {
+      if (size < 1 || 2 ** Math.round(Math.log2(size)) !== size) return ctx.limit(`a Hadamard matrix of size ${size}`);
+      const width = x.type.shape.at(-1) as Dim;
+      const blocks = b.reshape(x, [...x.type.shape.slice(0, -1), floordiv(width, size), size]);
+      const sums = b.generic({
+        shape: blocks.type.shape,
+        reduce: [size],
+        reducer: 'add',
+        body: (i, [j], read) => {
+          const value = cast(read(blocks, [...i.slice(0, -1), j as Expr]), 'f32');
+          const shared = e.op('popcnt', e.and(i.at(-1) as Expr, j as Expr));
+          return e.select(e.eq(e.and(shared, 1), 1), e.neg(value), value);
+        },
+      });
+      return b.reshape(b.mul(sums, 1 / Math.sqrt(size)), x.type.shape);
+    },
+    tolerance: { rtol: 1e-3, atol: 1e-5 },
+  }),
+];

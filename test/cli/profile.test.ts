@@ -1,0 +1,91 @@
+// `heddle run --profile`: time per step under the model's own node names, on every CPU target; other builds stay free of it.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { emitC } from '../../src/backends/c/emit.js';
+import { profilePoints } from '../../src/backends/profile-points.js';
+import { emitWasm } from '../../src/backends/wasm/program.js';
+import { pairMarks } from '../../src/cli/profile.js';
+import { countWork } from '../../src/cli/profile-work.js';
+import { compileModel, readModel } from '../../src/compile.js';
+import { encodeModel, graph, node, value } from '../frontend/onnx-models.js';
+import { heddle, temporaryFolder, writeFile } from './heddle.js';
+import { scaled } from './models.js';
+
+const dir = temporaryFolder();
+let model = '';
+
+beforeAll(() => {
+  model = writeFile(join(dir, 'scaled.onnx'), scaled);
+});
+
+const compiled = (bytes: Uint8Array, target: 'interp' | 'c' | 'wasm') =>
+  compileModel(readModel(bytes, { file: 'm.onnx' }), { target, dims: { n: 8 } });
+
+interface Profile {
+  readonly profile: readonly {
+    node: string;
+    op: string;
+    calls: number;
+    ms: number;
+    share: number;
+    operations: number;
+  }[];
+}
+
+describe('run --profile', () => {
+  it.each(['interp', 'wasm', 'c'])('shows every step once a run on %s', async (target) => {
+    const trace = join(dir, `${target}.json`);
+    const args = ['--target', target, '--input', 'random', '--dim', 'n=8', '--runs', '3', '--json', '--trace', trace];
+    const { code, out, err } = await heddle('run', model, '--profile', ...args);
+    expect(err).toBe('');
+    expect(code).toBe(0);
+    const { profile } = JSON.parse(out) as Profile;
+    const steps = profilePoints(compiled(scaled, target as 'c')).length;
+    expect(profile.length).toBe(steps);
+    expect(profile.map((r) => r.node)).toContain('clip');
+    for (const r of profile) expect(r.calls).toBe(1);
+    expect(profile.reduce((n, r) => n + r.share, 0)).toBeCloseTo(1);
+    const { traceEvents } = JSON.parse(readFileSync(trace, 'utf8')) as { traceEvents: { ph: string; dur: number }[] };
+    expect(traceEvents.length).toBe(3 * steps);
+    for (const e of traceEvents) expect(e.dur).toBeGreaterThanOrEqual(0);
+  });
+
+  it('ends a step where the next mark is', () => {
+    const marks = [
+      { point: 1, at: 5 },
+      { point: -1, at: 7 },
+      { point: 0, at: 8 },
+      { point: -1, at: 9 },
+    ];
+    expect(pairMarks(marks)).toEqual([
+      { point: 1, start: 5, end: 7 },
+      { point: 0, start: 8, end: 9 },
+    ]);
+  });
+
+  it('counts the operations of nested loops', () => {
+    const product = encodeModel(
+      graph([node('MatMul', ['a', 'b'], ['y'], { name: 'product' })], {
+        input: [value('a', [3, 5]), value('b', [5, 7])],
+        output: [value('y', [3, 7])],
+      }),
+    );
+    const program = compiled(product, 'interp');
+    const work = profilePoints(program).map((step) => countWork(program, step, new Map()));
+    expect(work).toEqual([{ operations: 2 * 3 * 5 * 7, bytes: 4 * (15 + 35 + 21) }]);
+  });
+});
+
+describe('other builds', () => {
+  it('import nothing but memory, and call nobody', () => {
+    const imports = (profile: boolean): readonly string[] => {
+      const { module } = emitWasm(compiled(scaled, 'wasm'), { profile });
+      return WebAssembly.Module.imports(new WebAssembly.Module(module.slice())).map((i) => `${i.module}.${i.name}`);
+    };
+    expect(imports(false)).toEqual(['env.memory']);
+    expect([...imports(true)].sort()).toEqual(['env.memory', 'profile.mark']);
+    expect(emitC(compiled(scaled, 'c'), { prefix: 'm' })['m.c']).not.toContain('heddle_mark');
+  });
+});
