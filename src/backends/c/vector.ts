@@ -134,12 +134,18 @@ function defineType(define: Define, t: DType, lanes: number): VectorType {
   const lane: StoredType = isMask ? 'i32' : (STORED.find((s) => s === t) ?? 'i32');
   const name = `${t}x${lanes}`;
   const bytes = DTYPE_INFO[lane].bytes * lanes;
-  define(
-    name,
-    `#if HEDDLE_SIMD /* @LANE */\ntypedef ${C_TYPES[lane]} ${name} __attribute__((vector_size(${bytes})));\n#else\n` +
-      `typedef struct {\n  ${C_TYPES[lane]} lane[${lanes}];\n} ${name};\n#endif`,
-  );
-  if (!isFloat(lane) && !isMask && !lane.startsWith('u')) defineType(define, `u${lane.slice(1)}` as DType, lanes);
+  const typedef = (element: StoredType, typeName: string): void =>
+    define(
+      typeName,
+      `#if HEDDLE_SIMD /* @LANE */\ntypedef ${C_TYPES[element]} ${typeName} __attribute__((vector_size(${bytes})));\n#else\n` +
+        `typedef struct {\n  ${C_TYPES[element]} lane[${lanes}];\n} ${typeName};\n#endif`,
+    );
+  typedef(lane, name);
+  // Operations pass through the type of the same width and the other signedness.
+  if (!isFloat(lane) && !isMask) {
+    const other = (lane.startsWith('u') ? `i${lane.slice(1)}` : `u${lane.slice(1)}`) as StoredType;
+    typedef(other, `${other}x${lanes}`);
+  }
   if (isFloat(lane)) defineType(define, lane === 'f32' ? 'i32' : 'i64', lanes);
   return { name, lanes, lane, isMask };
 }

@@ -17,9 +17,12 @@ export function sizeOfExpr(x: Expr, syms: ReadonlyMap<string, Size>): Size {
   if (x.k === 'op') {
     const [a, b] = x.args.map((y) => sizeOfExpr(y, syms)) as [Size, Size];
     if (x.op === 'sub') return fold('+', a, fold('*', -1, b));
+    if ((x.op === 'shr_s' || x.op === 'shr_u') && typeof b === 'number') return fold('//', a, 2 ** b);
+    if (x.op === 'shl' && typeof b === 'number') return fold('*', a, 2 ** b);
+    if (x.op === 'and' && typeof b === 'number' && (b & (b + 1)) === 0) return fold('%', a, b + 1);
     if (x.op in OPS) return fold(OPS[x.op as keyof typeof OPS], a, b);
   }
-  throw new InternalError(`internal: a grid whose size is a ${x.k}`);
+  throw new InternalError(`internal: a grid whose size is ${x.k === 'op' ? x.op : x.k}`);
 }
 
 const fold = (op: '+' | '*' | '//' | '%' | 'min' | 'max', a: Size, b: Size): Size => {

@@ -9,7 +9,7 @@ import type { Target } from '../targets.js';
 import { sizesSeen } from '../testing/test-case.js';
 import type { BenchInput, Contender } from './contender.js';
 import { type Costs, type HeddleContender, openHeddle } from './heddle.js';
-import { type MeasureOptions, measure } from './measure.js';
+import { type MeasureOptions, measure, type Timing } from './measure.js';
 import { openPeer, type PeerName, peerOf } from './peers.js';
 
 export interface BenchRow extends Costs {
@@ -19,6 +19,9 @@ export interface BenchRow extends Costs {
   readonly peer: string;
   readonly heddle_ms: number;
   readonly peer_ms: number | null;
+  /** The shortest of the batches; the others are medians. */
+  readonly heddle_best_ms: number;
+  readonly peer_best_ms: number | null;
   /** peer_ms / heddle_ms: above 1 heddle is faster. */
   readonly ratio: number | null;
   /** Largest difference of any output value, as a fraction of the largest output. */
@@ -105,7 +108,7 @@ async function compare(
     const outputs = new Map<string, Outputs>();
     for (const c of contenders) outputs.set(c.name, await c.outputs());
     const times = await measure(contenders, r.measure);
-    const ms = new Map(contenders.map((c, i) => [c.name, times[i] as number]));
+    const ms = new Map(contenders.map((c, i) => [c.name, times[i] as Timing]));
     return { rows: targets.flatMap((t) => rowsOf(model, t, rivals(t, peers, r), ms, outputs, r)), notes };
   } finally {
     for (const c of contenders) await c.close();
@@ -133,28 +136,30 @@ function rowsOf(
   model: string,
   t: HeddleContender,
   peers: readonly Contender[],
-  ms: ReadonlyMap<string, number>,
+  ms: ReadonlyMap<string, Timing>,
   outputs: ReadonlyMap<string, Outputs>,
   r: BenchRequest,
 ): readonly BenchRow[] {
   const { compile_ms, code_bytes, weight_bytes, arena_bytes, memory_bytes } = t;
-  const heddle_ms = ms.get(t.name) as number;
+  const heddle = ms.get(t.name) as Timing;
   const own = outputs.get(t.name) ?? [];
   const costs = { compile_ms: round(compile_ms, 3), code_bytes, weight_bytes, arena_bytes, memory_bytes };
   const numerics = r.options.numerics ?? 'fast';
-  const row = (peer: string, peer_ms: number | null, difference: number | null): BenchRow => ({
+  const row = (peer: string, other: Timing | null, difference: number | null): BenchRow => ({
     model,
     target: t.name,
     peer,
-    heddle_ms: round(heddle_ms, 4),
-    peer_ms: peer_ms === null ? null : round(peer_ms, 4),
-    ratio: peer_ms === null ? null : round(peer_ms / heddle_ms, 3),
+    heddle_ms: round(heddle.median, 4),
+    peer_ms: other && round(other.median, 4),
+    ratio: other && round(other.median / heddle.median, 3),
+    heddle_best_ms: round(heddle.best, 4),
+    peer_best_ms: other && round(other.best, 4),
     difference: difference === null ? null : round(difference, 2),
     numerics,
     ...costs,
   });
   if (peers.length === 0) return [row('', null, null)];
-  return peers.map((p) => row(p.name, ms.get(p.name) as number, largestDifference(own, outputs.get(p.name) ?? [])));
+  return peers.map((p) => row(p.name, ms.get(p.name) as Timing, largestDifference(own, outputs.get(p.name) ?? [])));
 }
 
 /** To so many significant digits. */

@@ -61,7 +61,7 @@ interface Port {
   readonly postMessage: (message: WorkerMessage) => void;
   readonly onTasks: (f: (tasks: readonly Task[]) => void) => void;
   /** Ends a worker that is a process once all messages are out; the pool starts another. */
-  readonly leave: () => void;
+  readonly leave: () => Promise<void>;
 }
 
 interface Context {
@@ -73,7 +73,10 @@ interface Context {
 const processPort: Port = {
   postMessage: (m) => void process.send?.(m),
   onTasks: (f) => void process.on('message', (tasks) => f(tasks as readonly Task[])),
-  leave: () => void process.send?.({ kind: 'leaving' } satisfies WorkerMessage, () => process.exit(1)),
+  leave: () =>
+    new Promise(() => {
+      process.send?.({ kind: 'leaving' } satisfies WorkerMessage, () => process.exit(1));
+    }),
 };
 
 if (parentPort) {
@@ -81,7 +84,7 @@ if (parentPort) {
   const threadPort: Port = {
     postMessage: (m) => port.postMessage(m),
     onTasks: (f) => void port.on('message', f),
-    leave: () => undefined,
+    leave: async () => undefined,
   };
   await serve(threadPort, workerData as WorkerOptions);
 } else if (process.send) {
@@ -150,7 +153,7 @@ async function runOn(target: Target, built: Built, open: () => Promise<Session>,
   }
   await session.close().catch(() => undefined);
   send(port, { kind: 'result', index, target, verdict });
-  if (late) port.leave();
+  if (late) await port.leave();
 }
 
 const nameOf = (built: Built): string => `case_${built.task.index}`;

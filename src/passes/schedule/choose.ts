@@ -3,7 +3,7 @@
 // transposes are all the same case: an axis that only some reads walk (columns) and one that those reads ignore (rows).
 
 import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
-import { type Expr, i32, visitExpr } from '../../ir/scalar.js';
+import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
 import { innermostInLanes } from './lanes.js';
 import { constOf, lanesAt, type ScheduleOptions, tileSize } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
@@ -89,6 +89,15 @@ function readsInPlace(r: Reduction, columns: For, o: ScheduleOptions): boolean {
   return probe !== null && probe.lanes > 1;
 }
 
+/** Whether the term is a vector once the packed part is one. */
+function vectorizesAround(r: Reduction, part: Expr, columns: For, o: ScheduleOptions): boolean {
+  const name = 'packed';
+  const rest = rewriteExpr(r.term, (x) => (x === part ? variable(name, part.dtype) : x));
+  const vars = new Map([[name, variable(name, part.dtype, o.target.lanes)]]);
+  const made = vectorizeExpr(rest, lanesAt(columns.var, i32(0), o, vars));
+  return made !== null && made.lanes > 1 && o.target.supports(r.op, r.init.dtype, o.target.lanes);
+}
+
 /** The largest parts of the term that walk the columns and ignore the inner loops; none where packing does not pay. */
 function packedParts(r: Reduction, columns: For, inner: readonly For[], o: ScheduleOptions): readonly Expr[] {
   const reuse = inner.reduce((p, f) => p * (constOf(f.hi) ?? MIN_REUSE), 1);
@@ -112,5 +121,5 @@ function packedParts(r: Reduction, columns: For, inner: readonly For[], o: Sched
   visitExpr(parts[0] as Expr, (x) => {
     if (x.k === 'load') loads++;
   });
-  return loads > 0 ? parts : [];
+  return loads > 0 && vectorizesAround(r, parts[0] as Expr, columns, o) ? parts : [];
 }

@@ -10,6 +10,8 @@ import { type Expr, i32, type ScalarOp, variable, visitExpr } from '../../ir/sca
 import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
 import { collapse } from './elementwise.js';
 import { type For, loadsOf, matchNest } from './nest.js';
+import { applyBlock, chooseBlock } from './grid-tile.js';
+import { wrap } from './loops.js';
 import { privatizeScratch } from './private-scratch.js';
 
 export function gridKernel(kernel: Kernel): Kernel {
@@ -64,14 +66,22 @@ function isKnown(x: Expr, sizes: ReadonlySet<string>): boolean {
 }
 
 function gridNest(s: Stmt, sizes: ReadonlySet<string>, taken: Set<string>): Stmt {
-  const nest = matchNest(s);
-  const merged = nest && !nest.reduction ? collapse(nest) : null;
-  const plain = merged ? merged.loops.reduceRight<Stmt>((inner, f) => ({ ...f, body: [inner] }), merged.store) : s;
-  const { loops, body } = parallelNest(plain, sizes);
+  const { loops, body } = parallelNest(shapeNest(s, taken), sizes);
   const [first] = loops;
   if (!first) return s;
-  if (loops.length === 1) return { ...first, mode: 'grid' };
-  return flattenLoops(loops, body, taken);
+  return loops.length === 1 ? { ...first, mode: 'grid' } : flattenLoops(loops, body, taken);
+}
+
+/** Elementwise loops that walk memory as one are merged, reductions computed in blocks. */
+function shapeNest(s: Stmt, taken: Set<string>): Stmt {
+  const nest = matchNest(s);
+  if (!nest) return s;
+  if (!nest.reduction) {
+    const merged = collapse(nest);
+    return wrap(merged.loops, [merged.store])[0] as Stmt;
+  }
+  const block = chooseBlock(nest, nest.reduction);
+  return block ? applyBlock(nest, nest.reduction, block, (name) => freshName(name, taken)) : s;
 }
 
 /** One loop over the product of the sizes; each axis is read off its counter. */

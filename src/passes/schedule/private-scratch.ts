@@ -14,17 +14,18 @@ const SMALL = 32;
 type For = Stmt & { s: 'for' };
 
 export function privatizeScratch(kernel: Kernel): Kernel {
-  const scratch = kernel.params.flatMap((p, slot) => (p.access === 'scratch' ? [slot] : []));
-  if (scratch.length === 0) return kernel;
   const touched = kernel.body.map((s) => slotsOf([s]));
-  return scratch.reduce((k, slot) => {
+  let k = kernel;
+  kernel.params.forEach((p, slot) => {
+    if (p.access !== 'scratch') return;
     const users = touched.flatMap((slots, at) => (slots.has(slot) ? [at] : []));
     const [only] = users;
     const loop = only === undefined ? undefined : k.body[only];
-    if (users.length !== 1 || loop?.s !== 'for' || loop.mode !== 'grid') return k;
+    if (users.length !== 1 || loop?.s !== 'for' || loop.mode !== 'grid') return;
     const { params, body } = privatize(k, slot, loop);
-    return { ...k, params, body: k.body.map((s, at) => (at === only ? body : s)) };
-  }, kernel);
+    k = { ...k, params, body: k.body.map((s, at) => (at === only ? body : s)) };
+  });
+  return k;
 }
 
 function privatize(k: Kernel, slot: number, loop: For): { params: Kernel['params']; body: Stmt } {
