@@ -86,7 +86,7 @@ describe('heddle opt', () => {
     const file = writeFile(join(dir, 'scaled.ir'), imported.out);
     expect((await heddle('opt', file)).out).toBe(imported.out);
     const names = PIPELINE.map((pass) => pass.name);
-    const passes = names.slice(0, names.indexOf('fuse') + 1).join(',');
+    const _passes = names.slice(0, names.indexOf('fuse') + 1).join(',');
     const { code, out, err } = await heddle(
       'opt',
       file,

@@ -65,9 +65,12 @@ async function coverage(flags: CoverageFlags): Promise<void> {
   if (min !== undefined && models.some((m) => targets.some((t) => (m.percent[t] ?? 0) < min))) process.exitCode = 1;
 }
 
+/** Whether an operator compiles does not hang on a bound somebody has yet to choose. */
+const ANY_SIZE = { lo: 1, hi: 256 };
+
 /** A file that cannot be read is a gap like any other: the other files are still looked at. */
 async function coverFile(path: string, targets: readonly Target[], flags: CoverageFlags): Promise<ModelCoverage> {
-  const options = await compileOptions(flags);
+  const options = { defaultDim: ANY_SIZE, ...(await compileOptions(flags)) };
   try {
     const { model } = openModel(path);
     return await coverModel(model, targets, options, tryEmit);
