@@ -101,12 +101,20 @@ async function serve(port: Port, options: WorkerOptions): Promise<void> {
   early.forEach(run);
 }
 
-const send = (port: Port, message: WorkerMessage): void => port.postMessage(message);
+// Declared as functions: a worker's first tasks arrive before the module has run to its end.
+function send(port: Port, message: WorkerMessage): void {
+  port.postMessage(message);
+}
 
 async function runChunk(tasks: readonly Task[], context: Context): Promise<void> {
   const forC: Built[] = [];
   for (const task of tasks) forC.push(...(await runTask(task, context)));
   if (forC.length > 0) await runOnC(forC, context);
+}
+
+/** A software device compiles its shaders slowly, and runs them no faster. */
+function patience(target: Target): number {
+  return target === 'webgpu' ? 4 : 1;
 }
 
 /** Everything but C; gives back what is to be built for C. */
@@ -118,7 +126,7 @@ async function runTask(task: Task, context: Context): Promise<readonly Built[]> 
   try {
     const prepared = prepareCase(dir, options.check, plugins);
     for (const target of targets) {
-      send(port, { kind: 'step', index, targets: [target], timeoutMs });
+      send(port, { kind: 'step', index, targets: [target], timeoutMs: timeoutMs * patience(target) });
       try {
         const built = { task, testCase: prepared.testCase, program: compileFor(prepared, target) };
         if (target === 'c') {
@@ -139,7 +147,8 @@ async function runOn(target: Target, built: Built, open: () => Promise<Session>,
   const session = await open();
   const { task, testCase, program } = built;
   const { port, options } = context;
-  const { index, timeoutMs } = task;
+  const { index } = task;
+  const timeoutMs = task.timeoutMs * patience(target);
   send(port, { kind: 'step', index, targets: [target], timeoutMs: (timeoutMs + 1000) * testCase.sets.length });
   let verdict: Verdict;
   let late = false;
