@@ -36,6 +36,10 @@ export async function emitArtifact(target: ArtifactTarget, program: Program, opt
       const { emitWasmArtifact } = await import('../backends/wasm/artifact.js');
       return emitWasmArtifact({ ...program, name: options.name }, weights);
     }
+    case 'webgpu': {
+      const { emitWebGpuArtifact } = await import('../backends/webgpu/artifact.js');
+      return emitWebGpuArtifact({ ...program, name: options.name });
+    }
   }
 }
 

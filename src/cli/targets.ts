@@ -15,7 +15,7 @@ export type { Target };
 export const CPU_TARGETS = ['interp', 'c', 'wasm'] as const satisfies readonly Target[];
 
 /** Targets that compile writes files for. */
-export const ARTIFACT_TARGETS = ['c', 'wasm'] as const;
+export const ARTIFACT_TARGETS = ['c', 'wasm', 'webgpu'] as const;
 export type ArtifactTarget = (typeof ARTIFACT_TARGETS)[number];
 
 export async function openSession(target: Target, program: Program): Promise<Session> {

@@ -53,7 +53,8 @@ describe('links between pages', () => {
   }
 
   it('name source files that exist', () => {
-    const missing = pages.flatMap((path) =>
+    const present = pages.filter((path) => path !== join('docs', 'STATUS.md')); // that one also names what is to come
+    const missing = present.flatMap((path) =>
       [...readPage(path).matchAll(/`((?:src|test|schemas|docs)\/[\w./-]+\.(?:ts|mjs|md|proto|fbs))`/g)]
         .map((m) => m[1] as string)
         .filter((name) => !existsSync(join(ROOT, name)))

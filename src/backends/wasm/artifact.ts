@@ -2,6 +2,7 @@
 // The same program gives the same bytes; the weight file's name is a hash of its contents, so it may be cached for ever.
 
 import type { Program } from '../../ir/program.js';
+import { contentHash } from '../content-hash.js';
 import { describeEntry } from '../entry-spec.js';
 import { declarationText } from './declarations.js';
 import { initialImage, type WasmLayout } from './layout.js';
@@ -17,7 +18,7 @@ export function emitWasmArtifact(
 ): Record<string, string | Uint8Array> {
   const { module, layout, inline } = emitWasm(program, options);
   const weights = inline ? null : weightFile(program, layout);
-  const weightName = weights ? `model.${hash(weights.bytes)}.bin` : null;
+  const weightName = weights ? `model.${contentHash(weights.bytes)}.bin` : null;
   const hostOps = layout.hosts.map((h) => h.op);
   const plan = planLoader(program, layout, weights && [weights.address, weights.bytes.length]);
   return {
@@ -37,17 +38,6 @@ function weightFile(program: Program, layout: WasmLayout): { address: number; by
   const bytes = new Uint8Array(last.address + last.bytes.length - first.address);
   for (const part of image) bytes.set(part.bytes, part.address - first.address);
   return { address: first.address, bytes };
-}
-
-/** FNV-1a twice with different starts, 16 hexadecimal digits: a name, not a proof. */
-function hash(bytes: Uint8Array): string {
-  let a = 0x811c9dc5;
-  let b = 0x9747b28c;
-  for (const byte of bytes) {
-    a = Math.imul(a ^ byte, 0x01000193);
-    b = Math.imul(b ^ byte, 0x01000193) ^ (a >>> 15);
-  }
-  return [a, b].map((h) => (h >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
 function planLoader(program: Program, layout: WasmLayout, weights: LoaderPlan['weights']): LoaderPlan {

@@ -21,12 +21,12 @@ const ARRAY_TYPES: Readonly<Record<string, string>> = {
   i2: 'Int8Array',
 };
 
-const arrayType = (dtype: string): string => ARRAY_TYPES[dtype] ?? 'Uint8Array';
+export const arrayType = (dtype: string): string => ARRAY_TYPES[dtype] ?? 'Uint8Array';
 const isName = (s: string): boolean => /^[A-Za-z_$][\w$]*$/.test(s);
-const property = (s: string): string => (isName(s) ? s : JSON.stringify(s));
-const comment = (s: string): string => s.replaceAll('*/', '* /').replaceAll('\n', ' ');
+export const property = (s: string): string => (isName(s) ? s : JSON.stringify(s));
+export const comment = (s: string): string => s.replaceAll('*/', '* /').replaceAll('\n', ' ');
 
-const PRELUDE = `/** A tensor: row-major \`data\`. */
+export const PRELUDE = `/** A tensor: row-major \`data\`. */
 export interface Tensor<D extends string, A> {
   readonly dtype: D;
   readonly shape: readonly number[];
@@ -41,7 +41,7 @@ export type Source = string | { readonly href: string } | ArrayBuffer | ArrayBuf
 `;
 
 /** `run` → `Run`, `step-2` → `Step2`; made unique by a number. */
-function typeNames(entries: readonly EntrySpec[]): string[] {
+export function typeNames(entries: readonly EntrySpec[]): string[] {
   const used = new Set<string>();
   return entries.map((e) => {
     const words = e.name.split(/[^A-Za-z0-9]+/).filter(Boolean);
@@ -56,7 +56,7 @@ function typeNames(entries: readonly EntrySpec[]): string[] {
 
 const doc = (v: ValueSpec): string => `  /** ${comment(showValue(v))} */`;
 
-function declareEntry(e: EntrySpec, type: string): string {
+export function declareEntry(e: EntrySpec, type: string): string {
   const bounds = e.symbols.map((s) => `${s.lo} ≤ ${s.name} ≤ ${s.hi}`).join(', ');
   const inputs = e.inputs.map((v) => `${doc(v)}\n  readonly ${property(v.name)}: Input<${arrayType(v.dtype)}>;\n`);
   const outputs = e.outputs.map(

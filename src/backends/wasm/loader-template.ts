@@ -24,7 +24,8 @@ export interface LoaderEntry {
   readonly outputs: readonly (readonly [name: string, dtype: string, rank: number, address: number, sizes: number])[];
 }
 
-const LOADER = `
+/** Shared with other targets' loaders: types, reading files, checking inputs. */
+export const LOADER_BASE = `
 const TYPES = {
   f64: Float64Array, f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, i64: BigInt64Array, u64: BigUint64Array,
   i32: Int32Array, u32: Uint32Array, i16: Int16Array, u16: Uint16Array, i8: Int8Array, i4: Int8Array, i2: Int8Array,
@@ -91,7 +92,9 @@ function check([name, dtype, shape], value, entry, symbols) {
   if (data.length !== count(got)) fail('[' + got.join(', ') + '] has ' + count(got) + ' elements, data ' + data.length);
   return { data, shape: got };
 }
+`;
 
+const LOADER = `
 /** One import per operator that runs in JavaScript. */
 const hostImports = (memory, host) =>
   Object.fromEntries(MODEL.host.map(({ op, inputs, outputs }, n) => {
@@ -163,6 +166,6 @@ export function loaderText(name: string, plan: LoaderPlan, wasmFile: string, wei
     `const MODEL = ${JSON.stringify(plan)};`,
     `const WASM = new URL('./${wasmFile}', import.meta.url);`,
     ...(weightsFile ? [`const WEIGHTS = new URL('./${weightsFile}', import.meta.url);`] : ['const WEIGHTS = null;']),
-    LOADER,
+    LOADER_BASE + LOADER,
   ].join('\n');
 }

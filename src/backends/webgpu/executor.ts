@@ -22,13 +22,26 @@ export interface RunCounts {
   readonly submits: number;
 }
 
+/** An output left on the device: a buffer of the caller's, who destroys it. */
+export interface DeviceTensor {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly buffer: GPUBuffer;
+}
+
 export interface Executor {
-  /** Inputs as bytes or strings by position; outputs likewise, with their shapes. */
+  /** Inputs by position: elements, strings, or a buffer of this device; outputs likewise, with their shapes. */
   run(
     entry: GpuEntryPlan,
-    inputs: readonly (ArrayBufferView | readonly string[])[],
+    inputs: readonly (ArrayBufferView | readonly string[] | GPUBuffer)[],
     symbols: ReadonlyMap<string, number>,
   ): Promise<readonly HostTensor[]>;
+  /** The same without waiting for results: outputs stay on the device. f64 is held in f32 there. */
+  runOnDevice(
+    entry: GpuEntryPlan,
+    inputs: readonly (ArrayBufferView | readonly string[] | GPUBuffer)[],
+    symbols: ReadonlyMap<string, number>,
+  ): Promise<readonly DeviceTensor[]>;
   reset(): void;
   destroy(): void;
   counts(): RunCounts;
@@ -339,30 +352,65 @@ export async function createExecutor(
     }
   };
 
-  const runEntry: Executor['run'] = (entry, inputs, symbols) =>
-    check(`running "${entry.name}"`, async () => {
-      Object.assign(counts, { dispatches: 0, readbacks: 0, submits: 0 });
-      entry.inputs.forEach((v, k) => {
-        const data = inputs[k] as ArrayBufferView | readonly string[];
-        if (ArrayBuffer.isView(data)) write(buffers[v.buffer] as GPUBuffer, 0, toDevice(v.dtype, data));
-        else strings.set(v.buffer, data);
-      });
-      const env = new Map(symbols);
-      await runSteps(entry.steps, env);
-      return readValues(
-        entry.outputs.map((v): GpuHostValue => [v.buffer, 0, v.dtype, v.shape]),
-        env,
-      );
+  const feed = (
+    v: GpuEntryPlan['inputs'][number],
+    data: ArrayBufferView | readonly string[] | GPUBuffer,
+    size: number,
+  ) => {
+    const into = buffers[v.buffer] as GPUBuffer;
+    if (ArrayBuffer.isView(data)) write(into, 0, toDevice(v.dtype, data));
+    else if (Array.isArray(data)) strings.set(v.buffer, data as readonly string[]);
+    else encode().copyBufferToBuffer(data as GPUBuffer, 0, into, 0, Math.ceil((size * elementBytes(v.dtype)) / 4) * 4);
+  };
+
+  /** Feeds the inputs and encodes every step; gives back the sizes in the end. */
+  const start = async (
+    entry: GpuEntryPlan,
+    inputs: readonly (ArrayBufferView | readonly string[] | GPUBuffer)[],
+    symbols: ReadonlyMap<string, number>,
+  ): Promise<ReadonlyMap<string, number>> => {
+    Object.assign(counts, { dispatches: 0, readbacks: 0, submits: 0 });
+    const env = new Map(symbols);
+    entry.inputs.forEach((v, k) => {
+      const data = inputs[k];
+      if (data !== undefined) feed(v, data, volume(v.shape.map((s) => evalSize(s, env))));
     });
+    await runSteps(entry.steps, env);
+    return env;
+  };
+
+  const keepOutput = (v: GpuEntryPlan['outputs'][number], env: ReadonlyMap<string, number>): DeviceTensor => {
+    const shape = v.shape.map((s) => evalSize(s, env));
+    const bytes = Math.max(4, Math.ceil((volume(shape) * elementBytes(v.dtype)) / 4) * 4);
+    const buffer = device.createBuffer({ size: bytes, usage: STORAGE | COPY_SRC | COPY_DST });
+    endPass();
+    encode().copyBufferToBuffer(buffers[v.buffer] as GPUBuffer, 0, buffer, 0, bytes);
+    return { dtype: v.dtype, shape, buffer };
+  };
 
   /** One run at a time: they share the encoder and every buffer. */
   let last: Promise<unknown> = Promise.resolve();
+  const queue = <T>(entry: GpuEntryPlan, work: () => Promise<T>): Promise<T> => {
+    const next = last.then(() => check(`running "${entry.name}"`, work));
+    last = next.catch(() => undefined);
+    return next;
+  };
   return {
-    run(entry, inputs, symbols) {
-      const next = last.then(() => runEntry(entry, inputs, symbols));
-      last = next.catch(() => undefined);
-      return next;
-    },
+    run: (entry, inputs, symbols) =>
+      queue(entry, async () => {
+        const env = await start(entry, inputs, symbols);
+        return readValues(
+          entry.outputs.map((v): GpuHostValue => [v.buffer, 0, v.dtype, v.shape]),
+          env,
+        );
+      }),
+    runOnDevice: (entry, inputs, symbols) =>
+      queue(entry, async () => {
+        const env = await start(entry, inputs, symbols);
+        const kept = entry.outputs.map((v) => keepOutput(v, env));
+        submit();
+        return kept;
+      }),
     reset() {
       plan.buffers.forEach((b, k) => {
         if (b.kind !== 'state') return;

@@ -1,0 +1,95 @@
+// `model.d.ts` of a WebGPU artifact: the model's own entries, inputs and outputs by name. GPU objects are declared by what
+// is used of them, so that a project without WebGPU's types can still compile.
+
+import type { Program } from '../../ir/program.js';
+import type { EntrySpec } from '../../runtime/io.js';
+import { describeEntry } from '../entry-spec.js';
+import { comment, declareEntry, PRELUDE, property, typeNames } from '../wasm/declarations.js';
+
+const GPU_TYPES = `/** A GPUBuffer of the model's device. */
+export interface DeviceBuffer {
+  readonly size: number;
+  mapAsync(mode: number): Promise<unknown>;
+  destroy(): void;
+}
+
+/** An input that is on the device already: row-major, in the entry's type (f64 as f32). */
+export interface DeviceInput {
+  readonly buffer: DeviceBuffer;
+  readonly shape: readonly number[];
+}
+
+/** An output left on the device; the caller destroys its buffer. */
+export interface DeviceOutput {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly buffer: DeviceBuffer;
+}
+
+/** Each input as such or on the device. */
+export type OnDevice<I> = { readonly [K in keyof I]: I[K] | DeviceInput };
+`;
+
+function declareModel(entries: readonly EntrySpec[], types: readonly string[]): string {
+  const methods = entries.map((e, i) => {
+    const optional = e.inputs.length === 0 ? '?' : '';
+    const [inputs, outputs] = [`OnDevice<${types[i]}Inputs>`, `${types[i]}Outputs`];
+    const name = property(e.name);
+    return (
+      `  ${name}(inputs${optional}: ${inputs}): Promise<${outputs}>;\n` +
+      `  ${name}(inputs: ${inputs}, options: { readonly outputs: 'gpu' }): Promise<{ readonly [K in keyof ${outputs}]: DeviceOutput }>;\n`
+    );
+  });
+  const own = (name: string, text: string): string => (entries.some((e) => e.name === name) ? '' : text);
+  return [
+    '/** One instance: its state is its own. Calls run one after the other. */',
+    'export interface Model {',
+    ...methods.map((m) => m.trimEnd()),
+    own('reset', '  /** Puts state back to its initial contents. */\n  reset(): Promise<void>;'),
+    own(
+      'close',
+      '  /** Frees what the model holds on the device, and the device unless it was given. */\n  close(): Promise<void>;',
+    ),
+    own('device', '  /** The GPUDevice it runs on. */\n  readonly device: object;'),
+    '}\n',
+  ]
+    .filter(Boolean)
+    .join('\n');
+}
+
+function declareLoad(hostOps: readonly string[]): string {
+  const tensor =
+    '{ readonly dtype: string; readonly shape: readonly number[]; readonly data: ArrayBufferView | readonly string[] }';
+  const needed = hostOps.length > 0;
+  const host = hostOps.map(
+    (op) =>
+      `    readonly ${property(op)}: (inputs: readonly ${tensor}[], step: number) => readonly { readonly data: ArrayBufferView | readonly string[] }[];`,
+  );
+  return [
+    'export interface LoadOptions {',
+    '  /** A GPUDevice to use; by default one is opened with the limits the model needs. */',
+    '  readonly device?: object;',
+    '  /** Default: the weight file beside `model.mjs`, kept in the Cache API where there is one. */',
+    '  readonly weights?: Source;',
+    '  /** Hears how many of all shaders are compiled. */',
+    '  readonly onProgress?: (done: number, total: number) => void;',
+    ...(needed ? ['  /** Operators that run in JavaScript, by name. */', '  readonly host: {', ...host, '  };'] : []),
+    '}\n',
+    '/** Makes an instance; call it again for another. */',
+    `export function load(options${needed ? '' : '?'}: LoadOptions): Promise<Model>;\n`,
+  ].join('\n');
+}
+
+/** The text of `model.d.ts`. */
+export function declarationText(program: Program, hostOps: readonly string[]): string {
+  const entries = program.entries.map(describeEntry);
+  const types = typeNames(entries);
+  return [
+    `// Types of the model ${comment(JSON.stringify(program.name))}.\n`,
+    PRELUDE,
+    GPU_TYPES,
+    ...entries.map((e, i) => declareEntry(e, types[i] as string)),
+    declareModel(entries, types),
+    declareLoad([...new Set(hostOps)]),
+  ].join('\n');
+}
