@@ -5,10 +5,10 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { benchModel } from '../dist/cli/bench/bench-model.js';
 import { formatBench, reportBench } from '../dist/cli/bench/bench-report.js';
 import { MEASURE } from '../dist/cli/bench/measure.js';
 import { locatePeer, PEER_NAMES, parsePeers } from '../dist/cli/bench/peers.js';
-import { benchAll } from '../dist/cli/commands/bench.js';
 import { parseTargets } from '../dist/cli/commands/parse-targets.js';
 import { startProgress } from '../dist/cli/progress.js';
 import { reportError } from '../dist/cli/report-error.js';
@@ -61,7 +61,8 @@ function readFlags() {
   const unknown = suites.find((name) => !(name in SUITES));
   if (unknown) throw new Error(`there is no suite "${unknown}"; suites: ${Object.keys(SUITES).join(', ')}`);
   const filter = new RegExp(values.filter);
-  return { ...values, models: suites.flatMap((name) => SUITES[name]()).filter((path) => filter.test(path)) };
+  const models = suites.flatMap((suite) => SUITES[suite]().map((path) => ({ suite, path })));
+  return { ...values, models: models.filter(({ path }) => filter.test(path)) };
 }
 
 async function main() {
@@ -69,7 +70,7 @@ async function main() {
   const peers = parsePeers([flags.against]);
   for (const p of peers) locatePeer(p);
   const progress = startProgress();
-  const { rows, notes } = await benchAll(flags.models, {
+  const request = {
     targets: parseTargets([flags.target]),
     peers: PEER_NAMES.filter((p) => peers.includes(p)),
     likeWithLike: true,
@@ -77,8 +78,15 @@ async function main() {
     input: [],
     seed: 1,
     measure: { ...MEASURE, samples: Math.max(1, Number(flags.samples)) },
-    say: (text) => progress.update(text),
-  });
+  };
+  const rows = [];
+  const notes = [];
+  for (const [i, { suite, path }] of flags.models.entries()) {
+    const say = (text) => progress.update(`${i + 1}/${flags.models.length} ${text}`);
+    const found = await benchModel(path, { ...request, say });
+    rows.push(...found.rows.map((row) => ({ ...row, suite })));
+    notes.push(...found.notes);
+  }
   progress.done();
   const report = reportBench(rows, notes);
   process.stdout.write(`${flags.json ? JSON.stringify(report, null, 2) : formatBench(report)}\n`);

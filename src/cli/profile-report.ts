@@ -4,7 +4,7 @@
 import { type ProfiledStep, profilePoints } from '../backends/profile-points.js';
 import type { Origin, Program } from '../ir/program.js';
 import { invariant } from '../support/errors.js';
-import { formatTable } from './print.js';
+import { firstLine, formatTable } from './print.js';
 import type { ProfileEvent } from './profile.js';
 import { countWork, type Sizes } from './profile-work.js';
 
@@ -72,9 +72,12 @@ const nodeName = (o: Origin): string => [...o.path, o.node].join('/');
 const shorten = (names: readonly string[], separator = ', '): string =>
   names.length > 3 ? `${names.slice(0, 2).join(separator)}${separator}${names.length - 2} more` : names.join(separator);
 
+/** Some models' node names are paragraphs; JSON has them whole. */
+const NODE_WIDTH = 60;
+
 export function formatProfile(rows: readonly ProfileRow[]): string {
   const cells = rows.map((r) => [
-    r.node,
+    firstLine(r.node, NODE_WIDTH),
     r.op,
     Number.isInteger(r.calls) ? r.calls : r.calls.toFixed(1),
     Number(r.ms.toPrecision(4)),

@@ -74,9 +74,18 @@ describe('reporting', () => {
   });
 
   it('gives the geometric mean and the worst model of each pair', () => {
-    const row = (name: string, ratio: number) => ({ model: name, target: 'c', peer: 'p', ratio }) as BenchRow;
+    const row = (name: string, ratio: number) =>
+      ({ model: name, target: 'c', peer: 'p', ratio, precision: 'float' }) as BenchRow;
     expect(summarise([row('a', 4), row('b', 1), { ...row('c', 9), ratio: null }])).toEqual([
-      { target: 'c', peer: 'p', models: 2, geometric_mean: 2, worst: { model: 'b', ratio: 1 } },
+      {
+        suite: '',
+        precision: 'float',
+        target: 'c',
+        peer: 'p',
+        models: 2,
+        geometric_mean: 2,
+        worst: { model: 'b', ratio: 1 },
+      },
     ]);
   });
 });

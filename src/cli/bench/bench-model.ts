@@ -3,6 +3,7 @@
 
 import { basename, dirname, extname } from 'node:path';
 import type { CompileOptions } from '../../compile.js';
+import type { SourceModel } from '../../frontend/source.js';
 import { openModel } from '../model-file.js';
 import { gatherInputs } from '../run-inputs.js';
 import type { Target } from '../targets.js';
@@ -14,6 +15,8 @@ import { openPeer, type PeerName, peerOf } from './peers.js';
 
 export interface BenchRow extends Costs {
   readonly model: string;
+  /** int8 where most of its values, or the operators' names, say so. */
+  readonly precision: 'float' | 'int8';
   readonly target: Target;
   /** '' where heddle runs alone. */
   readonly peer: string;
@@ -48,8 +51,8 @@ export interface BenchRequest {
   readonly say: (text: string) => void;
 }
 
-export interface ModelResult {
-  readonly rows: readonly BenchRow[];
+export interface ModelResult<Row = BenchRow> {
+  readonly rows: readonly Row[];
   readonly notes: readonly BenchNote[];
 }
 
@@ -73,7 +76,20 @@ export async function benchModel(path: string, request: BenchRequest): Promise<M
   };
   const input = { file, bytes, tensors };
   const peers = request.peers.filter((p) => peerOf(p).format === model.format);
-  return compare(modelName(file), input, settings, { ...request, peers });
+  const found = await compare(modelName(file), input, settings, { ...request, peers });
+  const precision = precisionOf(model);
+  return { ...found, rows: found.rows.map((row) => ({ ...row, precision })) };
+}
+
+function precisionOf(model: SourceModel): BenchRow['precision'] {
+  const graph = model.graphs[0];
+  const nodes = graph?.nodes ?? [];
+  const isNarrow = (name: string | undefined): boolean => {
+    const type = graph?.values.get(name ?? '')?.type;
+    return type?.kind === 'tensor' && /^[iu](8|16)$/.test(type.dtype);
+  };
+  const narrow = nodes.filter((n) => /^QLinear|Integer$/.test(n.op) || isNarrow(n.outputs[0])).length;
+  return narrow > 0 && 2 * narrow >= nodes.length ? 'int8' : 'float';
 }
 
 /** The folder's name where the file is called as in every test case. */
@@ -87,7 +103,7 @@ async function compare(
   input: BenchInput,
   options: CompileOptions,
   r: BenchRequest,
-): Promise<ModelResult> {
+): Promise<ModelResult<Measured>> {
   const notes: BenchNote[] = [];
   const open = async <T>(who: string, make: () => Promise<T>): Promise<T[]> => {
     r.say(`${model}: preparing ${who}`);
@@ -130,6 +146,8 @@ async function checked<T extends Contender>(opening: Promise<T>): Promise<T> {
 const rivals = (t: HeddleContender, peers: readonly Contender[], r: BenchRequest): readonly Contender[] =>
   peers.filter((p) => !r.likeWithLike || peerOf(p.name as PeerName).like === t.name);
 
+type Measured = Omit<BenchRow, 'precision'>;
+
 type Outputs = readonly ArrayLike<number | bigint>[];
 
 function rowsOf(
@@ -139,13 +157,13 @@ function rowsOf(
   ms: ReadonlyMap<string, Timing>,
   outputs: ReadonlyMap<string, Outputs>,
   r: BenchRequest,
-): readonly BenchRow[] {
+): readonly Measured[] {
   const { compile_ms, code_bytes, weight_bytes, arena_bytes, memory_bytes } = t;
   const heddle = ms.get(t.name) as Timing;
   const own = outputs.get(t.name) ?? [];
   const costs = { compile_ms: round(compile_ms, 3), code_bytes, weight_bytes, arena_bytes, memory_bytes };
   const numerics = r.options.numerics ?? 'fast';
-  const row = (peer: string, other: Timing | null, difference: number | null): BenchRow => ({
+  const row = (peer: string, other: Timing | null, difference: number | null): Measured => ({
     model,
     target: t.name,
     peer,

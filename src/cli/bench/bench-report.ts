@@ -5,6 +5,8 @@ import type { BenchNote, BenchRow } from './bench-model.js';
 import { geometricMean } from './measure.js';
 
 export interface Summary {
+  readonly suite: string;
+  readonly precision: BenchRow['precision'];
   readonly target: string;
   readonly peer: string;
   readonly models: number;
@@ -12,31 +14,36 @@ export interface Summary {
   readonly worst: { readonly model: string; readonly ratio: number };
 }
 
+/** `suite` is where the project's own comparison took the model from. */
 export interface BenchReport {
-  readonly rows: readonly BenchRow[];
+  readonly rows: readonly SuiteRow[];
   readonly means: readonly Summary[];
   readonly notes: readonly BenchNote[];
 }
 
-export const reportBench = (rows: readonly BenchRow[], notes: readonly BenchNote[]): BenchReport => ({
+export type SuiteRow = BenchRow & { readonly suite?: string };
+
+export const reportBench = (rows: readonly SuiteRow[], notes: readonly BenchNote[]): BenchReport => ({
   rows,
   means: summarise(rows),
   notes,
 });
 
-type Compared = BenchRow & { readonly ratio: number };
+type Compared = SuiteRow & { readonly ratio: number };
 
-/** Of all rows of each pair. */
-export function summarise(rows: readonly BenchRow[]): readonly Summary[] {
+/** Of all rows of each pair, floats and integers apart. */
+export function summarise(rows: readonly SuiteRow[]): readonly Summary[] {
   const pairs = new Map<string, Compared[]>();
   for (const row of rows) {
     if (row.ratio === null) continue;
-    const key = `${row.target} ${row.peer}`;
+    const key = [row.suite, row.precision, row.target, row.peer].join(' ');
     pairs.set(key, [...(pairs.get(key) ?? []), row as Compared]);
   }
   return [...pairs.values()].map((group) => {
     const worst = group.reduce((a, b) => (b.ratio < a.ratio ? b : a));
     return {
+      suite: worst.suite ?? '',
+      precision: worst.precision,
       target: worst.target,
       peer: worst.peer,
       models: group.length,
@@ -49,8 +56,16 @@ export function summarise(rows: readonly BenchRow[]): readonly Summary[] {
 export function formatBench({ rows, means, notes }: BenchReport): string {
   const parts = [formatRows(rows)];
   if (means.length > 0) {
-    const cells = means.map((m) => [m.target, m.peer, m.models, m.geometric_mean, `${m.worst.ratio} ${m.worst.model}`]);
-    parts.push(formatTable(['target', 'peer', 'models', 'geometric mean', 'worst'], cells));
+    const cells = means.map((m) => [
+      m.suite,
+      m.precision,
+      m.target,
+      m.peer,
+      m.models,
+      m.geometric_mean,
+      `${m.worst.ratio} ${m.worst.model}`,
+    ]);
+    parts.push(formatTable(['suite', 'values', 'target', 'peer', 'models', 'geometric mean', 'worst'], cells));
   }
   if (notes.length > 0) parts.push(notes.map((n) => `${n.model}: no ${n.who}: ${firstLine(n.reason)}`).join('\n'));
   return parts.join('\n\n');

@@ -92,7 +92,7 @@ async function bench(flags: BenchFlags): Promise<void> {
 }
 
 /** In order; a model that cannot be read ends it, one that cannot be compiled does not. */
-export async function benchAll(
+async function benchAll(
   models: readonly string[],
   request: BenchRequest,
 ): Promise<{ rows: readonly BenchRow[]; notes: readonly BenchNote[] }> {
