@@ -85,7 +85,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const optimised = optimizeModule(m, options);
   const finish = (k: Kernel): Kernel =>
     target === 'webgpu'
-      ? finishGridKernel(k)
+      ? finishGridKernel(k, { exact: numerics === 'strict' })
       : finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined);
   return lowerModule(optimised, { numerics, finish, generic: lowerGeneric, shareRows: full });
 }

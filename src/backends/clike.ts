@@ -159,7 +159,8 @@ function printStmt(w: Walk, s: Stmt): void {
       printAlloc(w, s);
       break;
     case 'barrier':
-      invariant(!w.inLocalLoop, 'a barrier inside a loop that this target runs serially');
+      invariant(!w.inLocalLoop, 'a barrier inside a loop over the invocations of a group');
+      if (w.lang.barrier) emit(w, w.lang.barrier);
       break;
     case 'intrin':
       printBody(w, s.body);
@@ -272,7 +273,7 @@ function printAlloc(w: Walk, s: Stmt & { s: 'alloc' }): void {
   if (!w.uses.slots.has(s.buf)) return;
   const local = { name: w.names.fresh(s.space === 'register' ? 'r' : 'tile'), type: storedType(s.dtype) };
   w.slots.set(s.buf, local);
-  const text = w.lang.allocate.text(local.name, local.type, Math.max(1, s.size));
+  const text = w.lang.allocate.text(local.name, local.type, Math.max(1, s.size), s.space);
   if (w.lang.allocate.hoist) w.hoisted.push(`  ${text}`);
   else emit(w, text);
   const idle = w.uses.loaded.has(s.buf) ? '' : w.lang.unused(local.name);

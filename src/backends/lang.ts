@@ -74,8 +74,10 @@ export interface Lang {
   /** Local storage; `hoist`: declared once at the top of the function rather than where it stands. */
   readonly allocate: {
     readonly hoist: boolean;
-    readonly text: (name: string, type: StoredType, size: number) => string;
+    readonly text: (name: string, type: StoredType, size: number, space: 'register' | 'local') => string;
   };
+  /** Waits for all invocations of a group; absent where `local` loops run serially. */
+  readonly barrier?: string;
   /** Marks a parameter that the body does not mention; empty where the language does not care. */
   readonly unused: (name: string) => string;
   /** Vector cells; a language without them runs no kernel with lanes > 1. */

@@ -3,6 +3,7 @@
 import { bounds, dimKey, type Sym } from '../ir/dim.js';
 import type { Origin, Program, ProgramBuffer, ProgramValue } from '../ir/program.js';
 import { inputSymbols } from '../backends/entry-spec.js';
+import { formatGpuReport, type GpuReport, reportGpu } from '../backends/webgpu/report.js';
 import { DTYPE_INFO } from '../support/dtype.js';
 import type { Files } from './artifact.js';
 import type { Count } from './count-work.js';
@@ -28,6 +29,8 @@ export interface CompileReport {
   readonly kernels: number;
   readonly ops: readonly OpRow[];
   readonly hostOps: readonly string[];
+  /** WebGPU: dispatches, pipelines, and what does not run as one would wish. */
+  readonly gpu?: GpuReport;
   readonly symbols: readonly Sym[];
   readonly entries: readonly {
     readonly name: string;
@@ -57,6 +60,7 @@ export function reportCompile(target: string, program: Program, files: Files, ma
     kernels: program.kernels.length,
     ops: opRows(program),
     hostOps: hostOps(program),
+    ...(target === 'webgpu' ? { gpu: reportGpu(program) } : {}),
     symbols: [...symbols.values()],
     entries: program.entries.map((e) => ({
       name: e.name,
@@ -107,6 +111,7 @@ export function formatReport(r: CompileReport, folder: string): string {
     `peak ${formatCount(r.peak.bytes)} bytes${peak}; ${typeof r.macs === 'number' ? formatCount(r.macs) : r.macs} MACs; ${r.kernels} kernels`,
     ...r.entries.map((e) => `entry ${e.name}(${e.inputs.join(', ')}) -> (${e.outputs.join(', ')})`),
     ...r.symbols.map((s) => `size ${s.name}: ${s.lo} to ${s.hi}`),
+    ...(r.gpu ? formatGpuReport(r.gpu) : []),
     ...(r.hostOps.length > 0 ? [`host functions: ${r.hostOps.join(', ')}`] : []),
   ];
   const rows = r.ops.map((o) => [o.op, o.kernels, formatCount(o.weightBytes)]);

@@ -3,8 +3,7 @@
 // back: the outputs, and on the way what a `bind`, `if`, `while` or host step must know. This file imports no values, and
 // nothing in it lives outside of createExecutor: its text is what a shipped model.mjs contains.
 
-import type { Size } from '../../runtime/io.js';
-import type { GpuBufferPlan, GpuEntryPlan, GpuHostValue, GpuPlan, GpuStep } from './plan-types.js';
+import type { GpuBufferPlan, GpuEntryPlan, GpuHostValue, GpuPlan, GpuSize, GpuStep } from './plan-types.js';
 
 /** A host step's tensor as it is passed: f64 is f64 again. */
 export interface HostTensor {
@@ -108,22 +107,35 @@ export async function createExecutor(
   /** Bytes of an element on the device, where f64 is held in f32. */
   const elementBytes = (dtype: string): number => (dtype === 'f64' ? 4 : typeOf(dtype).BYTES_PER_ELEMENT);
 
-  const evalSize = (size: Size, env: ReadonlyMap<string, number>): number => {
+  const evalSize = (size: GpuSize, env: ReadonlyMap<string, number>): number => {
     if (typeof size === 'number') return size;
     if (typeof size === 'string') {
       const value = env.get(size);
       if (value === undefined) throw new Error(`the size "${size}" has no value yet`);
       return value;
     }
-    const [op, a, b] = size;
-    const x = evalSize(a, env);
-    const y = evalSize(b, env);
+    const [op, ...args] = size;
+    const [x = 0, y = 0, z = 0] = args.map((a) => evalSize(a as GpuSize, env));
     if (op === '+') return x + y;
     if (op === '*') return x * y;
+    if (op === '//') return Math.floor(x / y);
+    if (op === '%') return x - Math.floor(x / y) * y;
     if (op === 'min') return Math.min(x, y);
     if (op === 'max') return Math.max(x, y);
-    const q = Math.floor(x / y);
-    return op === '//' ? q : x - q * y;
+    if (op === 'sub') return x - y;
+    if (op === 'neg') return -x;
+    if (op === 'div') return Math.trunc(x / y);
+    if (op === 'rem') return x % y;
+    if (op === 'select') return x ? y : z;
+    if (op === 'eq') return Number(x === y);
+    if (op === 'lt') return Number(x < y);
+    if (op === 'le') return Number(x <= y);
+    if (op === 'and') return x & y;
+    if (op === 'or') return x | y;
+    if (op === 'xor') return x ^ y;
+    if (op === 'shl') return x * 2 ** y;
+    if (op === 'shr_s') return Math.floor(x / 2 ** y);
+    throw new Error(`a size is given by the unknown operation "${op}"`);
   };
 
   const bytesOf = (a: ArrayBufferView): Uint8Array<ArrayBuffer> =>
@@ -253,7 +265,7 @@ export async function createExecutor(
     if (count <= 0) return;
     if (used === SLOTS) submit();
     const most = device.limits.maxComputeWorkgroupsPerDimension;
-    const needed = step.count === null ? 1 : Math.ceil(count / WORKGROUP);
+    const needed = step.count === null || step.shared ? count : Math.ceil(count / WORKGROUP);
     const rows = Math.ceil(needed / most);
     const width = Math.ceil(needed / rows);
     const at = (used * SLOT) / 4;
@@ -262,25 +274,84 @@ export async function createExecutor(
     step.sizes.forEach((s, k) => {
       words[at + 2 + k] = evalSize(s, env);
     });
+    if (step.gather) {
+      endPass();
+      for (const [from, into, start, bytes] of step.gather)
+        encode().copyBufferToBuffer(buffers[from] as GPUBuffer, 0, buffers[into] as GPUBuffer, start, bytes);
+    }
     pass ??= encode().beginComputePass();
     pass.setPipeline(pipelines[step.pipeline] as GPUComputePipeline);
     pass.setBindGroup(0, groupOf(step), [used * SLOT]);
     pass.dispatchWorkgroups(width, rows);
     counts.dispatches++;
     used++;
+    const learned = (step.known ?? []).map(([b, index, value]) => ({
+      b,
+      index: evalSize(index, env),
+      value:
+        typeof value === 'object' && 'of' in value
+          ? recall(value.of[0], evalSize(value.of[1], env))
+          : evalSize(value, env),
+    }));
+    const { access } = plan.pipelines[step.pipeline] as GpuPlan['pipelines'][number];
+    step.buffers.forEach((b, k) => {
+      if (access[k] === 'write') forget(b);
+    });
+    for (const { b, index, value } of learned) if (value !== undefined) learn(b, index, value);
   };
 
-  const readNumber = async (from: readonly [number, Size], env: ReadonlyMap<string, number>): Promise<number> => {
-    const [index, offset] = from;
-    const { dtype } = plan.buffers[index] as GpuBufferPlan;
-    const bytes = elementBytes(dtype);
-    const start = evalSize(offset, env) * bytes;
-    const skip = start % 4;
-    counts.readbacks++;
-    const [data] = await read([{ buffer: buffers[index] as GPUBuffer, offset: start - skip, bytes: bytes + skip }]);
-    const type = dtype === 'f64' ? Float32Array : typeOf(dtype);
-    return Number(new type((data as ArrayBuffer).slice(skip))[0]);
+  /** Numbers the host knows of buffers without asking: constants, inputs, sizes that kernels write, what it has read. */
+  const known = new Map<number, Map<number, number>>();
+  const given = new Map<number, ArrayBufferView>();
+  const learn = (buffer: number, index: number, value: number): void => {
+    const of = known.get(buffer) ?? new Map<number, number>();
+    known.set(buffer, of.set(index, value));
   };
+  const forget = (buffer: number): void => {
+    known.delete(buffer);
+    given.delete(buffer);
+  };
+  const constantAt = (b: GpuBufferPlan, index: number): number | undefined => {
+    const bytes = elementBytes(b.dtype);
+    if (b.kind !== 'const' || !b.data || b.dtype === 'f64' || (index + 1) * bytes > b.data[1]) return undefined;
+    const start = weights.byteOffset + b.data[0] + index * bytes;
+    return Number(new (typeOf(b.dtype))(weights.buffer.slice(start, start + bytes) as ArrayBuffer)[0]);
+  };
+  const recall = (buffer: number, index: number): number | undefined => {
+    const constant = constantAt(plan.buffers[buffer] as GpuBufferPlan, index);
+    if (constant !== undefined) return constant;
+    const data = given.get(buffer) as ArrayLike<number | bigint> | undefined;
+    return data && index < data.length ? Number(data[index]) : known.get(buffer)?.get(index);
+  };
+
+  /** Single numbers; those that nobody knows are read back together. */
+  const readNumbers = async (
+    places: readonly (readonly [buffer: number, offset: GpuSize])[],
+    env: ReadonlyMap<string, number>,
+  ): Promise<readonly number[]> => {
+    const wanted = places.map(([buffer, offset]) => ({ buffer, index: evalSize(offset, env) }));
+    const missing = wanted.filter((w) => recall(w.buffer, w.index) === undefined);
+    if (missing.length > 0) {
+      counts.readbacks++;
+      const ranges = missing.map(({ buffer, index }) => {
+        const bytes = elementBytes((plan.buffers[buffer] as GpuBufferPlan).dtype);
+        const skip = (index * bytes) % 4;
+        return { buffer: buffers[buffer] as GPUBuffer, offset: index * bytes - skip, bytes: bytes + skip, skip };
+      });
+      const parts = await read(ranges);
+      missing.forEach(({ buffer, index }, k) => {
+        const { dtype } = plan.buffers[buffer] as GpuBufferPlan;
+        const type = dtype === 'f64' ? Float32Array : typeOf(dtype);
+        const part = (parts[k] as ArrayBuffer).slice(ranges[k]?.skip);
+        learn(buffer, index, Number(new type(part)[0]));
+      });
+    }
+    return wanted.map((w) => recall(w.buffer, w.index) as number);
+  };
+  const readNumber = async (
+    place: readonly [buffer: number, offset: GpuSize],
+    env: ReadonlyMap<string, number>,
+  ): Promise<number> => (await readNumbers([place], env))[0] as number;
 
   const fromDevice = (dtype: string, shape: readonly number[], bytes: ArrayBuffer): HostTensor => {
     const data = dtype === 'f64' ? Float64Array.from(new Float32Array(bytes)) : new (typeOf(dtype))(bytes);
@@ -322,18 +393,33 @@ export async function createExecutor(
     const results = call(await readValues(step.inputs, env));
     step.outputs.forEach(([index, offset, dtype], k) => {
       const data = results[k]?.data;
+      forget(index);
       if (data === undefined) throw new Error(`${step.op} gave no output ${k}`);
       if (!ArrayBuffer.isView(data)) strings.set(index, data);
       else write(buffers[index] as GPUBuffer, evalSize(offset, env) * elementBytes(dtype), toDevice(dtype, data));
     });
   };
 
+  /** Consecutive `bind` steps read together, as long as none needs another's symbol to find its own. */
+  const bindAll = async (steps: readonly (GpuStep & { do: 'bind' })[], env: Map<string, number>): Promise<void> => {
+    const values = await readNumbers(
+      steps.map((s) => s.from),
+      env,
+    );
+    steps.forEach(({ sym }, k) => {
+      env.set(sym.name, Math.min(sym.hi, Math.max(sym.lo, values[k] as number)));
+    });
+  };
+
   const runSteps = async (steps: readonly GpuStep[], env: Map<string, number>): Promise<void> => {
-    for (const step of steps) {
+    for (let k = 0; k < steps.length; k++) {
+      const step = steps[k] as GpuStep;
       if (step.do === 'run') dispatch(step, env);
       else if (step.do === 'bind') {
-        const value = await readNumber(step.from, env);
-        env.set(step.sym.name, Math.min(step.sym.hi, Math.max(step.sym.lo, value)));
+        const binds = [step];
+        for (let next = steps[k + 1]; next?.do === 'bind' && typeof next.from[1] === 'number'; next = steps[++k + 1])
+          binds.push(next);
+        await bindAll(binds, env);
       } else if (step.do === 'if') {
         await runSteps((await readNumber(step.cond, env)) !== 0 ? step.then : step.else, env);
       } else if (step.do === 'loop') {
@@ -358,8 +444,10 @@ export async function createExecutor(
     size: number,
   ) => {
     const into = buffers[v.buffer] as GPUBuffer;
-    if (ArrayBuffer.isView(data)) write(into, 0, toDevice(v.dtype, data));
-    else if (Array.isArray(data)) strings.set(v.buffer, data as readonly string[]);
+    if (ArrayBuffer.isView(data)) {
+      write(into, 0, toDevice(v.dtype, data));
+      given.set(v.buffer, data);
+    } else if (Array.isArray(data)) strings.set(v.buffer, data as readonly string[]);
     else encode().copyBufferToBuffer(data as GPUBuffer, 0, into, 0, Math.ceil((size * elementBytes(v.dtype)) / 4) * 4);
   };
 
@@ -370,6 +458,8 @@ export async function createExecutor(
     symbols: ReadonlyMap<string, number>,
   ): Promise<ReadonlyMap<string, number>> => {
     Object.assign(counts, { dispatches: 0, readbacks: 0, submits: 0 });
+    known.clear();
+    given.clear();
     const env = new Map(symbols);
     entry.inputs.forEach((v, k) => {
       const data = inputs[k];

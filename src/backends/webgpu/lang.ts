@@ -174,9 +174,16 @@ export const WGSL: Lang = {
   select: 'select($2, $1, $0)',
   declare: (type, _lanes, name, value, mutable) =>
     `${mutable ? 'var' : 'let'} ${name}: ${WGSL_TYPES[type]} = ${value};`,
-  loop: ({ name, lo, hi, step }) => [
-    `for (var ${name}: i32 = ${lo}; ${name} < ${hi}; ${step === 1 ? `${name}++` : `${name} += ${step}`}) {`,
+  loop: ({ name, lo, hi, step, mode }) => [
+    mode === 'local'
+      ? `{ let ${name}: i32 = i32(lane);`
+      : `for (var ${name}: i32 = ${lo}; ${name} < ${hi}; ${step === 1 ? `${name}++` : `${name} += ${step}`}) {`,
   ],
-  allocate: { hoist: true, text: (name, type, size) => `var ${name}: array<${WGSL_TYPES[type]}, ${size}>;` },
+  allocate: {
+    hoist: true, // what is shared goes on to the module's scope (shader.ts)
+    text: (name, type, size, space) =>
+      `var${space === 'local' ? '<workgroup>' : ''} ${name}: array<${WGSL_TYPES[type]}, ${size}>;`,
+  },
+  barrier: 'workgroupBarrier(); storageBarrier();',
   unused: () => '',
 };

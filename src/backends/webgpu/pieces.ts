@@ -9,8 +9,13 @@ import { type Expr, visitExpr } from '../../ir/scalar.js';
 export interface Piece {
   /** Its buffers are the kernel's; nothing but `body` counts. */
   readonly body: readonly Stmt[];
-  /** The variable that each invocation has one value of, and how many there are; null: a single invocation. */
-  readonly grid: { readonly name: string; readonly count: Expr; readonly most: number } | null;
+  /** The variable that each invocation has one value of, or each group where `shared`, and how many there are; null: a single invocation. */
+  readonly grid: {
+    readonly name: string;
+    readonly count: Expr;
+    readonly most: number;
+    readonly shared: boolean;
+  } | null;
   /** Slots of the kernel's parameters it touches, ascending; those it stores to. */
   readonly slots: readonly number[];
   readonly written: ReadonlySet<number>;
@@ -59,8 +64,10 @@ function makePiece(kernel: Kernel, all: readonly Stmt[], grid: (Stmt & { s: 'for
   });
   const slots = [...touched].filter((slot) => slot < kernel.params.length).sort((a, b) => a - b);
   const most = grid ? mostOf(grid.hi, new Map(kernel.syms.map((s) => [s.name, s.hi]))) : 1;
-  return { body, slots, written, grid: grid && { name: grid.var, count: grid.hi, most } };
+  return { body, slots, written, grid: grid && { name: grid.var, count: grid.hi, most, shared: hasLocal(body) } };
 }
+
+const hasLocal = (body: readonly Stmt[]): boolean => body.some((s) => s.s === 'for' && s.mode === 'local');
 
 /** An upper bound of a size, for the range of the grid variable. */
 function mostOf(x: Expr, syms: ReadonlyMap<string, number>): number {

@@ -1,7 +1,10 @@
 // What a compiled model is to the code that runs it (executor.ts): plain data, the same in a session of this process and
-// in a shipped model.mjs. Sizes are those of runtime/io.ts; buffers and pipelines are named by their position.
+// in a shipped model.mjs. Buffers and pipelines are named by their position.
 
-import type { Size, SymbolSpec, ValueSpec } from '../../runtime/io.js';
+import type { SymbolSpec, ValueSpec } from '../../runtime/io.js';
+
+/** A size of runtime/io.ts, or more of the arithmetic that kernels have (size-expr.ts). */
+export type GpuSize = number | string | readonly [op: string, x: GpuSize, y?: GpuSize, z?: GpuSize];
 
 /** `bytes` on the device, a multiple of 4. `data`: where its first contents are in the weights; without it, zeros. */
 export interface GpuBufferPlan {
@@ -19,7 +22,17 @@ export interface GpuPipelinePlan {
 }
 
 /** A tensor of a host step. */
-export type GpuHostValue = readonly [buffer: number, offset: Size, dtype: string, shape: readonly Size[]];
+export type GpuHostValue = readonly [buffer: number, offset: GpuSize, dtype: string, shape: readonly GpuSize[]];
+
+/** An element's value: of sizes, or that of another element. */
+export type GpuKnown = readonly [
+  buffer: number,
+  index: GpuSize,
+  value: GpuSize | { readonly of: readonly [buffer: number, index: GpuSize] },
+];
+
+/** Bytes of a whole buffer into another from byte `at` on. */
+export type GpuGather = readonly [from: number, into: number, at: number, bytes: number];
 
 export type GpuStep =
   /** `sizes`: the uniform's words after `total` and `width`. `count`: invocations, or null for exactly one. */
@@ -27,21 +40,27 @@ export type GpuStep =
       readonly do: 'run';
       readonly pipeline: number;
       readonly buffers: readonly number[];
-      readonly sizes: readonly Size[];
-      readonly count: Size | null;
+      readonly sizes: readonly GpuSize[];
+      readonly count: GpuSize | null;
+      /** `count` is of workgroups. */
+      readonly shared?: true;
+      /** What it writes where that follows from the sizes: the host need not read it back. */
+      readonly known?: readonly GpuKnown[];
+      /** Copies to make first. */
+      readonly gather?: readonly GpuGather[];
     }
-  | { readonly do: 'bind'; readonly sym: SymbolSpec; readonly from: readonly [buffer: number, offset: Size] }
+  | { readonly do: 'bind'; readonly sym: SymbolSpec; readonly from: readonly [buffer: number, offset: GpuSize] }
   | {
       readonly do: 'if';
-      readonly cond: readonly [buffer: number, offset: Size];
+      readonly cond: readonly [buffer: number, offset: GpuSize];
       readonly then: readonly GpuStep[];
       readonly else: readonly GpuStep[];
     }
-  | { readonly do: 'loop'; readonly sym: string; readonly count: Size; readonly body: readonly GpuStep[] }
+  | { readonly do: 'loop'; readonly sym: string; readonly count: GpuSize; readonly body: readonly GpuStep[] }
   | {
       readonly do: 'while';
       readonly test: readonly GpuStep[];
-      readonly cond: readonly [buffer: number, offset: Size];
+      readonly cond: readonly [buffer: number, offset: GpuSize];
       readonly body: readonly GpuStep[];
     }
   | {

@@ -2,17 +2,26 @@
 // WebGPU forbids to bind two parts of one for reading and writing at once. Kernels that differ only in how they are bound
 // are pipelines of their own; equal texts are one pipeline.
 
-import { evalDim, upperBound } from '../../ir/dim.js';
+import { upperBound } from '../../ir/dim.js';
 import type { Kernel } from '../../ir/kernel.js';
 import type { BufferRef, HostArg, Program, ProgramBuffer, Step } from '../../ir/program.js';
 import { CompileError, invariant, never } from '../../support/errors.js';
 import type { TypedArray } from '../../support/tensor.js';
-import type { Size } from '../../runtime/io.js';
 import { describeEntry, sizeOfDim } from '../entry-spec.js';
+import { bindBuffers, poolOf } from './bindings.js';
 import { cutPieces, type Piece } from './pieces.js';
-import type { GpuBufferPlan, GpuHostValue, GpuPipelinePlan, GpuPlan, GpuStep } from './plan-types.js';
+import type {
+  GpuBufferPlan,
+  GpuGather,
+  GpuHostValue,
+  GpuKnown,
+  GpuPipelinePlan,
+  GpuPlan,
+  GpuSize,
+  GpuStep,
+} from './plan-types.js';
 import { deviceBytes, type Pattern, type Shader, writeShader } from './shader.js';
-import { sizeOfExpr } from './size-expr.js';
+import { type KnownStore, knownStores, sizeOfExpr } from './size-expr.js';
 
 export interface CompiledPlan {
   readonly plan: GpuPlan;
@@ -24,13 +33,15 @@ interface Planner {
   readonly program: Program;
   /** Program buffer id → position in the plan. */
   readonly buffers: ReadonlyMap<number, number>;
+  /** By position. */
+  readonly bytes: readonly number[];
   readonly pieces: Map<number, readonly Piece[]>;
   readonly pipelines: GpuPipelinePlan[];
   /** By code. */
   readonly known: Map<string, number>;
   readonly shaders: Map<string, { readonly pipeline: number; readonly shader: Shader }>;
-  /** Bytes of each buffer for scratch that every invocation has for itself; all dispatches use the same ones. */
-  readonly scratch: number[];
+  /** Bytes of each buffer for private scratch and gathered operands; all dispatches use the same ones. */
+  readonly pools: Map<string, { readonly position: number; bytes: number }>;
   hosts: number;
 }
 
@@ -40,11 +51,12 @@ export function planProgram(program: Program): CompiledPlan {
   const p: Planner = {
     program,
     buffers: new Map(program.buffers.map((b, k) => [b.id, k])),
+    bytes: list.map((b) => b.bytes),
     pieces: new Map(),
     pipelines: [],
     known: new Map(),
     shaders: new Map(),
-    scratch: [],
+    pools: new Map(),
     hosts: 0,
   };
   const entries = program.entries.map((entry) => {
@@ -58,7 +70,10 @@ export function planProgram(program: Program): CompiledPlan {
       steps: planSteps(p, entry.steps),
     };
   });
-  const buffers = [...list, ...p.scratch.map((bytes): GpuBufferPlan => ({ dtype: 'u8', bytes, kind: 'value' }))];
+  const buffers = [
+    ...list,
+    ...[...p.pools.values()].map(({ bytes }): GpuBufferPlan => ({ dtype: 'u8', bytes, kind: 'value' })),
+  ];
   const needs = {
     storageBuffers: Math.max(0, ...p.pipelines.map((x) => x.access.length)),
     bindingBytes: Math.max(0, ...buffers.map((b) => b.bytes)),
@@ -101,7 +116,7 @@ function bytesFor(b: ProgramBuffer, data: TypedArray): Uint8Array {
 const planSteps = (p: Planner, steps: readonly Step[]): readonly GpuStep[] => steps.flatMap((s) => planStep(p, s));
 
 function planStep(p: Planner, s: Step): readonly GpuStep[] {
-  const scalar = (r: BufferRef): readonly [number, Size] => [p.buffers.get(r.buffer) as number, sizeOfDim(r.offset)];
+  const scalar = (r: BufferRef): readonly [number, GpuSize] => [p.buffers.get(r.buffer) as number, sizeOfDim(r.offset)];
   switch (s.kind) {
     case 'kernel':
       return planKernel(p, s);
@@ -136,24 +151,97 @@ function planKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly GpuStep[
     p.pieces.set(s.kernel, pieces);
   }
   const dims = s.dims.map(sizeOfDim);
-  const syms = new Map(kernel.syms.map((sym, k) => [sym.name, dims[k] as Size]));
+  const syms = new Map(kernel.syms.map((sym, k) => [sym.name, dims[k] as GpuSize]));
   return pieces.flatMap((piece, k): GpuStep[] => {
     if (piece.slots.length === 0) return [];
     const refs = piece.slots.map((slot) => s.buffers[slot] as BufferRef);
-    const pattern = patternOf(piece, refs);
+    const { pattern, gathered } = bindBuffers(kernel, piece, refs, (id) => p.bytes[p.buffers.get(id) as number] ?? 0);
     const { pipeline, shader } = shaderFor(p, s, k, piece, pattern);
-    const bound: number[] = [];
-    let scratch = 0;
-    refs.forEach((r, i) => {
-      const own = privateBytes(p, kernel, piece.slots[i] as number, r);
-      bound[pattern.bindings[i] as number] =
-        own > 0 ? takeScratch(p, scratch++, own) : (p.buffers.get(r.buffer) as number);
+    const place = placeBuffers(p, kernel, piece, refs, pattern, gathered);
+    const sizes = shader.sizes.map((x): GpuSize => {
+      if ('sym' in x) return dims[x.sym] as GpuSize;
+      const offset = sizeOfDim((refs[x.offset] as BufferRef).offset);
+      return addSizes(offset, place.starts[x.offset] ?? 0);
     });
-    const sizes = shader.sizes.map(
-      (x): Size => ('sym' in x ? (dims[x.sym] as Size) : sizeOfDim((refs[x.offset] as BufferRef).offset)),
-    );
-    return [{ do: 'run', pipeline, buffers: bound, sizes, count: piece.grid && sizeOfExpr(piece.grid.count, syms) }];
+    const count = piece.grid && sizeOfExpr(piece.grid.count, syms);
+    invariant(!piece.grid || count !== null, `the grid of ${kernel.name} has a size the host cannot compute`);
+    const known = planKnown(p, s, knownStores(kernel, piece, syms));
+    return [
+      {
+        do: 'run',
+        pipeline,
+        buffers: place.bound,
+        sizes,
+        count,
+        ...(piece.grid?.shared ? { shared: true as const } : {}),
+        ...(known.length > 0 ? { known } : {}),
+        ...(place.gather.length > 0 ? { gather: place.gather } : {}),
+      },
+    ];
   });
+}
+
+function planKnown(p: Planner, s: Step & { kind: 'kernel' }, stores: readonly KnownStore[]): readonly GpuKnown[] {
+  const place = (slot: number, index: GpuSize): readonly [number, GpuSize] => {
+    const ref = s.buffers[slot] as BufferRef;
+    return [p.buffers.get(ref.buffer) as number, ref.offset === 0 ? index : ['+', index, sizeOfDim(ref.offset)]];
+  };
+  return stores.map(({ slot, index, value }) => [
+    ...place(slot, index),
+    typeof value === 'object' && 'load' in value ? { of: place(...value.load) } : value,
+  ]);
+}
+
+const addSizes = (a: GpuSize, b: number): GpuSize => (typeof a === 'number' ? a + b : b === 0 ? a : ['+', a, b]);
+
+interface Placed {
+  readonly bound: readonly number[];
+  /** Element at which each gathered or pooled position starts, by position. */
+  readonly starts: readonly (number | undefined)[];
+  readonly gather: readonly GpuGather[];
+}
+
+function placeBuffers(
+  p: Planner,
+  kernel: Kernel,
+  piece: Piece,
+  refs: readonly BufferRef[],
+  pattern: Pattern,
+  gathered: readonly (readonly number[])[],
+): Placed {
+  const bound: number[] = [];
+  const starts: (number | undefined)[] = [];
+  const gather: GpuGather[] = [];
+  const placeOne = (r: BufferRef, i: number): number => {
+    const slot = piece.slots[i] as number;
+    const pool = poolOf(kernel, slot);
+    if (pool) {
+      const { start, bytes } = placeInPool(kernel, slot, pool);
+      starts[i] = start;
+      return takePool(p, pool, bytes);
+    }
+    const own = privateBytes(p, kernel, slot, r);
+    return own > 0 ? takePool(p, `private ${i}`, own) : (p.buffers.get(r.buffer) as number);
+  };
+  refs.forEach((r, i) => {
+    bound[pattern.bindings[i] as number] = placeOne(r, i);
+  });
+  for (const [n, list] of gathered.entries()) {
+    const sources = list.map((k) => p.buffers.get(refs[k]?.buffer as number) as number);
+    const total = sources.reduce((n, b) => n + (p.bytes[b] as number), 0);
+    const into = takePool(p, `gathered ${n}`, total);
+    let at = 0;
+    list.forEach((k, m) => {
+      const from = sources[m] as number;
+      const bytes = p.bytes[from] as number;
+      const element = deviceBytes(kernel.params[piece.slots[k] as number]?.dtype ?? 'u8');
+      gather.push([from, into, at, bytes]);
+      starts[k] = at / element;
+      at += bytes;
+    });
+    bound[pattern.bindings[list[0] as number] as number] = into;
+  }
+  return { bound, starts, gather };
 }
 
 /** Bytes of scratch that the schedule has made larger than what the program provides; 0 where it has not. */
@@ -166,23 +254,25 @@ function privateBytes(p: Planner, kernel: Kernel, slot: number, ref: BufferRef):
   return elements > given.elements ? elements * deviceBytes(param.dtype) : 0;
 }
 
-function takeScratch(p: Planner, n: number, bytes: number): number {
-  p.scratch[n] = Math.max(p.scratch[n] ?? 0, 16, align(bytes, 4));
-  return p.program.buffers.length + n;
+/** The position of a buffer that all kernels share, of at least that many bytes. */
+function takePool(p: Planner, name: string, bytes: number): number {
+  const pool = p.pools.get(name) ?? { position: p.program.buffers.length + p.pools.size, bytes: 16 };
+  pool.bytes = Math.max(pool.bytes, align(bytes, 4));
+  p.pools.set(name, pool);
+  return pool.position;
 }
 
-/** A buffer that is written may be bound once only; one that is only read shares for the same price. */
-function patternOf(piece: Piece, refs: readonly BufferRef[]): Pattern {
-  const written = new Set(refs.filter((_, k) => piece.written.has(piece.slots[k] as number)).map((r) => r.buffer));
-  const bindingOf = new Map<number, number>();
-  let next = 0;
-  const bindings = refs.map((r) => {
-    const known = written.has(r.buffer) ? bindingOf.get(r.buffer) : undefined;
-    const binding = known ?? next++;
-    bindingOf.set(r.buffer, binding);
-    return binding;
+/** Where pooled scratch starts, in elements, and the size of all of the kernel's in that pool, in bytes. */
+function placeInPool(kernel: Kernel, slot: number, name: string): { start: number; bytes: number } {
+  let at = 0;
+  let start = 0;
+  const element = deviceBytes(kernel.params[slot]?.dtype ?? 'u8');
+  kernel.params.forEach((param, k) => {
+    if (poolOf(kernel, k) !== name) return;
+    if (k === slot) start = at / element;
+    at += align(upperBound(param.size, param.name) * element, 16);
   });
-  return { bindings, moved: refs.map((r) => typeof r.offset !== 'number' || evalDim(r.offset, new Map()) !== 0) };
+  return { start, bytes: at };
 }
 
 function shaderFor(

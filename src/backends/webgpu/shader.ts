@@ -57,6 +57,7 @@ export function writeShader(kernel: Kernel, piece: Piece, pattern: Pattern): Sha
       `@group(0) @binding(${k + 1}) var<storage, ${access[k] === 'write' ? 'read_write' : 'read'}> ${p.name}: ` +
       `array<${elementType(p.type, access[k] === 'write')}>;`,
   );
+  const shared = printed.lines.filter(isShared);
   const sizeNames = sizes.map((_, k) => printed.syms[k] as string);
   const lines = [
     ...(usesWide(printed.params, [...printed.lines], helpers) ? ['alias wide = vec2<u32>;', ''] : []),
@@ -65,22 +66,25 @@ export function writeShader(kernel: Kernel, piece: Piece, pattern: Pattern): Sha
     ...buffers,
     '',
     ...collectTexts(helpers, findHelper).flatMap((t) => [t, '']),
-    ...head(gridSym ? (printed.syms[sizes.length] as string) : null),
+    ...shared.map((l) => l.trimStart()),
+    ...head(gridSym ? (printed.syms[sizes.length] as string) : null, piece.grid?.shared ?? false),
     ...sizeNames.map((n) => `  let ${n}: i32 = sizes.${n};`),
-    ...printed.lines,
+    ...printed.lines.filter((l) => !isShared(l)),
     '}',
     '',
   ];
   return { name: kernel.name, code: lines.join('\n'), access, sizes: sizes.map((s) => s.at) };
 }
 
-const head = (grid: string | null): string[] =>
+const isShared = (line: string): boolean => line.trimStart().startsWith('var<workgroup>');
+
+const head = (grid: string | null, shared: boolean): string[] =>
   grid === null
     ? ['@compute @workgroup_size(1, 1, 1)', 'fn main() {']
     : [
         `@compute @workgroup_size(${WORKGROUP}, 1, 1)`,
         'fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {',
-        `  let at = (group.y * sizes.width + group.x) * ${WORKGROUP}u + lane;`,
+        `  let at = ${shared ? 'group.y * sizes.width + group.x' : `(group.y * sizes.width + group.x) * ${WORKGROUP}u + lane`};`,
         '  if (at >= sizes.total) { return; }',
         `  let ${grid}: i32 = i32(at);`,
       ];

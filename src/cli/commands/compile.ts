@@ -28,7 +28,7 @@ type CompileFlags = ModelFlags &
 
 export const compileCommand: CommandModule<unknown, CompileFlags> = {
   command: ['compile <model>', 'convert <model>'],
-  describe: 'Compile a model to C or WebAssembly',
+  describe: 'Compile a model to C, WebAssembly or WebGPU',
   builder: (y) =>
     addModelOptions(
       y.positional('model', { type: 'string', demandOption: true, describe: 'ONNX or TFLite file' }),

@@ -38,7 +38,7 @@ export const verifyCommand: CommandModule<unknown, VerifyFlags> = {
         describe: 'Model, or a folder with one; its test_data_set_0 is the default input',
       }),
     ).options({
-      target: { type: 'string', array: true, nargs: 1, default: [...OTHERS], describe: `Of ${OTHERS.join(', ')}` },
+      target: { type: 'string', array: true, nargs: 1, default: ['c', 'wasm'], describe: `Of ${OTHERS.join(', ')}` },
       input: { type: 'string', array: true, nargs: 1, describe: 'As for run; random where nothing is given' },
       rtol: { type: 'number', requiresArg: true, default: 1e-3, describe: 'Relative tolerance for floats' },
       atol: {

@@ -1,7 +1,7 @@
 // What every freshly lowered kernel goes through before a backend sees it, in order.
 
 import type { Kernel } from '../../ir/kernel.js';
-import { gridKernel } from '../schedule/grid.js';
+import { type GridOptions, gridKernel } from '../schedule/grid.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
 import { bindLets } from './bind-lets.js';
@@ -18,8 +18,8 @@ export function finishKernel(kernel: Kernel, schedule?: ScheduleOptions): Kernel
 }
 
 /** For a GPU: grids instead of vectors, and nothing in f64. */
-export function finishGridKernel(kernel: Kernel): Kernel {
+export function finishGridKernel(kernel: Kernel, options?: GridOptions): Kernel {
   const legal = legalizeKernel(narrowF64(kernel)); // narrowed first: macros look at the bits of what they are given
-  const grids = gridKernel(simplifyKernel(legal)); // the simplest sizes are those a host can compute
+  const grids = gridKernel(simplifyKernel(legal), options); // the simplest sizes are those a host can compute
   return bindLets(simplifyKernel(grids)); // again: axes are read off one counter
 }

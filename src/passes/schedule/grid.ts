@@ -10,15 +10,54 @@ import { type Expr, i32, type ScalarOp, variable, visitExpr } from '../../ir/sca
 import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
 import { collapse } from './elementwise.js';
 import { type For, loadsOf, matchNest } from './nest.js';
+import { type Fresh, shareRow } from './grid-rows.js';
 import { applyBlock, chooseBlock } from './grid-tile.js';
-import { wrap } from './loops.js';
+import { constOf, wrap } from './loops.js';
 import { privatizeScratch } from './private-scratch.js';
 
-export function gridKernel(kernel: Kernel): Kernel {
-  if (carriesValues(kernel.body)) return kernel;
-  const sizes = new Set(kernel.syms.map((s) => s.name));
+export interface GridOptions {
+  /** Sums keep their order. */
+  readonly exact: boolean;
+}
+
+interface Context extends GridOptions {
+  readonly sizes: ReadonlySet<string>;
+  readonly fresh: Fresh;
+}
+
+export function gridKernel(kernel: Kernel, options: GridOptions = { exact: false }): Kernel {
   const taken = namesOf(kernel.body);
-  return privatizeScratch({ ...kernel, body: kernel.body.map((s) => gridNest(s, sizes, taken)) });
+  let slots = kernel.params.length;
+  visitStmts(kernel.body, (s) => {
+    if (s.s === 'alloc') slots = Math.max(slots, s.buf + 1);
+  });
+  const fresh: Fresh = { name: (wanted) => freshName(wanted, taken), slot: () => slots++ };
+  const cx: Context = { ...options, sizes: new Set(kernel.syms.map((s) => s.name)), fresh };
+  if (carriesValues(kernel.body)) {
+    const shared = isSmall(kernel.body) ? shareRow(kernel.body, 1, cx.exact, fresh) : null;
+    return shared ? privatizeScratch({ ...kernel, body: [wholeGrid(fresh.name('g'), shared)] }) : kernel;
+  }
+  return privatizeScratch({ ...kernel, body: kernel.body.map((s) => gridNest(s, cx)) });
+}
+
+/** One group does all. */
+const wholeGrid = (name: string, body: readonly Stmt[]): Stmt => ({
+  s: 'for',
+  var: name,
+  lo: i32(0),
+  hi: i32(1),
+  step: 1,
+  mode: 'grid',
+  body,
+});
+
+/** What a whole kernel given to one group may have of loops that many groups could share. */
+const SMALL_NEST = 4096;
+
+function isSmall(body: readonly Stmt[]): boolean {
+  const sizeOf = (s: Stmt): number =>
+    s.s === 'for' && s.mode === 'parallel' ? (constOf(s.hi) ?? SMALL_NEST + 1) * Math.max(1, ...s.body.map(sizeOf)) : 1;
+  return body.every((s) => sizeOf(s) <= SMALL_NEST);
 }
 
 /** Whether something at the top holds a value from one statement to another: pieces could not run by themselves. */
@@ -53,27 +92,38 @@ function parallelNest(s: Stmt, sizes: ReadonlySet<string>): { loops: readonly Fo
 const isFree = (s: For, sizes: ReadonlySet<string>): boolean =>
   s.mode === 'parallel' && s.step === 1 && s.lo.k === 'const' && Number(s.lo.value) === 0 && isKnown(s.hi, sizes);
 
-const SIZE_OPS = new Set<ScalarOp>(['add', 'sub', 'mul', 'div', 'rem', 'min', 'max']);
-
-/** Whether the host can compute it from the sizes alone. */
+/** Whether the host can compute it from the sizes alone: index arithmetic, with the selections of floored divisions. */
 function isKnown(x: Expr, sizes: ReadonlySet<string>): boolean {
   let known = true;
   visitExpr(x, (y) => {
     if (y.k === 'var') known &&= sizes.has(y.name);
-    else known &&= y.k === 'const' || y.k === 'dim' || (y.k === 'op' && SIZE_OPS.has(y.op));
+    else if (y.k === 'op') known &&= SIZE_OPS.has(y.op);
+    else if (y.k === 'cast') known &&= y.arg.dtype === 'i1' && y.dtype === 'i32';
+    else known &&= y.k === 'const' || y.k === 'dim' || y.k === 'select';
   });
   return known;
 }
 
-function gridNest(s: Stmt, sizes: ReadonlySet<string>, taken: Set<string>): Stmt {
-  const { loops, body } = parallelNest(shapeNest(s, taken), sizes);
+const SIZE_OPS = new Set<ScalarOp>([
+  ...(['add', 'sub', 'mul', 'div', 'rem', 'neg', 'min', 'max'] as const),
+  ...(['and', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'eq', 'lt', 'le'] as const),
+]);
+
+function gridNest(s: Stmt, cx: Context): Stmt {
+  const rows = parallelNest(s, cx.sizes);
+  const count = rows.loops.reduce((n, f) => n * (constOf(f.hi) ?? MANY), 1);
+  const shared = rows.loops.length > 0 ? shareRow(rows.body, count, cx.exact, cx.fresh) : null;
+  const { loops, body } = shared ? { ...rows, body: shared } : parallelNest(shapeNest(s, cx.fresh.name), cx.sizes);
   const [first] = loops;
   if (!first) return s;
-  return loops.length === 1 ? { ...first, mode: 'grid' } : flattenLoops(loops, body, taken);
+  return loops.length === 1 ? { ...first, mode: 'grid', body } : flattenLoops(loops, body, cx.fresh.name);
 }
 
+/** What an open size is taken for. */
+const MANY = 1024;
+
 /** Elementwise loops that walk memory as one are merged, reductions computed in blocks. */
-function shapeNest(s: Stmt, taken: Set<string>): Stmt {
+function shapeNest(s: Stmt, fresh: Fresh['name']): Stmt {
   const nest = matchNest(s);
   if (!nest) return s;
   if (!nest.reduction) {
@@ -81,12 +131,12 @@ function shapeNest(s: Stmt, taken: Set<string>): Stmt {
     return wrap(merged.loops, [merged.store])[0] as Stmt;
   }
   const block = chooseBlock(nest, nest.reduction);
-  return block ? applyBlock(nest, nest.reduction, block, (name) => freshName(name, taken)) : s;
+  return block ? applyBlock(nest, nest.reduction, block, fresh) : s;
 }
 
 /** One loop over the product of the sizes; each axis is read off its counter. */
-function flattenLoops(loops: readonly For[], body: readonly Stmt[], taken: Set<string>): Stmt {
-  const name = freshName('g', taken);
+function flattenLoops(loops: readonly For[], body: readonly Stmt[], fresh: Fresh['name']): Stmt {
+  const name = fresh('g');
   const counter = variable(name, 'i32');
   const axes = new Map<string, Expr>();
   let inner: Expr = i32(1);

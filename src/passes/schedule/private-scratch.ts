@@ -1,15 +1,18 @@
 // On a GPU the iterations of a grid run at once, so scratch memory that one grid loop uses by itself must be a different
 // one in each iteration: a small local array, or a stretch of a buffer that is as many times larger.
 
-import { add, type Dim, floordiv, max, min, mod, mul, sub, symDim, type Sym, upperBound } from '../../ir/dim.js';
+import { type Dim, upperBound } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapStmt, visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
 import { dimExpr, type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
 import { invariant } from '../../support/errors.js';
+import { isShared } from './grid-rows.js';
+import { createRangeScope, rangeOf } from '../kernel/value-range.js';
 
-/** Elements a local array may have: it should fit registers. */
+/** Elements a local array may have: it should fit registers, or the memory of a workgroup. */
 const SMALL = 32;
+const SMALL_SHARED = 1024;
 
 type For = Stmt & { s: 'for' };
 
@@ -32,15 +35,18 @@ function privatize(k: Kernel, slot: number, loop: For): { params: Kernel['params
   const param = k.params[slot];
   invariant(param, 'scratch is a parameter');
   const size = param.size;
-  if (typeof size === 'number' && size <= SMALL) {
+  const shared = isShared(loop.body);
+  if (typeof size === 'number' && size <= (shared ? SMALL_SHARED : SMALL)) {
     const local = 1 + Math.max(k.params.length - 1, ...slotsOf(k.body));
-    const alloc: Stmt = { s: 'alloc', buf: local, dtype: param.dtype, size, space: 'register' };
+    const alloc: Stmt = { s: 'alloc', buf: local, dtype: param.dtype, size, space: shared ? 'local' : 'register' };
     const moved = redirect(loop.body, slot, local, (x) => x);
     return { params: k.params, body: { ...loop, body: [alloc, ...moved] } };
   }
-  const count = dimOf(loop.hi, new Map(k.syms.map((s) => [s.name, s])));
+  const scope = createRangeScope(() => undefined);
+  for (const s of k.syms) scope.vars.set(s.name, s);
+  const count = rangeOf(loop.hi, scope).hi;
   const own = e.mul(variable(loop.var, 'i32'), boundExpr(size));
-  const params = k.params.map((p, at) => (at === slot ? { ...p, size: mul(boundOf(size), count) } : p));
+  const params = k.params.map((p, at) => (at === slot ? { ...p, size: boundOf(size) * count } : p));
   return { params, body: { ...loop, body: redirect(loop.body, slot, slot, (x) => e.add(own, x)) } };
 }
 
@@ -68,16 +74,4 @@ function redirect(body: readonly Stmt[], from: number, to: number, index: (x: Ex
       return (s.s === 'store' || s.s === 'atomic') && s.buf === from ? { ...s, buf: to, index: index(s.index) } : s;
     });
   return go(body);
-}
-
-const DIM_OPS = { add, sub, mul, div: floordiv, rem: mod, min, max } as const;
-
-/** The size of a grid as a Dim; its operations are those of grid.ts. */
-function dimOf(x: Expr, syms: ReadonlyMap<string, Sym>): Dim {
-  if (x.k === 'const') return Number(x.value);
-  if (x.k === 'dim') return x.dim;
-  if (x.k === 'var') return symDim(syms.get(x.name) as Sym);
-  invariant(x.k === 'op' && x.op in DIM_OPS, 'a grid has a size the host can compute');
-  const [a, b] = x.args.map((y) => dimOf(y, syms)) as [Dim, Dim];
-  return DIM_OPS[x.op as keyof typeof DIM_OPS](a, b);
 }

@@ -1,0 +1,112 @@
+// What a plan comes to, for people: dispatches and pipelines, bytes, and everything that is not as one would wish on a
+// GPU, by name: single invocations, waits for the device, 64-bit floats held in 32 bits, host steps.
+
+import type { Program } from '../../ir/program.js';
+import type { GpuPlan, GpuStep } from './plan-types.js';
+import { planProgram } from './plan.js';
+import { WORKGROUP } from './shader.js';
+
+export interface GpuReport {
+  /** By entry, with every size at its bound; the body of a `while` counts once. */
+  readonly entries: readonly {
+    readonly name: string;
+    readonly dispatches: number;
+    /** Bytes of all buffers that dispatches bind: what is read and written at most if each element is touched once. */
+    readonly bytesBound: number;
+    /** Waits for the device within a run, at most: a number the host knows already is not read back. */
+    readonly readbacks: number;
+  }[];
+  readonly pipelines: number;
+  readonly workgroupSizes: readonly string[];
+  readonly deviceBytes: number;
+  readonly needs: GpuPlan['needs'];
+  /** Kernels that run as one invocation. */
+  readonly serial: readonly string[];
+  /** Values that the model holds in f64 and this target in f32. */
+  readonly narrowed: readonly string[];
+}
+
+interface Count {
+  dispatches: number;
+  bytesBound: number;
+  readbacks: number;
+}
+
+export function reportGpu(program: Program): GpuReport {
+  const { plan } = planProgram(program);
+  const serial = new Set<string>();
+  const entries = plan.entries.map((e) => ({ name: e.name, ...countSteps(plan, e.steps, serial) }));
+  const sizes = new Set(plan.pipelines.map((p) => /@workgroup_size\(([^)]*)\)/.exec(p.code)?.[1] ?? ''));
+  return {
+    entries,
+    pipelines: plan.pipelines.length,
+    workgroupSizes: [...sizes].sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10)),
+    deviceBytes: plan.buffers.reduce((n, b) => n + b.bytes, 0),
+    needs: plan.needs,
+    serial: [...serial],
+    narrowed: program.buffers.filter((b) => b.dtype === 'f64' && b.elements > 0).map((b) => b.name),
+  };
+}
+
+function countSteps(plan: GpuPlan, steps: readonly GpuStep[], serial: Set<string>): Count {
+  const total: Count = { dispatches: 0, bytesBound: 0, readbacks: 0 };
+  const add = (c: Count, times = 1): void => {
+    total.dispatches += times * c.dispatches;
+    total.bytesBound += times * c.bytesBound;
+    total.readbacks += times * c.readbacks;
+  };
+  const wait = { dispatches: 0, bytesBound: 0, readbacks: 1 };
+  for (const [k, s] of steps.entries()) {
+    switch (s.do) {
+      case 'bind':
+        if (steps[k - 1]?.do !== 'bind') add(wait); // read together
+        break;
+      case 'run':
+        add({ dispatches: 1, bytesBound: boundBytes(plan, s), readbacks: 0 });
+        if (s.count === null) serial.add(plan.pipelines[s.pipeline]?.name ?? '');
+        break;
+      case 'loop':
+        add(countSteps(plan, s.body, serial), typeof s.count === 'number' ? s.count : 1);
+        break;
+      case 'if':
+        add(wait);
+        add(worse(countSteps(plan, s.then, serial), countSteps(plan, s.else, serial)));
+        break;
+      case 'while':
+        add(wait);
+        add(countSteps(plan, s.test, serial));
+        add(countSteps(plan, s.body, serial));
+        break;
+      default:
+        add(wait);
+    }
+  }
+  return total;
+}
+
+const boundBytes = (plan: GpuPlan, s: GpuStep & { do: 'run' }): number =>
+  s.buffers.reduce((n, b) => n + (plan.buffers[b]?.bytes ?? 0), 0) +
+  (s.gather ?? []).reduce((n, [, , , bytes]) => n + 2 * bytes, 0);
+
+const worse = (a: Count, b: Count): Count => ({
+  dispatches: Math.max(a.dispatches, b.dispatches),
+  bytesBound: Math.max(a.bytesBound, b.bytesBound),
+  readbacks: Math.max(a.readbacks, b.readbacks),
+});
+
+/** The report as lines of text. */
+export function formatGpuReport(r: GpuReport): readonly string[] {
+  const count = (n: number): string => n.toLocaleString('en-US');
+  const list = (names: readonly string[]): string =>
+    names.slice(0, 8).join(', ') + (names.length > 8 ? ` and ${names.length - 8} more` : '');
+  return [
+    ...r.entries.map(
+      (e) =>
+        `entry ${e.name}: ${e.dispatches} dispatches, ${count(e.bytesBound)} bytes bound, ${e.readbacks ? `at most ${e.readbacks}` : 'no'} readbacks a run`,
+    ),
+    `${r.pipelines} pipelines, workgroups of ${r.workgroupSizes.map((s) => `(${s})`).join(' and ') || WORKGROUP}; ${count(r.deviceBytes)} bytes on the device`,
+    `needs ${r.needs.storageBuffers} storage buffers a stage, bindings of ${count(r.needs.bindingBytes)} bytes`,
+    ...(r.serial.length > 0 ? [`one invocation: ${list(r.serial)}`] : []),
+    ...(r.narrowed.length > 0 ? [`f64 held in f32: ${list(r.narrowed)}`] : []),
+  ];
+}
