@@ -11,6 +11,8 @@ const END = 2;
 /** The model speaks at most this fast; what comes after is repetition. */
 const TOKENS_PER_SECOND = 6;
 const SHORTEST_SECONDS = 0.1;
+/** Silence put before and after a recording: cut tight to the speech, its first and last sounds are misheard (docs/decisions/0013). */
+const MARGIN_SECONDS = 0.1;
 
 /** How many key and value caches the decoder has, and of which shape [1, heads, length, width]. */
 export interface MoonshineCache {
@@ -32,7 +34,7 @@ export interface MoonshineDims {
 
 /** Sizes to compile encoder_model.onnx and decoder_model_merged.onnx with, one utterance of up to `maxSeconds` at a time. */
 export function moonshineDims(maxSeconds: number): MoonshineDims {
-  const samples = Math.ceil(maxSeconds * MOONSHINE_RATE);
+  const samples = Math.ceil((maxSeconds + 2 * MARGIN_SECONDS) * MOONSHINE_RATE);
   const frames = countFrames(samples);
   return {
     encoder: { batch_size: 1, num_samples: { lo: SHORTEST_SECONDS * MOONSHINE_RATE, hi: samples } },
@@ -82,7 +84,8 @@ export async function runMoonshine(
 ): Promise<MoonshineResult> {
   if (samples.length < SHORTEST_SECONDS * MOONSHINE_RATE)
     throw new CompileError('E402', `${samples.length} samples are less than the ${SHORTEST_SECONDS} s the model needs`);
-  const input: RuntimeTensor = { dtype: 'f32', shape: [1, samples.length], data: samples };
+  const data = withMargins(samples);
+  const input: RuntimeTensor = { dtype: 'f32', shape: [1, data.length], data };
   const heard = await timed(() => model.encoder.run({ input_values: input }));
   const hidden = pick(heard.value, 'last_hidden_state');
   const tokens = [START];
@@ -99,6 +102,13 @@ export async function runMoonshine(
     if (token === END) break;
   }
   return { tokens, encoderMs: heard.ms, stepsMs };
+}
+
+function withMargins(samples: Float32Array): Float32Array {
+  const margin = MARGIN_SECONDS * MOONSHINE_RATE;
+  const out = new Float32Array(samples.length + 2 * margin);
+  out.set(samples, margin);
+  return out;
 }
 
 type Tensors = Readonly<Record<string, RuntimeTensor>>;

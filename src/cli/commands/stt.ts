@@ -50,8 +50,8 @@ const transcribeCommand: CommandModule<unknown, TranscribeFlags> = {
         },
         numerics: {
           choices: ['fast', 'strict'],
-          default: 'fast',
-          describe: 'strict: the same bits on every CPU target',
+          default: 'strict',
+          describe: 'strict: the same words on every CPU target; fast: sums in any order',
         },
         json: { type: 'boolean', default: false, describe: 'Text, token ids and times as JSON on stdout' },
       })
