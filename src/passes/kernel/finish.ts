@@ -5,6 +5,7 @@ import { type GridOptions, gridKernel } from '../schedule/grid.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
 import { bindLets } from './bind-lets.js';
+import { propagateCopies } from './copies.js';
 import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
 import { simplifyKernel } from './simplify-index.js';
@@ -13,8 +14,8 @@ import { simplifyKernel } from './simplify-index.js';
 export function finishKernel(kernel: Kernel, schedule?: ScheduleOptions): Kernel {
   const legal = legalizeKernel(kernel); // first: schedules look at what will be computed
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
-  const scheduled = schedule ? simplifyKernel(scheduleKernel(simple, schedule)) : simple; // again: tile bounds decide guards
-  return bindLets(scheduled); // last: what a schedule repeats is computed once
+  const scheduled = schedule ? simplifyKernel(scheduleKernel(simple, schedule), { unloop: true }) : simple; // again: tile bounds decide guards
+  return propagateCopies(bindLets(scheduled)); // last: what a schedule repeats is computed once
 }
 
 /** For a GPU: grids instead of vectors, and nothing in f64. */

@@ -3,19 +3,41 @@
 // expressions never change. Works before and after legalization. Sums: index-polynomial.ts; proofs: index-proof.ts.
 
 import type { Kernel, Stmt } from '../../ir/kernel.js';
-import type { Expr } from '../../ir/scalar.js';
+import { mapExprs } from '../../ir/kernel-walk.js';
+import { type Expr, substituteVars } from '../../ir/scalar.js';
 import type { DType } from '../../support/dtype.js';
 import { createIndexSimplifier, type IndexSimplifier } from './simplify-expr.js';
 import { bodiesOf, effectsOf, mapBodies } from './stmt-walk.js';
 
-export function simplifyKernel(kernel: Kernel): Kernel {
+/** With `unloop`, loops of one iteration become their bodies. */
+export function simplifyKernel(kernel: Kernel, { unloop = false } = {}): Kernel {
   const slots = new Map<number, DType>(kernel.params.map((p, slot) => [slot, p.dtype]));
   collectAllocs(kernel.body, slots);
   const mutable = effectsOf(kernel.body).assigned;
   const simplifier = createIndexSimplifier((slot) => slots.get(slot), mutable);
   for (const sym of kernel.syms) simplifier.declareRange(sym.name, sym, 0);
-  return { ...kernel, body: simplifyBody(simplifier, kernel.body, 1) };
+  const body = unloop ? dropSingleLoops(kernel.body) : kernel.body;
+  return { ...kernel, body: simplifyBody(simplifier, body, 1) };
 }
+
+const isSingle = (s: Stmt & { s: 'for' }): boolean =>
+  (s.mode === 'serial' || s.mode === 'parallel') &&
+  s.lo.k === 'const' &&
+  s.hi.k === 'const' &&
+  s.lo.value < s.hi.value &&
+  Number(s.hi.value) - Number(s.lo.value) <= s.step &&
+  !breaksOut(s.body);
+
+const breaksOut = (body: readonly Stmt[]): boolean =>
+  body.some((s) => s.s === 'break' || (s.s !== 'for' && s.s !== 'while' && bodiesOf(s).some(breaksOut)));
+
+const dropSingleLoops = (body: readonly Stmt[]): readonly Stmt[] =>
+  body.flatMap((s): readonly Stmt[] => {
+    const own = mapBodies(s, dropSingleLoops);
+    if (own.s !== 'for' || !isSingle(own)) return [own];
+    const start = new Map([[own.var, own.lo]]);
+    return mapExprs(own.body, (x) => substituteVars(x, start));
+  });
 
 function collectAllocs(body: readonly Stmt[], slots: Map<number, DType>): void {
   for (const stmt of body) {
