@@ -16,7 +16,7 @@ import { finishGridKernel, finishKernel } from './passes/kernel/finish.js';
 import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
 import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
-import { PIPELINE, REQUIRED } from './passes/pipeline.js';
+import { GPU_PIPELINE, PIPELINE, REQUIRED } from './passes/pipeline.js';
 import type { VectorTarget } from './passes/schedule/target.js';
 import { CompileError } from './support/errors.js';
 import type { Tensor } from './support/tensor.js';
@@ -58,9 +58,6 @@ const VECTORS: Readonly<Record<Target, VectorTarget | null>> = {
   webgpu: null,
 };
 
-/** Passes that serve vectors of one processor, and only cost a GPU a dispatch. */
-const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad']);
-
 /** Source model → tensor IR. Throws CompileError with every problem found. */
 export function importSource(model: SourceModel, options: CompileOptions = {}): Module {
   const table = createRecordTable([...RECORDS, ...(options.plugins ?? [])]);
@@ -73,7 +70,7 @@ const isFull = ({ target = 'interp', optimize }: CompileOptions): boolean =>
 /** Tensor IR → better tensor IR: the passes a target wants, or those given. */
 export function optimizeModule(m: Module, options: CompileOptions = {}, passes?: readonly Pass[]): Module {
   const { numerics = 'fast', target } = options;
-  const pipeline = target === 'webgpu' ? PIPELINE.filter((p) => !NOT_ON_GPU.has(p.name)) : PIPELINE;
+  const pipeline = target === 'webgpu' ? GPU_PIPELINE : PIPELINE;
   return runPasses(passes ?? (isFull(options) ? pipeline : REQUIRED), m, { numerics, evaluate }, options);
 }
 

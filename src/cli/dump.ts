@@ -2,7 +2,7 @@
 
 import type { InferredOptionTypes, Options } from 'yargs';
 import type { Pass, RunOptions } from '../passes/pass.js';
-import { PIPELINE, REQUIRED } from '../passes/pipeline.js';
+import { GPU_PIPELINE, PIPELINE, REQUIRED } from '../passes/pipeline.js';
 import { printModule } from '../ir/print.js';
 import type { Module } from '../ir/tensor.js';
 import { CompileError } from '../support/errors.js';
@@ -20,7 +20,7 @@ export const DUMP_OPTIONS = {
 
 export type DumpFlags = InferredOptionTypes<typeof DUMP_OPTIONS>;
 
-export const ALL_PASSES: readonly Pass[] = [...new Map([...REQUIRED, ...PIPELINE].map((p) => [p.name, p])).values()];
+export const ALL_PASSES: readonly Pass[] = [...new Map([...GPU_PIPELINE, ...REQUIRED, ...PIPELINE].map((p) => [p.name, p])).values()];
 
 export function findPass(name: string): Pass {
   const pass = ALL_PASSES.find((p) => p.name === name);

@@ -8,7 +8,7 @@ import { constant, type Expr, mapChildren, rewriteExpr, type ScalarOp, visitExpr
 import type { Module, Node, NodeOf, Value } from '../ir/tensor.js';
 import { isFloat, isInteger } from '../support/dtype.js';
 import { sizeOf } from '../support/tensor.js';
-import { dropUnused } from './fuse.js';
+import { dropUnused } from './fuse-draft.js';
 import type { PassContext } from './pass.js';
 import { SCALAR_RULES } from './rules/scalar.js';
 import { TENSOR_RULES } from './rules/tensor.js';

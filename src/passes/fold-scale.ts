@@ -19,7 +19,7 @@ import {
 } from '../ir/scalar.js';
 import type { Module, NodeOf, Value } from '../ir/tensor.js';
 import { isSmooth } from './algebra.js';
-import { dropUnused } from './fuse.js';
+import { dropUnused } from './fuse-draft.js';
 import type { PassContext } from './pass.js';
 
 export function foldScale(m: Module, c: PassContext): Module {

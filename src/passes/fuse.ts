@@ -1,8 +1,7 @@
 // Fusion by composing generics. Two moves, both by index substitution: an elementwise producer is inlined into the
-// generic that reads it (through any view), and an elementwise consumer of a reduction becomes its epilogue.
+// generic that reads it (through any view), and an elementwise consumer of a reduction becomes its epilogue (fuse-epilogue.ts).
 // Work is never multiplied: a producer is inlined where each element is read once, or where it is cheap.
 
-import { axisVars } from '../ir/builder.js';
 import type { DType } from '../support/dtype.js';
 import { bounds, type Dim, dimEq, product, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
@@ -10,28 +9,38 @@ import { rewriteModule, type Rewriter, visitNodes } from '../ir/rewrite.js';
 import {
   dimExpr,
   type Expr,
-  i32,
   isPrimitive,
   type LoadExpr,
   load,
   rewriteExpr,
   type ScalarOp,
-  substituteVars,
-  variable,
   visitExpr,
 } from '../ir/scalar.js';
 import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
+import { type Draft, dropUnused, loadSites, MAX_OPERANDS, slotOf } from './fuse-draft.js';
+import { mergeEpilogue } from './fuse-epilogue.js';
+import { throughViews } from './through-views.js';
 
 /** What a producer may cost: repeated by each of several readers, by each element of a broadcast, by each step of a reduction. */
 const CHEAP_ONCE = 8;
 const CHEAP = 6;
 const CHEAP_REPEATED = 2.5;
+/** Elementwise, where arithmetic is cheap beside a copy: a GPU. */
+const CHEAP_BESIDE_MEMORY = 24;
+/** A selection reads some of its operands only at part of its elements. */
+const REPEATED_BY_SELECTION = 2;
 const MAX_BODY = 400;
-const MAX_OPERANDS = 14;
 const MACRO_COST = 10;
 const DIVISION_COST = 5;
 
-export function fuse(m: Module): Module {
+export interface FuseOptions {
+  /** Whether inlining may divide indices, and reductions may store in any order: on a GPU both cost less than a copy. */
+  readonly anyIndex?: boolean;
+  /** Leaves producers with several readers alone: they may yet become the epilogue of what they read. */
+  readonly single?: boolean;
+}
+
+export function fuse(m: Module, options: FuseOptions = {}): Module {
   const uses = countUses(m);
   const home = new Map<Node, Region>();
   for (const entry of m.entries)
@@ -56,8 +65,12 @@ export function fuse(m: Module): Module {
         w,
         (v) => same(v),
         (v) => infoOf(v).uses,
+        options,
       );
-      const merged = mergeEpilogue(fused, w, (v) => same(v) && infoOf(v).uses === 1);
+      const merged = mergeEpilogue(fused, w, {
+        isPrivate: (v) => same(v) && infoOf(v).uses === 1,
+        anyOrder: options.anyIndex ?? false,
+      });
       if (merged === node) return undefined;
       if (merged.outputs[0]) keep(merged.outputs[0]);
       return merged.outputs;
@@ -102,18 +115,6 @@ export function bodyCost(body: Expr): number {
   return cost;
 }
 
-/** A body under construction with its operand list. */
-export interface Draft {
-  body: Expr;
-  post: Expr | null;
-  operands: Value[];
-}
-
-function slotOf(d: Draft, v: Value): number {
-  const k = d.operands.indexOf(v);
-  return k >= 0 ? k : d.operands.push(v) - 1;
-}
-
 const bodySize = (x: Expr): number => {
   let n = 0;
   visitExpr(x, () => {
@@ -127,6 +128,7 @@ function inlineProducers(
   w: Rewriter,
   local: (v: Value) => boolean,
   uses: (v: Value) => number,
+  options: FuseOptions,
 ): NodeOf<'generic'> {
   const d: Draft = { body: node.body, post: node.post, operands: [...node.inputs] };
   let changed = false;
@@ -138,9 +140,10 @@ function inlineProducers(
     if (sites.length === 0) continue;
     const single =
       uses(v) <= 1 && path.views.every((x) => uses(x) <= 1) && uses(path.producer.outputs[0] as Value) <= 1;
-    if (!worthInlining(node, path.producer, sites.length, single) || !local(path.producer.outputs[0] as Value))
-      continue;
-    const next = substituteLoads(d, k, path, w);
+    if (options.single && !single) continue;
+    if (!worthInlining(node, path.producer, sites.length, single, options)) continue;
+    if (!local(path.producer.outputs[0] as Value)) continue;
+    const next = substituteLoads(d, k, path, options);
     if (!next) continue;
     Object.assign(d, next);
     changed = true;
@@ -168,40 +171,34 @@ function producerOf(v: Value): ProducerPath | null {
   return { views, producer: n };
 }
 
-function loadSites(d: Draft, slot: number): LoadExpr[] {
-  const sites: LoadExpr[] = [];
-  for (const x of [d.body, ...(d.post ? [d.post] : [])])
-    visitExpr(x, (y) => {
-      if (y.k === 'load' && y.src === slot) sites.push(y);
-    });
-  return sites;
-}
-
 /** Whether inlining saves more than it repeats. `single`: nobody else reads the producer. */
 function worthInlining(
   consumer: NodeOf<'generic'>,
   producer: NodeOf<'generic'>,
   sites: number,
   single: boolean,
+  { anyIndex }: FuseOptions,
 ): boolean {
   const cost = bodyCost(producer.body);
   const points = product([...consumer.shape, ...consumer.reduce]);
-  const once = sites === 1 && notLarger(points, product(producer.shape));
+  const most = product([anyIndex ? REPEATED_BY_SELECTION : 1, ...producer.shape]);
+  const once = sites === 1 && notLarger(points, most);
   if (once) return single || cost <= CHEAP_ONCE;
-  return cost * sites <= (consumer.reducer ? CHEAP_REPEATED : CHEAP);
+  if (consumer.reducer) return cost * sites <= CHEAP_REPEATED;
+  return cost * sites <= (anyIndex ? CHEAP_BESIDE_MEMORY : CHEAP);
 }
 
 const notLarger = (a: Dim, b: Dim): boolean => dimEq(a, b) || bounds(sub(a, b))[1] <= 0;
 
 /** Replaces every load of operand `slot` by the producer's body at that index. Null where a view in between is in the way. */
-function substituteLoads(d: Draft, slot: number, path: ProducerPath, w: Rewriter): Draft | null {
+function substituteLoads(d: Draft, slot: number, path: ProducerPath, options: FuseOptions): Draft | null {
   const { producer } = path;
   const next: Draft = { body: d.body, post: d.post, operands: [...d.operands] };
   let failed = false;
   const at = (site: LoadExpr): Expr => {
     const v = d.operands[slot] as Value;
     const guard = site.pad && !site.guard ? inside(site.index, v.type.shape) : site.guard;
-    const index = throughViews(site.index, path.views);
+    const index = throughViews(site.index, path.views, options.anyIndex);
     if (!index) {
       failed = true;
       return site;
@@ -219,7 +216,7 @@ function substituteLoads(d: Draft, slot: number, path: ProducerPath, w: Rewriter
   const replace = (x: Expr): Expr => rewriteExpr(x, (y) => (y.k === 'load' && y.src === slot ? at(y) : y));
   next.body = replace(d.body);
   next.post = d.post && replace(d.post);
-  if (failed || bodySize(next.body) > MAX_BODY || next.operands.length > MAX_OPERANDS || !w) return null;
+  if (failed || bodySize(next.body) > MAX_BODY || next.operands.length > MAX_OPERANDS) return null;
   return next;
 }
 
@@ -241,52 +238,6 @@ function inside(index: readonly Expr[], shape: readonly Dim[]): Expr {
     .reduce((p, q) => e.and(p, q), e.const(true, 'i1') as Expr);
 }
 
-/** Maps an index of the outermost view to the innermost source; null at a reshape that is not free to follow. */
-export function throughViews(index: readonly Expr[], views: readonly Value[]): readonly Expr[] | null {
-  let at: readonly Expr[] = index;
-  for (const v of views) {
-    const n = v.node as NodeOf<'view'>;
-    if (n.map === 'reshape') {
-      const next = throughReshape(at, v.type.shape, (n.inputs[0] as Value).type.shape);
-      if (!next) return null;
-      at = next;
-    } else {
-      const env = new Map(at.map((x, k): [string, Expr] => [`i${k}`, x]));
-      at = n.map.map((x) => substituteVars(x, env));
-    }
-  }
-  return at;
-}
-
-/** Reshapes whose index needs no division: unit axes come and go, and axes merge (a·n + b). */
-export function throughReshape(
-  index: readonly Expr[],
-  from: readonly Dim[],
-  to: readonly Dim[],
-): readonly Expr[] | null {
-  const out: Expr[] = [];
-  let k = 0;
-  for (const size of to) {
-    if (size === 1) {
-      out.push(i32(0));
-      continue;
-    }
-    let merged: Expr | null = null;
-    let total: Dim = 1;
-    while (k < from.length && !(merged && dimEq(total, size))) {
-      const d = from[k] as Dim;
-      const x = index[k] as Expr;
-      k++;
-      if (d === 1) continue;
-      merged = merged ? e.add(e.mul(merged, dimExpr(d)), x) : x;
-      total = product([total, d]);
-    }
-    if (!merged || !dimEq(total, size)) return null;
-    out.push(merged);
-  }
-  return from.slice(k).every((d) => d === 1) ? out : null;
-}
-
 function rebuild(node: NodeOf<'generic'>, d: Draft, w: Rewriter): NodeOf<'generic'> {
   const compact = dropUnused(d);
   const v = w.emit(
@@ -302,97 +253,6 @@ function rebuild(node: NodeOf<'generic'>, d: Draft, w: Rewriter): NodeOf<'generi
     node.outputs.map((o) => o.type),
     node.origin,
     node.binds,
-  )[0] as Value;
-  return v.node as NodeOf<'generic'>;
-}
-
-/** Operands nobody loads any more are removed and slots renumbered. */
-export function dropUnused(d: Draft): Draft {
-  const used = new Set<number>();
-  for (const x of [d.body, ...(d.post ? [d.post] : [])])
-    visitExpr(x, (y) => {
-      if (y.k === 'load') used.add(y.src);
-    });
-  const order = [...used].sort((a, b) => a - b);
-  const renumber = (x: Expr): Expr => rewriteExpr(x, (y) => (y.k === 'load' ? { ...y, src: order.indexOf(y.src) } : y));
-  return {
-    body: renumber(d.body),
-    post: d.post && renumber(d.post),
-    operands: order.map((k) => d.operands[k] as Value),
-  };
-}
-
-/** An elementwise consumer whose reads of a reduction are all at its own position becomes the reduction's epilogue. */
-function mergeEpilogue(node: NodeOf<'generic'>, w: Rewriter, private_: (v: Value) => boolean): NodeOf<'generic'> {
-  if (node.reducer !== null) return node;
-  for (const [k, v] of node.inputs.entries()) {
-    const found = reductionBehind(v, private_);
-    if (!found) continue;
-    const axes = matchAxes(found.shape, node.shape);
-    if (!axes) continue;
-    const sites = loadSites({ body: node.body, post: null, operands: [] }, k);
-    if (!sites.length || !sites.every((s) => !s.pad && !s.guard && isIdentity(s.index, node.shape))) continue;
-    return asEpilogue(node, k, found, axes, w);
-  }
-  return node;
-}
-
-function reductionBehind(v: Value, private_: (v: Value) => boolean): NodeOf<'generic'> | null {
-  let at = v;
-  while (private_(at)) {
-    const n = at.node;
-    if (n?.kind === 'generic') return n.reducer && !n.reducer.startsWith('arg') && n.binds.length === 0 ? n : null;
-    if (n?.kind !== 'view' || n.map !== 'reshape') return null;
-    at = n.inputs[0] as Value;
-  }
-  return null;
-}
-
-/** For each axis of `from` the equal axis of `to`, unit axes aside; null where the shapes differ otherwise. */
-function matchAxes(from: readonly Dim[], to: readonly Dim[]): readonly (number | null)[] | null {
-  const targets = to.map((d, k) => ({ d, k })).filter((t) => t.d !== 1);
-  const out = from.map((d) => {
-    if (d === 1) return null;
-    const t = targets.shift();
-    return t && dimEq(t.d, d) ? t.k : undefined;
-  });
-  return targets.length === 0 && out.every((x) => x !== undefined) ? (out as (number | null)[]) : null;
-}
-
-const isIdentity = (index: readonly Expr[], shape: readonly Dim[]): boolean =>
-  index.every((x, k) => (x.k === 'var' && x.name === `i${k}`) || (shape[k] === 1 && x.k === 'const'));
-
-function asEpilogue(
-  node: NodeOf<'generic'>,
-  slot: number,
-  reduction: NodeOf<'generic'>,
-  axes: readonly (number | null)[],
-  w: Rewriter,
-): NodeOf<'generic'> {
-  const vars = axisVars(node.shape.length);
-  const env = new Map(axes.map((a, k): [string, Expr] => [`i${k}`, a === null ? i32(0) : (vars[a] as Expr)]));
-  const d: Draft = { body: substituteVars(reduction.body, env), post: null, operands: [...reduction.inputs] };
-  const result = reduction.post
-    ? substituteVars(reduction.post, env)
-    : variable('acc', (reduction.outputs[0] as Value).type.dtype);
-  d.post = rewriteExpr(node.body, (x) => {
-    if (x.k !== 'load') return x;
-    return x.src === slot ? result : { ...x, src: slotOf(d, node.inputs[x.src] as Value) };
-  });
-  if (d.operands.length > MAX_OPERANDS) return node;
-  const compact = dropUnused(d);
-  const v = w.emit(
-    {
-      kind: 'generic',
-      shape: node.shape,
-      reduce: reduction.reduce,
-      reducer: reduction.reducer,
-      body: compact.body,
-      post: compact.post,
-    },
-    compact.operands,
-    node.outputs.map((o) => o.type),
-    node.origin,
   )[0] as Value;
   return v.node as NodeOf<'generic'>;
 }

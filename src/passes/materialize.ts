@@ -9,10 +9,11 @@ import { isVirtual } from './lower/access.js';
 
 const NEEDS_STORAGE = new Set<Node['kind']>(['kernel', 'if', 'scan', 'while', 'call', 'state_write']);
 
-export function materialize(m: Module): Module {
+/** With `anyIndex` readers go through reshapes of such views too, by dividing. */
+export function materialize(m: Module, { anyIndex = false } = {}): Module {
   return rewriteModule(m, {
     node(node, w) {
-      const reshaped = node.kind === 'view' && node.map === 'reshape';
+      const reshaped = !anyIndex && node.kind === 'view' && node.map === 'reshape';
       if (!reshaped && !NEEDS_STORAGE.has(node.kind)) return undefined;
       if (!node.inputs.some(isVirtual)) return undefined;
       return w.emit(

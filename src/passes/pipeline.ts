@@ -5,11 +5,14 @@ import { commonSubexpressions } from './common-subexpressions.js';
 import { deadCode } from './dead-code.js';
 import { foldConstants } from './fold-constants.js';
 import { foldScale } from './fold-scale.js';
-import { fuse } from './fuse.js';
+import { type FuseOptions, fuse } from './fuse.js';
 import { materialize } from './materialize.js';
 import { packConstants } from './pack-constants.js';
 import { padOperands } from './pad-operands.js';
+import { visitNodes } from '../ir/rewrite.js';
+import type { Module } from '../ir/tensor.js';
 import type { Pass } from './pass.js';
+import { selectConcats } from './select-concat.js';
 import { splitSums } from './split-sums.js';
 
 const removeDead: Pass = {
@@ -21,7 +24,7 @@ const removeDead: Pass = {
 const copyViews: Pass = {
   name: 'materialize',
   doc: 'Copies views that someone needs in memory.',
-  run: materialize,
+  run: (m) => materialize(m),
 };
 
 const simplify: Pass = {
@@ -35,6 +38,22 @@ const blockSums: Pass = {
   doc: 'Adds up very long sums in blocks, which keeps their error small.',
   run: splitSums,
 };
+
+/** For a GPU, which gains from every node less. First what has one reader: what that merges may turn several readers of a value into one. Each until nothing changes. */
+function fuseAll(m: Module, options: FuseOptions): Module {
+  return fuseRounds(fuseRounds(m, { ...options, single: true }), options);
+}
+
+function fuseRounds(m: Module, options: FuseOptions): Module {
+  const next = deadCode(fuse(m, options));
+  return countNodes(next) < countNodes(m) ? fuseRounds(next, options) : next;
+}
+
+function countNodes(m: Module): number {
+  let n = 0;
+  for (const entry of m.entries) visitNodes(entry.body, () => void n++);
+  return n;
+}
 
 /** What every program goes through, optimised or not. */
 export const REQUIRED: readonly Pass[] = [
@@ -60,3 +79,20 @@ export const PIPELINE: readonly Pass[] = [
   { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // packing may have made it needless
   copyViews, // last, when all readers are known
 ];
+
+/** Passes that serve vectors of one processor, and only cost a GPU a dispatch. */
+const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad']);
+
+/** For a GPU a copy is worse than arithmetic: concats select, and fusion goes through any index. */
+export const GPU_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => !NOT_ON_GPU.has(p.name)).flatMap((p) =>
+  p.name === 'fuse'
+    ? [
+        {
+          name: 'select-concat',
+          doc: 'Turns concats into selections, which their readers can inline.',
+          run: selectConcats,
+        }, // right before fusion, which does the rest
+        { ...p, run: (m: Module) => fuseAll(m, { anyIndex: true }) },
+      ]
+    : [p.name === 'materialize' ? { ...p, run: (m: Module) => materialize(m, { anyIndex: true }) } : p],
+);

@@ -12,6 +12,7 @@ import { printKernel } from '../../src/ir/print-kernel.js';
 import type { Module } from '../../src/ir/tensor.js';
 import { algebra } from '../../src/passes/algebra.js';
 import { commonSubexpressions } from '../../src/passes/common-subexpressions.js';
+import { selectConcats } from '../../src/passes/select-concat.js';
 import { deadCode } from '../../src/passes/dead-code.js';
 import { foldConstants } from '../../src/passes/fold-constants.js';
 import { foldScale } from '../../src/passes/fold-scale.js';
@@ -46,8 +47,10 @@ const GOLDENS: Readonly<Record<string, Run>> = {
   'fold-constants': pass((m, c) => deadCode(foldConstants(m, c))),
   'fold-scale': pass((m, c) => deadCode(foldConstants(foldScale(m, c), c))),
   fuse: pass((m) => deadCode(fuse(m))),
-  materialize: pass(materialize),
+  'fuse-any-index': pass((m) => deadCode(fuse(m, { anyIndex: true }))),
+  materialize: pass((m) => materialize(m)),
   'pack-constants': pass((m) => deadCode(packConstants(m))),
+  'select-concat': pass(selectConcats),
   'pad-operands': pass(padOperands),
   lower: kernels('interp'),
   schedule: kernels('wasm'),

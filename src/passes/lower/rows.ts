@@ -8,7 +8,7 @@ import type { BufferRef } from '../../ir/program.js';
 import { type Expr, load, rewriteExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import type { Node, NodeOf, Region, Value } from '../../ir/tensor.js';
 import { regionsOf } from '../../ir/tensor.js';
-import { throughViews } from '../fuse.js';
+import { throughViews } from '../through-views.js';
 import { flatten, type KernelContext, type Ranges, readValue } from './access.js';
 import type { KernelTask } from './build.js';
 import { identity, nest, rangesOf } from './generic.js';
