@@ -20,7 +20,9 @@ export const DUMP_OPTIONS = {
 
 export type DumpFlags = InferredOptionTypes<typeof DUMP_OPTIONS>;
 
-export const ALL_PASSES: readonly Pass[] = [...new Map([...GPU_PIPELINE, ...REQUIRED, ...PIPELINE].map((p) => [p.name, p])).values()];
+export const ALL_PASSES: readonly Pass[] = [
+  ...new Map([...GPU_PIPELINE, ...REQUIRED, ...PIPELINE].map((p) => [p.name, p])).values(),
+];
 
 export function findPass(name: string): Pass {
   const pass = ALL_PASSES.find((p) => p.name === name);
