@@ -8,6 +8,8 @@ export { emitC } from './backends/c/emit.js';
 export { createInterpreter } from './backends/interp/interpreter.js';
 export { emitWasmArtifact as emitWasm } from './backends/wasm/artifact.js';
 export { instantiateWasm } from './backends/wasm/load.js';
+export { emitWebGpuArtifact as emitWebGpu } from './backends/webgpu/artifact.js';
+export { createWebGpuSession, type WebGpuDevice, type WebGpuSession } from './backends/webgpu/session.js';
 export type { CompileOptions, ReadOptions, Target } from './compile.js';
 export { compileModel, readModel } from './compile.js';
 export type { NodeReader, OpRecord } from './frontend/ops/record.js';
@@ -15,7 +17,7 @@ export { op } from './frontend/ops/record.js';
 export { e } from './ir/expr.js';
 export { buildKernel } from './ir/kernel-builder.js';
 export type { Program } from './ir/program.js';
-export type { RuntimeTensor, Session } from './runtime/session.js';
+export type { DeviceTensor, RuntimeTensor, Session } from './runtime/session.js';
 export { CompileError, formatProblem } from './support/errors.js';
 export type { Tensor } from './support/tensor.js';
 

@@ -8,6 +8,20 @@ export interface RuntimeTensor {
   readonly data: ArrayBufferView | readonly string[];
 }
 
+/** A GPUBuffer by what matters of it, so that a project without WebGPU's types can compile. */
+export interface DeviceBuffer {
+  readonly size: number;
+  mapAsync(mode: number): Promise<unknown>;
+  destroy(): void;
+}
+
+/** A tensor on a device, row-major, f64 held in f32. Who gets one destroys its buffer. */
+export interface DeviceTensor {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly buffer: DeviceBuffer;
+}
+
 export interface Session {
   /** Runs one entry (default: the first). Inputs by name; throws where a shape or type does not fit. Outputs are fresh copies. */
   run(inputs: Readonly<Record<string, RuntimeTensor>>, entry?: string): Promise<Record<string, RuntimeTensor>>;

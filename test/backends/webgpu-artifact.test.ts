@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 import { afterAll, describe, expect, it } from 'vitest';
 import { emitWebGpuArtifact } from '../../src/backends/webgpu/artifact.js';
+import { planProgram } from '../../src/backends/webgpu/plan.js';
 import type { Program } from '../../src/ir/program.js';
 import { finishGridKernel } from '../../src/passes/kernel/finish.js';
 import type { Tensor } from '../../src/support/tensor.js';
@@ -21,7 +22,10 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true });
 });
 
-type Entry = (inputs: Record<string, unknown>, options?: { outputs: 'gpu' }) => Promise<Record<string, Tensor>>;
+type Entry = (
+  inputs: Record<string, unknown>,
+  options?: { outputs: 'gpu' | string[] },
+) => Promise<Record<string, Tensor>>;
 type Model = Record<string, Entry> & { readonly reset: () => Promise<void>; readonly close: () => Promise<void> };
 interface Loader {
   load(options?: Record<string, unknown>): Promise<Model>;
@@ -70,6 +74,11 @@ const { y } = await model.run({ x: new Float32Array(3) });
 const first: number | undefined = y.data[0];
 const kept = await model.run({ x: new Float32Array(3) }, { outputs: 'gpu' });
 await model.run({ x: { buffer: kept.y.buffer, shape: kept.y.shape } });
+const named = await model.run({ x: kept.y }, { outputs: ['y'] });
+named.y.buffer.destroy();
+const read: Float32Array = (await model.run({ x: kept.y }, { outputs: [] })).y.data;
+// @ts-expect-error: there is no such output
+await model.run({ x: read }, { outputs: ['z'] });
 // @ts-expect-error: there is no such input
 await model.run({ z: new Float32Array(3) });
 export { first };`,
@@ -104,6 +113,37 @@ describe.skipIf(!device)('a WebGPU artifact in Node', () => {
     const first = await model.run?.({ x: Float32Array.of(1, 2, 3) }, { outputs: 'gpu' });
     const again = await model.run?.({ x: first?.y });
     expect(again?.y).toEqual(tensor('f32', [3], [7, 11, 15]));
+  });
+
+  it('leaves the outputs that are named on the device and reads the others', async () => {
+    const name = 'awkward names, shared nodes, local storage, break, atomic';
+    const model = await load(find(name));
+    const [call] = PROGRAMS.find((p) => p.name === name)?.calls ?? [];
+    const result = await model.run?.(call?.inputs ?? {}, { outputs: ['while/0'] });
+    expect(result?.int).toEqual(call?.outputs?.int);
+    expect(result?.['while/0']).toMatchObject({ dtype: 'f32', shape: [4], buffer: { size: 16, label: 'while/0' } });
+    await expect((async () => model.run?.(call?.inputs ?? {}, { outputs: ['z'] }))()).rejects.toThrow(
+      /E402 there is no output "z"/,
+    );
+  });
+
+  it('says how much it holds and how its weights come', async () => {
+    const heard: number[] = [];
+    const model = await load(find(WEIGHTS), { onWeights: (done: number, total: number) => heard.push(done, total) });
+    const { plan } = planProgram(find(WEIGHTS));
+    expect(model).toMatchObject({ memoryBytes: plan.buffers.reduce((n, b) => n + b.bytes, 0) });
+    expect(heard.slice(-2)).toEqual([heard.at(-1), heard.at(-1)]);
+    expect(heard.at(-1)).toBeGreaterThan(0);
+  });
+
+  it('starts state anew, though its weights are on the device alone', async () => {
+    const name = 'state that outlives a call, and two entries';
+    const model = await load(find(name));
+    for (let round = 0; round < 2; round++) {
+      for (const call of PROGRAMS.find((p) => p.name === name)?.calls ?? [])
+        expect(await model[call.entry ?? 'run']?.(call.inputs)).toEqual(call.outputs);
+      await model.reset();
+    }
   });
 
   it.each([

@@ -40,6 +40,9 @@ export type Input<A> = A | { readonly data: A; readonly shape: readonly number[]
 export type Source = string | { readonly href: string } | ArrayBuffer | ArrayBufferView;
 `;
 
+export const HEARS_WEIGHTS = `  /** Hears how many bytes of the weight file have come. */
+  readonly onWeights?: (done: number, total: number) => void;`;
+
 /** `run` → `Run`, `step-2` → `Step2`; made unique by a number. */
 export function typeNames(entries: readonly EntrySpec[]): string[] {
   const used = new Set<string>();
@@ -75,10 +78,10 @@ function declareModel(entries: readonly EntrySpec[], types: readonly string[]): 
     const optional = e.inputs.length === 0 ? '?' : '';
     return `  ${property(e.name)}(inputs${optional}: ${types[i]}Inputs): Promise<${types[i]}Outputs>;\n`;
   });
-  const reset = entries.some((e) => e.name === 'reset')
-    ? ''
-    : '  /** Puts state back to its initial contents. */\n  reset(): Promise<void>;\n';
-  return `/** One instance: its memory and state are its own. */\nexport interface Model {\n${methods.join('')}${reset}}\n`;
+  const own = (name: string, text: string): string => (entries.some((e) => e.name === name) ? '' : text);
+  const reset = own('reset', '  /** Puts state back to its initial contents. */\n  reset(): Promise<void>;\n');
+  const bytes = own('memoryBytes', '  /** Bytes of its memory. */\n  readonly memoryBytes: number;\n');
+  return `/** One instance: its memory and state are its own. */\nexport interface Model {\n${methods.join('')}${reset}${bytes}}\n`;
 }
 
 function declareLoad(hostOps: readonly string[]): string {
@@ -89,8 +92,9 @@ function declareLoad(hostOps: readonly string[]): string {
     'export interface LoadOptions {',
     '  /** Default: `model.wasm` beside `model.mjs`. */',
     '  readonly wasm?: Source;',
-    '  /** Default: the weight file beside `model.mjs`, where there is one. */',
+    '  /** Default: the weight file beside `model.mjs`, where there is one, kept in the Cache API where there is that. */',
     '  readonly weights?: Source;',
+    HEARS_WEIGHTS,
     ...(needed ? ['  /** Operators that run in JavaScript, by name. */', `  readonly host: ${host};`] : []),
     '}\n',
     '/** Makes an instance; call it again for another. */',

@@ -94,6 +94,40 @@ function check([name, dtype, shape], value, entry, symbols) {
 }
 `;
 
+/** For artifacts that have a weight file. */
+export const WEIGHT_READER = `
+/** The weight file: the one given or, chunk by chunk, the artifact's own. */
+async function readWeights(given, own, bytes, heard) {
+  const data = given || !own.protocol.startsWith('http') ? bytesOf(await read(given ?? own)) : await download(own, bytes, heard);
+  if (data.length !== bytes) throw new Error('the weights have ' + data.length + ' bytes instead of ' + bytes);
+  heard?.(bytes, bytes);
+  return data;
+}
+
+/** Its name is a hash of what it holds, so the Cache API keeps it, where there is one, instead of what the model had before. */
+async function download(url, bytes, heard) {
+  const cache = await globalThis.caches?.open('heddle').catch(() => undefined);
+  const kept = await cache?.match(url);
+  const response = kept ?? (await fetch(url));
+  if (!response.ok) throw new Error('cannot read ' + url + ': ' + response.status);
+  const keeping = kept ? undefined : cache?.put(url, response.clone()).catch(() => undefined);
+  const data = new Uint8Array(bytes);
+  let at = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (at + value.length <= bytes) data.set(value, at);
+    heard?.(Math.min((at += value.length), bytes), bytes);
+  }
+  await keeping;
+  const home = (name) => name.replace(/[0-9a-f]{16}\\.bin$/, '');
+  for (const { url: name } of (await cache?.keys()) ?? [])
+    if (at === bytes ? name !== url.href && home(name) === home(url.href) : name === url.href) await cache.delete(name);
+  if (at !== bytes) throw new Error('the weights have ' + at + ' bytes instead of ' + bytes);
+  return data;
+}
+`;
+
 const LOADER = `
 /** One import per operator that runs in JavaScript. */
 const hostImports = (memory, host) =>
@@ -132,26 +166,24 @@ function call(entry, invoke, memory, inputs) {
 
 let compiled;
 
-/** A new instance with its own memory and state. \`options.wasm\` and \`options.weights\` may say where else the files are. */
+/** A new instance with its own memory and state; see model.d.ts for the options. */
 export async function load(options = {}) {
   const compile = async (source) => WebAssembly.compile(await read(source));
   if (!options.wasm && !compiled) {
     compiled = compile(WASM);
     compiled.catch(() => (compiled = undefined));
   }
-  const module = await (options.wasm ? compile(options.wasm) : compiled);
+  const [module, weights] = await Promise.all([
+    options.wasm ? compile(options.wasm) : compiled,
+    MODEL.weights && readWeights(options.weights, WEIGHTS, MODEL.weights[1], options.onWeights),
+  ]);
   const memory = new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages });
   const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });
-  if (MODEL.weights) {
-    const [address, bytes] = MODEL.weights;
-    const weights = bytesOf(await read(options.weights ?? WEIGHTS));
-    if (weights.length !== bytes) throw new Error('the weights have ' + weights.length + ' bytes instead of ' + bytes);
-    new Uint8Array(memory.buffer).set(weights, address);
-  }
+  if (weights) new Uint8Array(memory.buffer).set(weights, MODEL.weights[0]);
   const [address, bytes, zero] = MODEL.state;
   const state = new Uint8Array(memory.buffer, address, bytes);
   const initial = zero ? null : state.slice();
-  const model = { reset: async () => void (initial ? state.set(initial) : state.fill(0)) };
+  const model = { memoryBytes: memory.buffer.byteLength, reset: async () => void (initial ? state.set(initial) : state.fill(0)) };
   for (const [name, entry] of Object.entries(MODEL.entries))
     model[name] = async (inputs = {}) => call(entry, exports[name], memory, inputs);
   return model;
@@ -166,6 +198,6 @@ export function loaderText(name: string, plan: LoaderPlan, wasmFile: string, wei
     `const MODEL = ${JSON.stringify(plan)};`,
     `const WASM = new URL('./${wasmFile}', import.meta.url);`,
     ...(weightsFile ? [`const WEIGHTS = new URL('./${weightsFile}', import.meta.url);`] : ['const WEIGHTS = null;']),
-    LOADER_BASE + LOADER,
+    LOADER_BASE + (weightsFile ? WEIGHT_READER : '') + LOADER,
   ].join('\n');
 }

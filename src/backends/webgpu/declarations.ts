@@ -4,7 +4,7 @@
 import type { Program } from '../../ir/program.js';
 import type { EntrySpec } from '../../runtime/io.js';
 import { describeEntry } from '../entry-spec.js';
-import { comment, declareEntry, PRELUDE, property, typeNames } from '../wasm/declarations.js';
+import { comment, declareEntry, HEARS_WEIGHTS, PRELUDE, property, typeNames } from '../wasm/declarations.js';
 
 const GPU_TYPES = `/** A GPUBuffer of the model's device. */
 export interface DeviceBuffer {
@@ -26,6 +26,9 @@ export interface DeviceOutput {
   readonly buffer: DeviceBuffer;
 }
 
+/** The outputs asked for by \`outputs\` left on the device, the others read back together. */
+export type Staying<O, N extends keyof O> = { readonly [K in keyof O]: K extends N ? DeviceOutput : O[K] };
+
 /** Each input as such or on the device. */
 export type OnDevice<I> = { readonly [K in keyof I]: I[K] | DeviceInput };
 `;
@@ -37,7 +40,7 @@ function declareModel(entries: readonly EntrySpec[], types: readonly string[]): 
     const name = property(e.name);
     return (
       `  ${name}(inputs${optional}: ${inputs}): Promise<${outputs}>;\n` +
-      `  ${name}(inputs: ${inputs}, options: { readonly outputs: 'gpu' }): Promise<{ readonly [K in keyof ${outputs}]: DeviceOutput }>;\n`
+      `  ${name}<N extends keyof ${outputs} = keyof ${outputs}>(inputs: ${inputs}, options: { readonly outputs: 'gpu' | readonly N[] }): Promise<Staying<${outputs}, N>>;\n`
     );
   });
   const own = (name: string, text: string): string => (entries.some((e) => e.name === name) ? '' : text);
@@ -50,6 +53,7 @@ function declareModel(entries: readonly EntrySpec[], types: readonly string[]): 
       'close',
       '  /** Frees what the model holds on the device, and the device unless it was given. */\n  close(): Promise<void>;',
     ),
+    own('memoryBytes', `  /** Bytes of the device's memory it holds. */\n  readonly memoryBytes: number;`),
     own('device', '  /** The GPUDevice it runs on. */\n  readonly device: object;'),
     '}\n',
   ]
@@ -71,6 +75,7 @@ function declareLoad(hostOps: readonly string[]): string {
     '  readonly device?: object;',
     '  /** Default: the weight file beside `model.mjs`, kept in the Cache API where there is one. */',
     '  readonly weights?: Source;',
+    HEARS_WEIGHTS,
     '  /** Hears how many of all shaders are compiled. */',
     '  readonly onProgress?: (done: number, total: number) => void;',
     ...(needed ? ['  /** Operators that run in JavaScript, by name. */', '  readonly host: {', ...host, '  };'] : []),

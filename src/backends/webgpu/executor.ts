@@ -3,6 +3,7 @@
 // back: the outputs, and on the way what a `bind`, `if`, `while` or host step must know. This file imports no values, and
 // nothing in it lives outside of createExecutor: its text is what a shipped model.mjs contains.
 
+import type { DeviceTensor } from '../../runtime/session.js';
 import type { GpuBufferPlan, GpuEntryPlan, GpuHostValue, GpuPlan, GpuSize, GpuStep } from './plan-types.js';
 
 /** A host step's tensor as it is passed: f64 is f64 again. */
@@ -21,26 +22,17 @@ export interface RunCounts {
   readonly submits: number;
 }
 
-/** An output left on the device: a buffer of the caller's, who destroys it. */
-export interface DeviceTensor {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly buffer: GPUBuffer;
-}
-
 export interface Executor {
-  /** Inputs by position: elements, strings, or a buffer of this device; outputs likewise, with their shapes. */
+  /**
+   * Inputs by position: elements, strings, or a buffer of this device; outputs likewise, with their shapes. Those that
+   * `stays` marks are left on the device (f64 held in f32), the others are read back together; none, and nobody waits.
+   */
   run(
     entry: GpuEntryPlan,
     inputs: readonly (ArrayBufferView | readonly string[] | GPUBuffer)[],
     symbols: ReadonlyMap<string, number>,
-  ): Promise<readonly HostTensor[]>;
-  /** The same without waiting for results: outputs stay on the device. f64 is held in f32 there. */
-  runOnDevice(
-    entry: GpuEntryPlan,
-    inputs: readonly (ArrayBufferView | readonly string[] | GPUBuffer)[],
-    symbols: ReadonlyMap<string, number>,
-  ): Promise<readonly DeviceTensor[]>;
+    stays?: readonly boolean[],
+  ): Promise<readonly (HostTensor | DeviceTensor)[]>;
   reset(): void;
   destroy(): void;
   counts(): RunCounts;
@@ -56,12 +48,14 @@ export interface ExecutorOptions {
 export async function createExecutor(
   device: GPUDevice,
   plan: GpuPlan,
-  weights: Uint8Array,
+  weights: Uint8Array | Promise<Uint8Array>,
   options: ExecutorOptions = {},
 ): Promise<Executor> {
   const WORKGROUP = 64;
   const SLOT = 256;
   const SLOTS = 1024;
+  /** Bytes of a constant whose values stay at hand. */
+  const SMALL = 1024;
   const STORAGE = 0x80;
   const UNIFORM = 0x40;
   const COPY_SRC = 0x4;
@@ -153,8 +147,13 @@ export async function createExecutor(
 
   const makeBuffer = (b: GpuBufferPlan): GPUBuffer =>
     device.createBuffer({ size: b.bytes, usage: STORAGE | COPY_SRC | COPY_DST });
-  const fillBuffer = (b: GpuBufferPlan, buffer: GPUBuffer): void => {
-    if (b.data) write(buffer, 0, bytesOf(weights).subarray(b.data[0], b.data[0] + b.data[1]));
+  /** First contents that are wanted again: of state, and numbers the host may need. The rest is on the device only. */
+  const contents = new Map<GpuBufferPlan, Uint8Array<ArrayBuffer>>();
+  const fillBuffer = (b: GpuBufferPlan, buffer: GPUBuffer, all: Uint8Array): void => {
+    if (!b.data) return;
+    const bytes = bytesOf(all).subarray(b.data[0], b.data[0] + b.data[1]);
+    write(buffer, 0, bytes);
+    if (b.kind === 'state' || bytes.length <= SMALL) contents.set(b, bytes.slice());
   };
 
   const makePipeline = async (k: number): Promise<GPUComputePipeline> => {
@@ -177,19 +176,17 @@ export async function createExecutor(
 
   let ready = 0;
   const { buffers, pipelines } = await check('loading the model', async () => {
-    const made = plan.buffers.map((b) => {
-      const buffer = makeBuffer(b);
-      fillBuffer(b, buffer);
-      return buffer;
+    const made = plan.buffers.map(makeBuffer);
+    const compiling = plan.pipelines.map(async (_, k) => {
+      const pipeline = await makePipeline(k);
+      ready++;
+      options.onProgress?.(ready, plan.pipelines.length);
+      return pipeline;
     });
-    const compiled = await Promise.all(
-      plan.pipelines.map(async (_, k) => {
-        const pipeline = await makePipeline(k);
-        ready++;
-        options.onProgress?.(ready, plan.pipelines.length);
-        return pipeline;
-      }),
-    );
+    const [all, ...compiled] = await Promise.all([weights, ...compiling]);
+    plan.buffers.forEach((b, k) => {
+      fillBuffer(b, made[k] as GPUBuffer, all);
+    });
     return { buffers: made, pipelines: compiled };
   });
   const uniforms = device.createBuffer({ size: SLOT * SLOTS, usage: UNIFORM | COPY_DST });
@@ -313,9 +310,9 @@ export async function createExecutor(
   };
   const constantAt = (b: GpuBufferPlan, index: number): number | undefined => {
     const bytes = elementBytes(b.dtype);
-    if (b.kind !== 'const' || !b.data || b.dtype === 'f64' || (index + 1) * bytes > b.data[1]) return undefined;
-    const start = weights.byteOffset + b.data[0] + index * bytes;
-    return Number(new (typeOf(b.dtype))(weights.buffer.slice(start, start + bytes) as ArrayBuffer)[0]);
+    const data = contents.get(b);
+    if (b.kind !== 'const' || !data || b.dtype === 'f64' || (index + 1) * bytes > data.length) return undefined;
+    return Number(new (typeOf(b.dtype))(data.slice(index * bytes, (index + 1) * bytes).buffer)[0]);
   };
   const recall = (buffer: number, index: number): number | undefined => {
     const constant = constantAt(plan.buffers[buffer] as GpuBufferPlan, index);
@@ -458,6 +455,10 @@ export async function createExecutor(
     symbols: ReadonlyMap<string, number>,
   ): Promise<ReadonlyMap<string, number>> => {
     Object.assign(counts, { dispatches: 0, readbacks: 0, submits: 0 });
+    // What a run that failed left behind.
+    encoder = undefined;
+    pass = undefined;
+    used = 0;
     known.clear();
     given.clear();
     const env = new Map(symbols);
@@ -472,7 +473,7 @@ export async function createExecutor(
   const keepOutput = (v: GpuEntryPlan['outputs'][number], env: ReadonlyMap<string, number>): DeviceTensor => {
     const shape = v.shape.map((s) => evalSize(s, env));
     const bytes = Math.max(4, Math.ceil((volume(shape) * elementBytes(v.dtype)) / 4) * 4);
-    const buffer = device.createBuffer({ size: bytes, usage: STORAGE | COPY_SRC | COPY_DST });
+    const buffer = device.createBuffer({ label: v.name, size: bytes, usage: STORAGE | COPY_SRC | COPY_DST });
     endPass();
     encode().copyBufferToBuffer(buffers[v.buffer] as GPUBuffer, 0, buffer, 0, bytes);
     return { dtype: v.dtype, shape, buffer };
@@ -486,26 +487,22 @@ export async function createExecutor(
     return next;
   };
   return {
-    run: (entry, inputs, symbols) =>
+    run: (entry, inputs, symbols, stays = []) =>
       queue(entry, async () => {
         const env = await start(entry, inputs, symbols);
-        return readValues(
-          entry.outputs.map((v): GpuHostValue => [v.buffer, 0, v.dtype, v.shape]),
+        const kept = entry.outputs.map((v, k) => (stays[k] && v.dtype !== 'string' ? keepOutput(v, env) : null));
+        const wanted = entry.outputs.filter((_, k) => !kept[k]);
+        const values = await readValues(
+          wanted.map((v): GpuHostValue => [v.buffer, 0, v.dtype, v.shape]),
           env,
         );
-      }),
-    runOnDevice: (entry, inputs, symbols) =>
-      queue(entry, async () => {
-        const env = await start(entry, inputs, symbols);
-        const kept = entry.outputs.map((v) => keepOutput(v, env));
-        submit();
-        return kept;
+        let next = 0;
+        return kept.map((k) => k ?? (values[next++] as HostTensor));
       }),
     reset() {
       plan.buffers.forEach((b, k) => {
         if (b.kind !== 'state') return;
-        if (b.data) fillBuffer(b, buffers[k] as GPUBuffer);
-        else write(buffers[k] as GPUBuffer, 0, new Uint8Array(b.bytes));
+        write(buffers[k] as GPUBuffer, 0, contents.get(b) ?? new Uint8Array(b.bytes));
       });
     },
     destroy() {

@@ -1,26 +1,11 @@
 // The text of a shipped `model.mjs`: plain JavaScript for browsers and for Node with Dawn. MODEL is the plan; the code
 // that runs it is executor.ts, whose one function is written out by its own text, so that there is one executor only.
 
-import { LOADER_BASE } from '../wasm/loader-template.js';
+import { LOADER_BASE, WEIGHT_READER } from '../wasm/loader-template.js';
 import { createExecutor } from './executor.js';
 import type { GpuPlan } from './plan-types.js';
 
 const LOADER = `
-/** The weight file: from the Cache API where there is one, as its name is a hash of what it holds. */
-async function readWeights(source) {
-  if (!WEIGHTS) return new Uint8Array(0);
-  const url = source ?? new URL('./' + WEIGHTS.file, import.meta.url);
-  const isCached = !source && typeof caches === 'object' && url.protocol.startsWith('http');
-  if (!isCached) return bytesOf(await read(url));
-  const cache = await caches.open('heddle').catch(() => null);
-  const found = await cache?.match(url);
-  if (found) return bytesOf(await found.arrayBuffer());
-  const response = await fetch(url);
-  if (!response.ok) throw new Error('cannot read ' + url + ': ' + response.status);
-  await cache?.put(url, response.clone()).catch(() => undefined);
-  return bytesOf(await response.arrayBuffer());
-}
-
 /** A device with what the model needs: of the browser, or in Node of the package "webgpu". */
 async function openDevice() {
   let gpu = globalThis.navigator?.gpu;
@@ -33,16 +18,20 @@ async function openDevice() {
   }
   const adapter = await gpu.requestAdapter();
   if (!adapter) throw new Error('there is no WebGPU adapter');
+  return adapter.requestDevice({ requiredLimits: compare(adapter.limits, 'this adapter') });
+}
+
+/** Throws where a limit is less than the model needs; gives those that a device has only if asked. */
+function compare(limits, owner) {
   const { storageBuffers, bindingBytes } = MODEL.needs;
-  const requiredLimits = {};
-  const ask = (name, usual, needed) => {
-    if (needed > adapter.limits[name]) throw new Error('the model needs ' + name + ' = ' + needed + ', this adapter has ' + adapter.limits[name]);
-    if (needed > usual) requiredLimits[name] = needed;
-  };
-  ask('maxStorageBuffersPerShaderStage', 8, storageBuffers);
-  ask('maxStorageBufferBindingSize', 2 ** 27, bindingBytes);
-  ask('maxBufferSize', 2 ** 28, bindingBytes);
-  return adapter.requestDevice({ requiredLimits });
+  const needs = [
+    ['maxStorageBuffersPerShaderStage', 8, storageBuffers],
+    ['maxStorageBufferBindingSize', 2 ** 27, bindingBytes],
+    ['maxBufferSize', 2 ** 28, bindingBytes],
+  ];
+  for (const [name, , needed] of needs)
+    if (needed > limits[name]) throw new Error('the model needs ' + name + ' = ' + needed + ', ' + owner + ' has ' + limits[name]);
+  return Object.fromEntries(needs.filter(([, usual, needed]) => needed > usual).map(([name, , needed]) => [name, needed]));
 }
 
 /** The GPU object of the package must outlive its devices. */
@@ -59,33 +48,39 @@ function take(spec, value, entry, symbols) {
   return value.buffer;
 }
 
-async function call(executor, entry, inputs, options) {
+async function call(executor, entry, inputs, options = {}) {
   const symbols = new Map();
   const bounds = { symbols: entry.symbols.map((s) => [s.name, s.lo, s.hi]) };
   for (const name in inputs)
     if (!entry.inputs.some((i) => i.name === name)) throw new Error('E402 there is no input "' + name + '"');
   const given = entry.inputs.map((i) => take(i, inputs[i.name], bounds, symbols));
-  const run = options?.outputs === 'gpu' ? executor.runOnDevice : executor.run;
-  const outputs = await run(entry, given, symbols);
+  const { outputs: stay = [] } = options;
+  for (const name of stay === 'gpu' ? [] : stay)
+    if (!entry.outputs.some((v) => v.name === name)) throw new Error('E402 there is no output "' + name + '"');
+  const stays = entry.outputs.map((v) => stay === 'gpu' || stay.includes(v.name));
+  const outputs = await executor.run(entry, given, symbols, stays);
   return Object.fromEntries(entry.outputs.map((v, i) => [v.name, outputs[i]]));
 }
 
-/** A new instance with its own state. \`options.device\`: a GPUDevice to use; \`options.weights\`: where else the file is. */
+/** A new instance with its own state; see model.d.ts for the options. */
 export async function load(options = {}) {
   const hosts = HOSTS.map((op, n) => {
     const f = options.host?.[op];
     if (!f) throw new Error('the model needs load({ host: { ' + op + ' } })');
     return (inputs) => f(inputs, n);
   });
-  const [device, weights] = await Promise.all([options.device ?? openDevice(), readWeights(options.weights)]);
-  if (WEIGHTS && weights.length !== WEIGHTS.bytes)
-    throw new Error('the weights have ' + weights.length + ' bytes instead of ' + WEIGHTS.bytes);
+  if (options.device) compare(options.device.limits, 'the device');
+  const device = options.device ?? (await openDevice());
+  const weights = WEIGHTS
+    ? readWeights(options.weights, new URL('./' + WEIGHTS.file, import.meta.url), WEIGHTS.bytes, options.onWeights)
+    : new Uint8Array(0);
   const executor = await createExecutor(device, MODEL, weights, { hosts, onProgress: options.onProgress });
   const close = async () => {
     executor.destroy();
     if (!options.device) device.destroy();
   };
-  const model = { device, close, reset: async () => executor.reset() };
+  const memoryBytes = MODEL.buffers.reduce((n, b) => n + b.bytes, 0);
+  const model = { device, memoryBytes, close, reset: async () => executor.reset() };
   for (const entry of MODEL.entries) model[entry.name] = (inputs = {}, how) => call(executor, entry, inputs, how);
   return model;
 }
@@ -104,7 +99,7 @@ export function loaderText(
     `const MODEL = ${JSON.stringify(plan)};`,
     `const HOSTS = ${JSON.stringify(hosts)};`,
     `const WEIGHTS = ${JSON.stringify(weights)};`,
-    LOADER_BASE,
+    LOADER_BASE + (weights ? WEIGHT_READER : ''),
     createExecutor.toString(),
     LOADER,
   ].join('\n');

@@ -3,37 +3,57 @@
 // is the same executor, as text, in artifact.ts.
 
 import type { Program, Step } from '../../ir/program.js';
-import type { RuntimeTensor, Session } from '../../runtime/session.js';
+import type { DeviceTensor, RuntimeTensor, Session } from '../../runtime/session.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
-import { createExecutor, type HostFunction, type RunCounts } from './executor.js';
+import { createExecutor, type HostFunction } from './executor.js';
 import { checkLimits, planProgram } from './plan.js';
 
 export interface WebGpuSession extends Session {
-  /** What the last run came to. */
-  counts(): RunCounts;
+  /** Like `run`, but inputs may be on the device already, and the outputs named in `stay` are left there. */
+  runOnDevice(
+    inputs: Readonly<Record<string, RuntimeTensor | DeviceTensor>>,
+    stay: readonly string[],
+    entry?: string,
+  ): Promise<Record<string, RuntimeTensor | DeviceTensor>>;
+  /** What the last run came to: `readbacks` are the waits for the device within it, the outputs not among them. */
+  counts(): { readonly dispatches: number; readonly readbacks: number; readonly submits: number };
+}
+
+/** A GPUDevice; not named so, for projects without WebGPU's types. */
+export interface WebGpuDevice {
+  readonly queue: object;
+  readonly limits: object;
+  readonly lost: Promise<unknown>;
 }
 
 /** Throws E301 or E302 where the target or this device cannot run the program. The device stays the caller's. */
-export async function createWebGpuSession(program: Program, device: GPUDevice): Promise<WebGpuSession> {
+export async function createWebGpuSession(program: Program, gpu: WebGpuDevice): Promise<WebGpuSession> {
+  const device = gpu as GPUDevice;
   const { plan, weights } = planProgram(program);
   checkLimits(plan, device.limits);
   const hosts = hostCalls(program.entries.flatMap((e) => e.steps));
   const executor = await createExecutor(device, plan, weights, { hosts });
   const specs = program.entries.map(describeEntry);
   let open = true;
+  const runOnDevice: WebGpuSession['runOnDevice'] = async (inputs, stay, name) => {
+    if (!open) throw new CompileError('E402', 'the session is closed');
+    const index = findEntry(program, name);
+    const [spec, entry] = [specs[index], plan.entries[index]];
+    invariant(spec && entry, `no entry ${index}`);
+    const symbols = solveInputs(spec, Object.fromEntries(Object.entries(inputs).map(([k, t]) => [k, standIn(t)])));
+    const data = entry.inputs.map((v) => {
+      const tensor = inputs[v.name] as RuntimeTensor | DeviceTensor;
+      return 'buffer' in tensor ? (tensor.buffer as GPUBuffer) : tensor.data;
+    });
+    const stays = entry.outputs.map((v) => stay.includes(v.name));
+    const outputs = await executor.run(entry, data, symbols, stays);
+    return Object.fromEntries(entry.outputs.map((v, k) => [v.name, outputs[k] as RuntimeTensor | DeviceTensor]));
+  };
   return {
-    async run(inputs, name) {
-      if (!open) throw new CompileError('E402', 'the session is closed');
-      const index = findEntry(program, name);
-      const [spec, entry] = [specs[index], plan.entries[index]];
-      invariant(spec && entry, `no entry ${index}`);
-      const symbols = solveInputs(spec, inputs);
-      const data = entry.inputs.map((v) => (inputs[v.name] as RuntimeTensor).data);
-      const outputs = await executor.run(entry, data, symbols);
-      return Object.fromEntries(entry.outputs.map((v, k) => [v.name, outputs[k] as RuntimeTensor]));
-    },
+    run: async (inputs, name) => (await runOnDevice(inputs, [], name)) as Record<string, RuntimeTensor>,
+    runOnDevice,
     async reset() {
       executor.reset();
     },
@@ -43,6 +63,13 @@ export async function createWebGpuSession(program: Program, device: GPUDevice): 
     },
     counts: () => executor.counts(),
   };
+}
+
+/** For the check of shapes: what is on the device has the length its shape says. */
+function standIn(tensor: RuntimeTensor | DeviceTensor): RuntimeTensor {
+  if (!('buffer' in tensor)) return tensor;
+  const { dtype, shape } = tensor;
+  return { dtype, shape, data: { length: shape.reduce((n, d) => n * d, 1) } as readonly string[] };
 }
 
 /** The functions of host steps, in the order in which the plan numbers them. */

@@ -1,0 +1,48 @@
+// A compiled network as the loops of speech models use it, on whatever it runs: between calls its results may stay on its
+// device. Sessions and loaded artifacts become parts here.
+
+import type { DeviceTensor, RuntimeTensor, Session } from '../runtime/session.js';
+
+export type PartTensor = RuntimeTensor | DeviceTensor;
+export type PartTensors = Readonly<Record<string, PartTensor>>;
+
+export interface Part {
+  /** The outputs named in `stay` may be left on the device; who asked for them hands them to `release` in the end. */
+  run(inputs: PartTensors, stay: readonly string[]): Promise<PartTensors>;
+  /** Where it runs: parts of one device can hand each other what stayed there. */
+  readonly device?: object | undefined;
+}
+
+/** What `load()` of a WebAssembly or WebGPU artifact gives. */
+export interface LoadedModel {
+  run(inputs: never, options: never): Promise<object>;
+  readonly device?: object;
+}
+
+type Run = (inputs: PartTensors, options: { readonly outputs: readonly string[] }) => Promise<PartTensors>;
+
+/** A loaded artifact as a part. WebAssembly has one memory and keeps nothing elsewhere. */
+export function modelPart(model: LoadedModel): Part {
+  const run = model.run as Run;
+  return { run: (inputs, stay) => run(inputs, { outputs: stay }), device: model.device };
+}
+
+interface DeviceSession extends Session {
+  runOnDevice(inputs: PartTensors, stay: readonly string[]): Promise<PartTensors>;
+}
+
+/** A session as a part. `device`: the one it was opened on, where it is a WebGPU session. */
+export function sessionPart(session: Session, device?: object): Part {
+  return {
+    run: (inputs, stay) =>
+      'runOnDevice' in session
+        ? (session as DeviceSession).runOnDevice(inputs, stay)
+        : session.run(inputs as Readonly<Record<string, RuntimeTensor>>),
+    device,
+  };
+}
+
+/** Frees what stayed on a device. */
+export function release(tensors: PartTensors): void {
+  for (const tensor of Object.values(tensors)) if ('buffer' in tensor) tensor.buffer.destroy();
+}
