@@ -7,6 +7,7 @@ import { type CompileOptions, compileModel } from '../compile.js';
 import type { SourceModel } from '../frontend/source.js';
 import type { Session } from '../runtime/session.js';
 import { type Moonshine, type MoonshineCache, moonshineDims } from '../stt/moonshine.js';
+import { sessionPart } from '../stt/part.js';
 import { llamaTokenizer, readTokenizer, type Tokenizer } from '../stt/tokenizer.js';
 import { CompileError, invariant } from '../support/errors.js';
 import { openModel, readBytes } from './model-file.js';
@@ -52,7 +53,7 @@ export async function openMoonshine(place: string, options: OpenOptions): Promis
   onStage?.(`opening sessions for ${target}`);
   const sessions = await openBoth(target, { encoder, decoder });
   return {
-    model: { ...sessions, cache },
+    model: { encoder: sessionPart(sessions.encoder), decoder: sessionPart(sessions.decoder), cache },
     timings: { encoderMs: half - start, decoderMs: compiled - half, openMs: performance.now() - compiled },
     weightBytes: encoder.weightBytes + decoder.weightBytes,
     async close() {

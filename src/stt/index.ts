@@ -12,6 +12,7 @@ export {
   moonshineDims,
   runMoonshine,
 } from './moonshine.js';
+export { type LoadedModel, modelPart, type Part, type PartTensor, type PartTensors, sessionPart } from './part.js';
 export { resample } from './resample.js';
 export { decodeTokens, llamaTokenizer, readTokenizer, type Tokenizer } from './tokenizer.js';
 export { type Recording, readWav } from './wav.js';

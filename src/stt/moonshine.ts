@@ -1,13 +1,15 @@
 // Moonshine, English speech to text: raw 16 kHz audio → encoder, then a greedy decoder that keeps keys and values of what
-// it has said and heard. Both parts are sessions compiled once for every length up to a bound (`moonshineDims`).
-// Token ids become text in tokenizer.ts. https://github.com/usefulsensors/moonshine
+// it has said and heard. Both parts are compiled once for every length up to a bound (`moonshineDims`); what they hand on
+// stays on their device. Token ids become text in tokenizer.ts. https://github.com/usefulsensors/moonshine
 
-import type { RuntimeTensor, Session } from '../runtime/session.js';
+import type { RuntimeTensor } from '../runtime/session.js';
 import { CompileError, invariant } from '../support/errors.js';
+import { type Part, type PartTensor, type PartTensors, release } from './part.js';
 
 export const MOONSHINE_RATE = 16_000;
 const START = 1;
 const END = 2;
+const HIDDEN = 'last_hidden_state';
 /** The model speaks at most this fast; what comes after is repetition. */
 const TOKENS_PER_SECOND = 6;
 const SHORTEST_SECONDS = 0.1;
@@ -58,8 +60,8 @@ const limitTokens = (samples: number): number =>
   Math.max(1, Math.floor((samples / MOONSHINE_RATE) * TOKENS_PER_SECOND));
 
 export interface Moonshine {
-  readonly encoder: Session;
-  readonly decoder: Session;
+  readonly encoder: Part;
+  readonly decoder: Part;
   readonly cache: MoonshineCache;
 }
 
@@ -76,7 +78,7 @@ export interface MoonshineOptions {
   readonly onToken?: (token: number) => void;
 }
 
-/** Mono samples in [-1, 1] at 16 kHz → token ids. E402 where the audio is too short; sessions refuse what is too long. */
+/** Mono samples in [-1, 1] at 16 kHz → token ids. E402 where the audio is too short; the parts refuse what is too long. */
 export async function runMoonshine(
   model: Moonshine,
   samples: Float32Array,
@@ -86,22 +88,51 @@ export async function runMoonshine(
     throw new CompileError('E402', `${samples.length} samples are less than the ${SHORTEST_SECONDS} s the model needs`);
   const data = withMargins(samples);
   const input: RuntimeTensor = { dtype: 'f32', shape: [1, data.length], data };
-  const heard = await timed(() => model.encoder.run({ input_values: input }));
-  const hidden = pick(heard.value, 'last_hidden_state');
+  const { encoder, decoder } = model;
+  const together = encoder.device !== undefined && encoder.device === decoder.device;
+  const heard = await timed(async () => {
+    const outputs = await encoder.run({ input_values: input }, together ? [HIDDEN] : []);
+    await encoder.settle?.();
+    return outputs;
+  });
+  try {
+    const hidden = pick(heard.value, HIDDEN);
+    const { tokens, stepsMs } = await decode(model, hidden, limitTokens(samples.length), onToken);
+    return { tokens, encoderMs: heard.ms, stepsMs };
+  } finally {
+    release(heard.value);
+  }
+}
+
+/** Greedy: the likeliest token after each. One readback a token, its logits. */
+async function decode(
+  { decoder, cache }: Moonshine,
+  hidden: PartTensor,
+  limit: number,
+  onToken: MoonshineOptions['onToken'],
+): Promise<Omit<MoonshineResult, 'encoderMs'>> {
   const tokens = [START];
   const stepsMs: number[] = [];
-  let caches = emptyCaches(model.cache);
-  for (let step = 0; step < limitTokens(samples.length); step++) {
-    const inputs = decoderInputs(tokens.at(-1) as number, hidden, caches, step > 0);
-    const said = await timed(() => model.decoder.run(inputs));
-    stepsMs.push(said.ms);
-    caches = nextCaches(caches, said.value, step > 0);
-    const token = argmax(pick(said.value, 'logits').data as Float32Array);
-    tokens.push(token);
-    onToken?.(token);
-    if (token === END) break;
+  let caches = emptyCaches(cache);
+  const stay = Object.keys(caches).map(presentName);
+  try {
+    while (stepsMs.length < limit) {
+      const cached = stepsMs.length > 0;
+      const inputs = decoderInputs(tokens.at(-1) as number, hidden, caches, cached);
+      const said = await timed(() => decoder.run(inputs, stay));
+      stepsMs.push(said.ms);
+      const before = caches;
+      caches = nextCaches(before, said.value, cached);
+      release(without({ ...before, ...said.value }, caches));
+      const token = argmax((pick(said.value, 'logits') as RuntimeTensor).data as Float32Array);
+      tokens.push(token);
+      onToken?.(token);
+      if (token === END) break;
+    }
+    return { tokens, stepsMs };
+  } finally {
+    release(caches);
   }
-  return { tokens, encoderMs: heard.ms, stepsMs };
 }
 
 function withMargins(samples: Float32Array): Float32Array {
@@ -111,10 +142,8 @@ function withMargins(samples: Float32Array): Float32Array {
   return out;
 }
 
-type Tensors = Readonly<Record<string, RuntimeTensor>>;
-
 /** By input name; the decoder ignores their contents in its first call. */
-function emptyCaches({ layers, heads, width }: MoonshineCache): Tensors {
+function emptyCaches({ layers, heads, width }: MoonshineCache): PartTensors {
   const empty: RuntimeTensor = { dtype: 'f32', shape: [1, heads, 0, width], data: new Float32Array(0) };
   const names = Array.from({ length: layers }, (_, layer) =>
     ['decoder', 'encoder'].flatMap((part) =>
@@ -124,7 +153,7 @@ function emptyCaches({ layers, heads, width }: MoonshineCache): Tensors {
   return Object.fromEntries(names.map((name) => [name, empty]));
 }
 
-function decoderInputs(token: number, hidden: RuntimeTensor, caches: Tensors, cached: boolean): Tensors {
+function decoderInputs(token: number, hidden: PartTensor, caches: PartTensors, cached: boolean): PartTensors {
   return {
     input_ids: { dtype: 'i64', shape: [1, 1], data: BigInt64Array.of(BigInt(token)) },
     encoder_hidden_states: hidden,
@@ -134,16 +163,24 @@ function decoderInputs(token: number, hidden: RuntimeTensor, caches: Tensors, ca
 }
 
 /** The encoder's keys and values come out of the first call alone; the decoder's grow by one each time. */
-function nextCaches(caches: Tensors, outputs: Tensors, cached: boolean): Tensors {
+function nextCaches(caches: PartTensors, outputs: PartTensors, cached: boolean): PartTensors {
   return Object.fromEntries(
     Object.entries(caches).map(([name, old]) => {
       if (cached && name.includes('.encoder.')) return [name, old];
-      return [name, pick(outputs, name.replace('past_key_values', 'present'))];
+      return [name, pick(outputs, presentName(name))];
     }),
   );
 }
 
-function pick(tensors: Tensors, name: string): RuntimeTensor {
+const presentName = (past: string): string => past.replace('past_key_values', 'present');
+
+/** Those of `tensors` that `others` does not hold. */
+function without(tensors: PartTensors, others: PartTensors): PartTensors {
+  const held = new Set(Object.values(others));
+  return Object.fromEntries(Object.entries(tensors).filter(([, tensor]) => !held.has(tensor)));
+}
+
+function pick(tensors: PartTensors, name: string): PartTensor {
   const tensor = tensors[name];
   invariant(tensor, `a Moonshine model has the output "${name}"`);
   return tensor;

@@ -11,6 +11,8 @@ export interface Part {
   run(inputs: PartTensors, stay: readonly string[]): Promise<PartTensors>;
   /** Where it runs: parts of one device can hand each other what stayed there. */
   readonly device?: object | undefined;
+  /** Waits until the device has done what it was asked to; `run` only waits for what it reads. */
+  readonly settle?: (() => Promise<unknown>) | undefined;
 }
 
 /** What `load()` of a WebAssembly or WebGPU artifact gives. */
@@ -24,22 +26,27 @@ type Run = (inputs: PartTensors, options: { readonly outputs: readonly string[] 
 /** A loaded artifact as a part. WebAssembly has one memory and keeps nothing elsewhere. */
 export function modelPart(model: LoadedModel): Part {
   const run = model.run as Run;
-  return { run: (inputs, stay) => run(inputs, { outputs: stay }), device: model.device };
+  return { run: (inputs, stay) => run(inputs, { outputs: stay }), device: model.device, settle: settler(model.device) };
 }
 
 interface DeviceSession extends Session {
   runOnDevice(inputs: PartTensors, stay: readonly string[]): Promise<PartTensors>;
+  readonly device: object;
 }
 
-/** A session as a part. `device`: the one it was opened on, where it is a WebGPU session. */
-export function sessionPart(session: Session, device?: object): Part {
-  return {
-    run: (inputs, stay) =>
-      'runOnDevice' in session
-        ? (session as DeviceSession).runOnDevice(inputs, stay)
-        : session.run(inputs as Readonly<Record<string, RuntimeTensor>>),
-    device,
-  };
+/** A session as a part. */
+export function sessionPart(session: Session | DeviceSession): Part {
+  if ('runOnDevice' in session) {
+    const { device } = session;
+    return { run: (inputs, stay) => session.runOnDevice(inputs, stay), device, settle: settler(device) };
+  }
+  return { run: (inputs) => session.run(inputs as Readonly<Record<string, RuntimeTensor>>) };
+}
+
+/** Of a GPUDevice. */
+function settler(device: object | undefined): Part['settle'] {
+  const { queue } = (device ?? {}) as { readonly queue?: { onSubmittedWorkDone(): Promise<unknown> } };
+  return queue && (() => queue.onSubmittedWorkDone());
 }
 
 /** Frees what stayed on a device. */

@@ -1,7 +1,7 @@
 // WAV files → one channel of samples in [-1, 1]. The container and the sample formats are wavefile's work: integers of
 // 8 to 32 bits, floats, A-law, µ-law, IMA ADPCM; RIFF, RIFX and RF64. Channels are averaged.
 
-import wavefile from 'wavefile';
+import * as wavefile from 'wavefile';
 import { CompileError } from '../support/errors.js';
 
 export interface Recording {
@@ -11,13 +11,17 @@ export interface Recording {
   readonly samples: Float32Array;
 }
 
+/** Node loads the package's CommonJS file, all of it as `default`; bundlers and browsers its ES module. */
+const { WaveFile } = 'WaveFile' in wavefile ? wavefile : (wavefile as { readonly default: typeof wavefile }).default;
+type Wave = InstanceType<typeof WaveFile>;
+
 const SLOWEST = 1_000;
 const FASTEST = 768_000;
 
 /** Reads a WAV file; E403 where it is malformed or of an unusual rate. */
 export function readWav(bytes: Uint8Array, file: string): Recording {
   const bad = (why: string): CompileError => new CompileError('E403', `the audio file "${file}" ${why}`);
-  const wav = new wavefile.WaveFile();
+  const wav = new WaveFile();
   let interleaved: Float64Array;
   try {
     wav.fromBuffer(bytes);
@@ -33,7 +37,7 @@ export function readWav(bytes: Uint8Array, file: string): Recording {
 }
 
 /** Compressed formats become 16-bit. */
-function expand(wav: InstanceType<typeof wavefile.WaveFile>): void {
+function expand(wav: Wave): void {
   if (wav.bitDepth === '4') wav.fromIMAADPCM();
   else if (wav.bitDepth === '8a') wav.fromALaw();
   else if (wav.bitDepth === '8m') wav.fromMuLaw();

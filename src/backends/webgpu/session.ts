@@ -17,6 +17,7 @@ export interface WebGpuSession extends Session {
     stay: readonly string[],
     entry?: string,
   ): Promise<Record<string, RuntimeTensor | DeviceTensor>>;
+  readonly device: WebGpuDevice;
   /** What the last run came to: `readbacks` are the waits for the device within it, the outputs not among them. */
   counts(): { readonly dispatches: number; readonly readbacks: number; readonly submits: number };
 }
@@ -61,6 +62,7 @@ export async function createWebGpuSession(program: Program, gpu: WebGpuDevice): 
       if (open) executor.destroy();
       open = false;
     },
+    device,
     counts: () => executor.counts(),
   };
 }
