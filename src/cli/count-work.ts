@@ -17,10 +17,14 @@ export function countMacs(module: Module): Count {
 
 const macsOf = (region: Region): Dim => region.nodes.reduce<Dim>((sum, n) => add(sum, nodeMacs(n)), 0);
 
+/** Of a node itself, whatever its regions hold. */
+export const ownMacs = (n: Node): Dim =>
+  n.kind === 'generic' && n.reducer === 'add' && isProduct(n.body) ? product([...n.shape, ...n.reduce]) : 0;
+
 function nodeMacs(n: Node): Dim {
   switch (n.kind) {
     case 'generic':
-      return n.reducer === 'add' && isProduct(n.body) ? product([...n.shape, ...n.reduce]) : 0;
+      return ownMacs(n);
     case 'scan':
       return mul(n.count, macsOf(n.body));
     case 'while':

@@ -73,7 +73,7 @@ function openSizes(v: SourceValue): readonly string[] {
 }
 
 /** Each graph once, those in attributes included. */
-function allGraphs(roots: readonly SourceGraph[]): readonly SourceGraph[] {
+export function allGraphs(roots: readonly SourceGraph[]): readonly SourceGraph[] {
   const found = new Set<SourceGraph>();
   const visit = (g: SourceGraph): void => {
     if (found.has(g)) return;

@@ -41,6 +41,18 @@ export function findModel(path: string): string {
   });
 }
 
+/** A model file, the model a folder stands for, or every model below it; a path that is none of them is given back. */
+export function findModels(path: string): readonly string[] {
+  if (!existsSync(path) || !statSync(path).isDirectory()) return [path];
+  const usual = modelIn(path);
+  if (usual) return [usual];
+  const found = readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.(onnx|tflite)$/.test(name),
+  );
+  if (found.length === 0) throw new CompileError('E101', `there is no model in the folder "${path}"`);
+  return found.sort().map((name) => join(path, name));
+}
+
 export function openModel(path: string): OpenedModel {
   const file = findModel(path);
   const bytes = readBytes(file);

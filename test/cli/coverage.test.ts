@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { encodeModel, floats, graph, node, value } from '../frontend/onnx-models.js';
 import { API, heddle, temporaryFolder, writeFile } from './heddle.js';
 import { custom, lowerPlugin, referencePlugin, scaled } from './models.js';
 
@@ -48,7 +49,7 @@ describe('heddle coverage', () => {
     const { out } = await heddle('coverage', broken, model, '--format', 'md');
     expect(out).toContain(`## ${broken}: 0 nodes`);
     expect(out).toContain('E102');
-    expect(out).toContain('| the_gizmo | Gizmo | interp, c, wasm | unsupported |');
+    expect(out).toContain('| the_gizmo | test.custom:Gizmo | interp, c, wasm | unsupported |');
   });
 
   it('counts an operator compiled by a plugin with `lower`', async () => {
@@ -67,10 +68,46 @@ describe('heddle coverage', () => {
   it('lists the whole operator set of a format', async () => {
     const onnx = JSON.parse((await heddle('coverage', '--ops', 'onnx', '--json')).out);
     expect(onnx.operators.find((o: { op: string }) => o.op === 'Relu')).toMatchObject({
-      status: 'compiled',
+      status: { interp: 'compiled', c: 'compiled', wasm: 'compiled' },
       missing: [],
     });
     const tflite = JSON.parse((await heddle('coverage', '--ops', 'tflite', '--json')).out);
     expect(tflite.operators.length).toBeGreaterThanOrEqual(200);
+  });
+
+  it('chooses bounds for open sizes that make shapes fit, and says which', async () => {
+    const wide = encodeModel(
+      graph([node('Conv', ['x', 'w'], ['y'], { name: 'wide' })], {
+        input: [value('x', ['batch', 1, 'samples'])],
+        output: [value('y', ['batch', 1, 'frames'])],
+        initializer: [floats('w', [1, 1, 512], Array(512).fill(1))],
+      }),
+    );
+    const path = writeFile(join(dir, 'wide.onnx'), wide);
+    const [found] = JSON.parse((await heddle('coverage', path, '--json', '--min', '100')).out).models;
+    expect(found).toMatchObject({ percent: { c: 100 }, assumed: { batch: '1..8', samples: '1..32768' }, problems: [] });
+    const given = await heddle('coverage', path, '--json', '--dim', 'samples=1..100', '--min', '100');
+    expect(given.code).toBe(1);
+    expect(JSON.parse(given.out).models[0].nodes[0].targets.c.reason).toContain('E204');
+  });
+
+  it('counts the tests that use each operator and version', async () => {
+    const test = (name: string, status: string, ...ops: string[]): object => ({
+      name,
+      status,
+      reason: '',
+      hostOps: [],
+      ops,
+    });
+    const cases = [test('a', 'passed', 'ai.onnx:Relu@14'), test('b', 'failed', 'ai.onnx:Relu@14', 'ai.onnx:Relu@6')];
+    const results = writeFile(join(dir, 'results.json'), JSON.stringify({ targets: [{ target: 'c', cases }] }));
+    const { out } = await heddle('coverage', '--ops', 'onnx', '--results', results, '--json');
+    const relu = JSON.parse(out).operators.find((o: { op: string }) => o.op === 'Relu');
+    expect(relu.tests).toEqual({ c: { passed: 1, total: 2 } });
+    const tests = Object.fromEntries(
+      relu.versions.map((v: { version: number; tests: object }) => [v.version, v.tests]),
+    );
+    expect(tests).toMatchObject({ 1: {}, 6: { c: { passed: 0, total: 1 } }, 14: { c: { passed: 1, total: 2 } } });
+    expect((await heddle('coverage', '--ops', 'onnx', '--results', results)).out).toMatch(/^Relu .* 1\/2 /m);
   });
 });

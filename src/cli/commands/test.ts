@@ -8,9 +8,11 @@ import { modelIn } from '../model-file.js';
 import { loadPlugins } from '../plugins.js';
 import { firstLine, formatTable, printJson, printLine } from '../print.js';
 import { startProgress } from '../progress.js';
+import { SHARD_OPTION, takeShard } from '../shard.js';
 import { TARGETS, type Target } from '../targets.js';
 import { type CaseRef, findCases } from '../testing/discover.js';
 import { runPool } from '../testing/pool.js';
+import { type CaseReport, countCases, type TargetReport, type TestReport } from '../testing/report.js';
 import type { Verdict } from '../testing/run-case.js';
 import type { Task } from '../testing/worker.js';
 import { parseTargets } from './parse-targets.js';
@@ -32,6 +34,7 @@ interface TestFlags {
   readonly rounding: string;
   readonly numerics: string;
   readonly plugin: string[] | undefined;
+  readonly shard: string | undefined;
 }
 
 /** A large model gets more time: this for each megabyte of its file. */
@@ -94,40 +97,32 @@ export const testCommand: CommandModule<unknown, TestFlags> = {
           describe: 'strict: the same bits on every CPU target',
         },
         plugin: { type: 'string', array: true, nargs: 1, describe: 'A module that exports `records`' },
+        shard: SHARD_OPTION,
       }) as never,
   handler: runTests,
 };
 
-interface CaseReport extends Verdict {
-  readonly name: string;
-}
-
-interface TargetReport {
-  readonly target: Target;
-  readonly total: number;
-  readonly passed: number;
-  readonly failed: number;
-  readonly unsupported: number;
-  readonly host: number;
-  readonly cases: readonly CaseReport[];
-}
-
 async function runTests(flags: TestFlags): Promise<void> {
   const targets = parseTargets(flags.target);
   const minimum = parseMinimum(flags.min);
-  const cases = findCases(flags.dirs, parseFilter(flags.filter));
+  const { part: cases, shard } = takeShard(findCases(flags.dirs, parseFilter(flags.filter)), flags.shard);
   await loadPlugins(flags.plugin);
-  const verdicts = await runCases(cases, targets, flags);
-  const reports = targets.map((target) => summarise(target, cases, verdicts.get(target) ?? new Map()));
-  if (flags.json) printJson({ targets: reports });
+  const results = await runCases(cases, targets, flags);
+  const reports = targets.map((target) => reportTarget(target, cases, results));
+  if (flags.json) printJson({ ...(shard ? { shard } : {}), targets: reports } satisfies TestReport);
   else printReports(reports);
   if (!isGood(reports, minimum, flags.allowUnsupported)) process.exitCode = 1;
 }
 
-type Verdicts = Map<Target, Map<number, Verdict>>;
+/** By position of the case. */
+interface Results {
+  readonly verdicts: ReadonlyMap<Target, Map<number, Verdict>>;
+  readonly ops: Map<number, readonly string[]>;
+}
 
-async function runCases(cases: readonly CaseRef[], targets: readonly Target[], flags: TestFlags): Promise<Verdicts> {
-  const verdicts: Verdicts = new Map(targets.map((t) => [t, new Map()]));
+async function runCases(cases: readonly CaseRef[], targets: readonly Target[], flags: TestFlags): Promise<Results> {
+  const verdicts = new Map(targets.map((t) => [t, new Map<number, Verdict>()]));
+  const ops: Results['ops'] = new Map();
   const progress = startProgress();
   const counts = { passed: 0, failed: 0, unsupported: 0 };
   let done = 0;
@@ -146,6 +141,7 @@ async function runCases(cases: readonly CaseRef[], targets: readonly Target[], f
         },
       },
       plugins: flags.plugin ?? [],
+      onOps: (index, used) => void ops.set(index, used),
       onResult(index, target, verdict) {
         verdicts.get(target)?.set(index, verdict);
         counts[verdict.status]++;
@@ -161,7 +157,7 @@ async function runCases(cases: readonly CaseRef[], targets: readonly Target[], f
     },
   );
   progress.done();
-  return verdicts;
+  return { verdicts, ops };
 }
 
 function makeTask(c: CaseRef, index: number, targets: readonly Target[], seconds: number): Task {
@@ -170,21 +166,12 @@ function makeTask(c: CaseRef, index: number, targets: readonly Target[], seconds
 }
 
 /** After --bail only the cases that were run count. */
-function summarise(target: Target, cases: readonly CaseRef[], verdicts: ReadonlyMap<number, Verdict>): TargetReport {
+function reportTarget(target: Target, cases: readonly CaseRef[], { verdicts, ops }: Results): TargetReport {
   const reports = cases.flatMap(({ name }, index): CaseReport[] => {
-    const v = verdicts.get(index);
-    return v ? [{ name, status: v.status, reason: v.reason, hostOps: v.hostOps }] : [];
+    const v = verdicts.get(target)?.get(index);
+    return v ? [{ name, status: v.status, reason: v.reason, hostOps: v.hostOps, ops: ops.get(index) ?? [] }] : [];
   });
-  const count = (status: Verdict['status']): number => reports.filter((c) => c.status === status).length;
-  return {
-    target,
-    total: reports.length,
-    passed: count('passed'),
-    failed: count('failed'),
-    unsupported: count('unsupported'),
-    host: reports.filter((c) => c.status === 'passed' && c.hostOps.length > 0).length,
-    cases: reports,
-  };
+  return countCases(target, reports);
 }
 
 function printReports(reports: readonly TargetReport[]): void {

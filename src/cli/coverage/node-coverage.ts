@@ -5,36 +5,11 @@ import { type CompileOptions, importSource, lowerToProgram } from '../../compile
 import type { NodeOutcome } from '../../frontend/import.js';
 import type { SourceModel } from '../../frontend/source.js';
 import type { Origin, Program } from '../../ir/program.js';
-import { type Module, type Region, regionsOf } from '../../ir/tensor.js';
-import { CompileError, type Problem } from '../../support/errors.js';
+import type { Module } from '../../ir/tensor.js';
+import { CompileError, formatProblem, type Problem } from '../../support/errors.js';
 import { hostSteps, type Target } from '../targets.js';
-
-export type CoverageStatus = 'compiled' | 'composed' | 'host' | 'unsupported';
-
-export interface TargetCoverage {
-  readonly status: CoverageStatus;
-  readonly reason: string;
-  readonly advice: string;
-}
-
-export interface NodeCoverage {
-  readonly node: string;
-  readonly op: string;
-  readonly domain: string;
-  readonly version: number;
-  readonly index: number;
-  readonly path: readonly string[];
-  readonly targets: Readonly<Record<string, TargetCoverage>>;
-}
-
-export interface ModelCoverage {
-  readonly file: string;
-  readonly nodes: readonly NodeCoverage[];
-  /** Nodes of each target that run, in percent; host functions count where the target has a host. */
-  readonly percent: Readonly<Record<string, number>>;
-  /** Problems that belong to no node. */
-  readonly problems: readonly Problem[];
-}
+import { NO_WORK, type NodeWork, workByNode } from './node-work.js';
+import { type ModelCoverage, type NodeCoverage, percentOf, type TargetCoverage } from './report.js';
 
 /** Checks whether a program can be written for a target; throws CompileError. */
 export type Emit = (target: Target, program: Program) => Promise<void>;
@@ -53,9 +28,10 @@ export async function coverModel(
     perTarget.set(target, found.nodes);
     for (const p of found.problems) if (!general.some((q) => q.message === p.message)) general.push(p);
   }
-  const parts = module ? countPrimitives(module) : new Map<string, number>();
-  const nodes = outcomes.map((o) => describe(o, targets, perTarget, parts));
-  return { file: model.file, nodes, percent: percentages(nodes, targets, general), problems: general };
+  const work = module ? workByNode(module, originKey) : new Map<string, NodeWork>();
+  const nodes = outcomes.map((o) => describe(o, targets, perTarget, work));
+  const percent = percentages(nodes, targets, general);
+  return { file: model.file, nodes, percent, assumed: {}, problems: general.map(formatProblem) };
 }
 
 interface WholeImport {
@@ -120,8 +96,8 @@ async function coverTarget(
 const placeKey = (node: string, index: number | undefined): string => `${node} ${index ?? ''}`;
 
 const hostCoverage = (target: Target): TargetCoverage => ({
-  status: 'host',
-  reason: `only a function of the host runs it on ${target}`,
+  status: target === 'c' ? 'unsupported' : 'host',
+  reason: `only a function of the host runs it${target === 'c' ? ', and C has none' : ''}`,
   advice: 'Give its record a `lower` to have it compiled',
 });
 
@@ -135,15 +111,16 @@ function describe(
   o: NodeOutcome,
   targets: readonly Target[],
   perTarget: ReadonlyMap<Target, ReadonlyMap<string, TargetCoverage>>,
-  parts: ReadonlyMap<string, number>,
+  work: ReadonlyMap<string, NodeWork>,
 ): NodeCoverage {
   const { node, path } = o;
   const key = keyOf(node.op, node.index, path);
-  const own = general(o, parts.get(key) ?? 0);
+  const { primitives, ...figures } = work.get(key) ?? NO_WORK;
+  const own = (target: Target): TargetCoverage => general(o, primitives, target);
   const on = (target: Target): TargetCoverage => {
-    if (own.status === 'unsupported') return own;
+    if (o.status === 'failed') return own(target);
     const found = perTarget.get(target);
-    return found?.get(placeKey(node.name, node.index)) ?? found?.get(key) ?? own;
+    return found?.get(placeKey(node.name, node.index)) ?? found?.get(key) ?? own(target);
   };
   return {
     node: node.name || (node.outputs.find(Boolean) ?? ''),
@@ -152,31 +129,17 @@ function describe(
     version: node.version,
     index: node.index,
     path,
+    ...figures,
     targets: Object.fromEntries(targets.map((t) => [t, on(t)])),
   };
 }
 
-/** The same for all targets. */
-function general(o: NodeOutcome, parts: number): TargetCoverage {
+/** As far as the import alone can tell. */
+function general(o: NodeOutcome, primitives: number, target: Target): TargetCoverage {
   if (o.status === 'failed') return unsupported(o.problems);
   const reason = o.status === 'skipped' ? 'not checked: an input comes from a node that is not supported' : '';
-  if (o.record && !o.record.lower) return { status: 'host', reason, advice: '' };
-  return { status: parts > 1 ? 'composed' : 'compiled', reason, advice: '' };
-}
-
-/** Primitives that compute something, by the node they came from. */
-function countPrimitives(module: Module): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  const visit = (region: Region): void => {
-    for (const n of region.nodes) {
-      regionsOf(n).forEach(visit);
-      if (n.kind === 'const' || n.kind === 'view' || n.kind === 'dim') continue;
-      const key = originKey(n.origin);
-      counts.set(key, (counts.get(key) ?? 0) + 1);
-    }
-  };
-  for (const entry of module.entries) visit(entry.body);
-  return counts;
+  if (o.record && !o.record.lower) return hostCoverage(target);
+  return { status: primitives > 1 ? 'composed' : 'compiled', reason, advice: '' };
 }
 
 function percentages(
@@ -186,8 +149,8 @@ function percentages(
 ): Record<string, number> {
   const percent = (target: Target): number => {
     const good = nodes.filter((n) => n.targets[target]?.status !== 'unsupported').length;
-    const whole = nodes.length === 0 ? 100 : (100 * good) / nodes.length;
+    const whole = percentOf(good, nodes.length);
     return general.length > 0 ? Math.min(whole, 99.9) : whole;
   };
-  return Object.fromEntries(targets.map((t) => [t, Math.floor(percent(t) * 10) / 10]));
+  return Object.fromEntries(targets.map((t) => [t, percent(t)]));
 }

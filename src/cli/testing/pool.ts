@@ -11,6 +11,8 @@ const CHUNK = 48;
 
 export interface PoolOptions extends WorkerOptions {
   readonly jobs: number;
+  /** The operators of a case's model. */
+  readonly onOps: (index: number, ops: readonly string[]) => void;
   /** Returns false to stop everything. */
   readonly onResult: (index: number, target: Target, verdict: Verdict) => boolean;
 }
@@ -78,6 +80,7 @@ function runChunk(lane: Lane, chunk: Chunk, run: Run): Promise<readonly Chunk[] 
     };
     const onMessage = (message: WorkerMessage): void => {
       if (message.kind === 'done') return finish(null);
+      if (message.kind === 'ops') run.options.onOps(message.index, message.ops);
       if (message.kind === 'result') settle(message.index, message.target, message.verdict);
       if (message.kind === 'step') {
         step = message;

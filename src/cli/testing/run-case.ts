@@ -12,7 +12,7 @@ import type { Target } from '../targets.js';
 import type { CaseMeta } from './case-meta.js';
 import { compareTensors, defaultTolerance, type ElementRange, type Tolerance } from './compare.js';
 import { flatSet, structuresSeen } from './structured-values.js';
-import { type DataSet, readCase, sizesSeen, type TestCase } from './test-case.js';
+import { type DataSet, sizesSeen, type TestCase } from './test-case.js';
 
 export type Status = 'passed' | 'failed' | 'unsupported';
 
@@ -39,9 +39,8 @@ export interface PreparedCase {
   readonly programs: Map<Target, Program>;
 }
 
-/** Reads and imports, with sizes bounded by what the data sets hold. */
-export function prepareCase(dir: string, check: CheckOptions, plugins: CompileOptions['plugins']): PreparedCase {
-  const read = readCase(dir, check.rounding);
+/** Imports, with sizes bounded by what the data sets hold. */
+export function prepareCase(read: TestCase, check: CheckOptions, plugins: CompileOptions['plugins']): PreparedCase {
   const { model, sets } = read;
   const sizes = sizesSeen(
     model,

@@ -6,6 +6,7 @@ import type { AnyRecord } from '../../frontend/ops/record.js';
 import type { Program } from '../../ir/program.js';
 import type { Session } from '../../runtime/session.js';
 import { invariant } from '../../support/errors.js';
+import { operatorsUsed } from '../operators-used.js';
 import { loadPlugins } from '../plugins.js';
 import { hostOps, leastTolerance, openC, openSession, refuseForC, type Target } from '../targets.js';
 import {
@@ -17,7 +18,7 @@ import {
   type Verdict,
   verdictOf,
 } from './run-case.js';
-import type { TestCase } from './test-case.js';
+import { readCase, type TestCase } from './test-case.js';
 
 export interface WorkerOptions {
   readonly check: CheckOptions;
@@ -43,6 +44,8 @@ export interface StepNotice {
 export type WorkerMessage =
   | StepNotice
   | { readonly kind: 'result'; readonly index: number; readonly target: Target; readonly verdict: Verdict }
+  /** What the case's model uses. */
+  | { readonly kind: 'ops'; readonly index: number; readonly ops: readonly string[] }
   | { readonly kind: 'done' }
   /** The process is about to end: a run that it cannot stop would slow down all that follow. */
   | { readonly kind: 'leaving' };
@@ -124,7 +127,9 @@ async function runTask(task: Task, context: Context): Promise<readonly Built[]> 
   send(port, { kind: 'step', index, targets, timeoutMs });
   const forC: Built[] = [];
   try {
-    const prepared = prepareCase(dir, options.check, plugins);
+    const read = readCase(dir, options.check.rounding);
+    send(port, { kind: 'ops', index, ops: operatorsUsed(read.model) });
+    const prepared = prepareCase(read, options.check, plugins);
     for (const target of targets) {
       send(port, { kind: 'step', index, targets: [target], timeoutMs: timeoutMs * patience(target) });
       try {
