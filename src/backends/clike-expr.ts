@@ -7,6 +7,7 @@ import { atom, fill, type Text } from './cell.js';
 import type { Local } from './clike.js';
 import { decide, remaining } from './decide.js';
 import { dimToExpr } from './dim-expr.js';
+import { extremumOf } from './extremum.js';
 import type { Ranges } from './int-range.js';
 import { type CellLookup, computeType, type Lang, type NumberType, type VectorCells } from './lang.js';
 import type { Names } from './names.js';
@@ -78,6 +79,11 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
     case 'select': {
       const known = decide(cx.ranges, e.cond);
       if (known !== null) return asVector(known ? e.a : e.b, e.lanes);
+      const extremum = e.cond.lanes > 1 ? extremumOf(e) : null;
+      if (extremum) {
+        const args = [extremum.a, extremum.b].map((x) => asVector(x, e.lanes));
+        return put(vector().extremum(extremum.op, e.dtype, e.lanes), ...args);
+      }
       const arms = [e.a, e.b].map((x) => (e.lanes > 1 ? asVector(x, e.lanes) : print(x)));
       const cell = e.cond.lanes > 1 ? vector().select(e.dtype, e.lanes) : selectCell(cx.lang);
       return put(cell, print(e.cond), ...arms);

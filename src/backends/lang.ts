@@ -91,6 +91,8 @@ export interface VectorCells {
   readonly bitcast: (from: DType, to: DType, lanes: number) => Cell;
   /** `$0` condition, `$1`, `$2`. */
   readonly select: (type: DType, lanes: number) => Cell;
+  /** `$0` < `$1` ? `$1` : `$0` for max, `$1` < `$0` ? `$1` : `$0` for min; floats. */
+  readonly extremum: (op: 'min' | 'max', type: DType, lanes: number) => Cell;
   readonly splat: (type: DType, lanes: number) => Cell;
   /** `$0` vector. */
   readonly extract: (type: DType, lanes: number, lane: number) => Cell;

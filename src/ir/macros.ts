@@ -6,6 +6,7 @@ import { type DType, isFloat } from '../support/dtype.js';
 import { invariant } from '../support/errors.js';
 import { erf } from './macros/erf.js';
 import { exp, exp2, expm1 } from './macros/exp.js';
+import { fastErf, fastExp, fastSigmoid, fastTanh } from './macros/fast.js';
 import { F32, F64, type FloatFormat, isInfinite, isNan } from './macros/format.js';
 import { acosh, asinh, atanh, cosh, sigmoid, sinh, tanh } from './macros/hyperbolic.js';
 import * as integer from './macros/integer.js';
@@ -60,6 +61,10 @@ const FLOATS: Partial<Record<MacroOp, OfFloats>> = {
   atanh,
   erf,
   sigmoid,
+  fast_exp: fastExp,
+  fast_erf: fastErf,
+  fast_tanh: fastTanh,
+  fast_sigmoid: fastSigmoid,
 };
 
 const INTEGERS: Partial<Record<MacroOp, OfIntegers>> = {

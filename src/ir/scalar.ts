@@ -72,6 +72,10 @@ export const MACROS = {
   erf: 1,
   sigmoid: 1,
   rsqrt: 1,
+  fast_exp: 1, // f32 for fast numerics: a few ulp, no subnormal results
+  fast_erf: 1,
+  fast_tanh: 1,
+  fast_sigmoid: 1,
 } as const;
 
 export type PrimitiveOp = keyof typeof PRIMITIVES;

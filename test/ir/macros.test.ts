@@ -72,6 +72,10 @@ const SPECIALS: Partial<Record<MacroOp, readonly Special[]>> = {
   atanh: each1([0, 0], [-0, -0], [1, inf], [-1, -inf], [1.5, nan], [-inf, nan], [nan, nan]),
   erf: each1([0, 0], [-0, -0], [inf, 1], [-inf, -1], [30, 1], [nan, nan]),
   sigmoid: each1([0, 0.5], [inf, 1], [-inf, 0], [1000, 1], [-1000, 0], [nan, nan]),
+  fast_exp: each1([0, 1], [-0, 1], [inf, inf], [-inf, 0], [nan, nan], [1000, inf], [-1000, 0]),
+  fast_erf: each1([0, 0], [-0, -0], [inf, 1], [-inf, -1], [30, 1], [nan, nan]),
+  fast_tanh: each1([0, 0], [-0, -0], [inf, 1], [-inf, -1], [50, 1], [nan, nan]),
+  fast_sigmoid: each1([0, 0.5], [inf, 1], [-inf, 0], [1000, 1], [-1000, 0], [nan, nan]),
   rsqrt: each1([1, 1], [4, 0.5], [0, inf], [inf, 0], [-1, nan], [nan, nan]),
   sign: each1([5, 1], [-3, -1], [0, 0], [inf, 1], [-inf, -1], [nan, nan]),
   round: each1(

@@ -79,6 +79,16 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       });
       return `@select_${v.name}($0, $1, $2)`;
     },
+    extremum: (op, t, lanes) => {
+      const [v, m] = [type(t, lanes), type('i1', lanes)];
+      const test = op === 'min' ? 'b < a' : 'a < b';
+      const choice = `const @${m.name} m = ${test};\n  return (@${v.name})((m & (@${m.name})b) | (~m & (@${m.name})a));`;
+      f(`p${op}_${v.name}`, v, `@${v.name} a, @${v.name} b`, {
+        simd: laneBytes(v) === 4 ? withInstruction(op, lanes, choice) : undefined,
+        lane: `@LANE(b, i) ${op === 'min' ? '<' : '>'} @LANE(a, i) ? @LANE(b, i) : @LANE(a, i)`,
+      });
+      return `@p${op}_${v.name}($0, $1)`;
+    },
     splat: (t, lanes) => {
       const v = type(t, lanes);
       const every = Array.from({ length: lanes }, () => 'x').join(', ');
@@ -220,6 +230,18 @@ function simdExtremum(op: PrimitiveOp, v: VectorType): string | undefined {
   const test = `a ${op === 'min' ? '<' : '>'} b`;
   const mask = isFloat(v.lane) ? `(${test}) | (a != a)` : test;
   return `const ${m} m = ${mask};\n  return (@${v.name})((m & (${m})a) | (~m & (${m})b));`;
+}
+
+/** x86 has the choice as one instruction of its second and first operand; compilers see it in none of the vector forms. */
+function withInstruction(op: 'min' | 'max', lanes: number, otherwise: string): string {
+  const x86 = {
+    4: ['__SSE__', `__builtin_ia32_${op}ps(b, a)`],
+    8: ['__AVX__', `__builtin_ia32_${op}ps256(b, a)`],
+    16: ['__AVX512F__', `__builtin_ia32_${op}ps512_mask(b, a, a, 0xffff, 4)`],
+  }[lanes];
+  if (!x86) return otherwise;
+  const clang = lanes === 16 ? ' && !defined(__clang__)' : '';
+  return `#if defined(${x86[0]})${clang}\n  return ${x86[1]};\n#else\n  ${otherwise}\n#endif`;
 }
 
 function simdCast(a: VectorType, r: VectorType): string | undefined {

@@ -6,6 +6,7 @@ import { type Expr, isPrimitive, type LoadExpr } from '../../ir/scalar.js';
 import type { DType } from '../../support/dtype.js';
 import { invariant, never } from '../../support/errors.js';
 import { dimToExpr } from '../dim-expr.js';
+import { extremumOf } from '../extremum.js';
 import { loadScalar, writeAddress } from './access.js';
 import {
   bitcastCell,
@@ -135,6 +136,12 @@ function writeShiftCount(k: KernelState, count: Expr, lanes: number): void {
 }
 
 function writeSelect(k: KernelState, e: Extract<Expr, { k: 'select' }>): void {
+  const extremum = e.lanes > 1 ? extremumOf(e) : null;
+  if (extremum) {
+    writeAs(k, extremum.a, e.lanes);
+    writeAs(k, extremum.b, e.lanes);
+    return k.c.op(`${e.dtype === 'f32' ? 'f32x4' : 'f64x2'}.p${extremum.op}`);
+  }
   writeAs(k, e.a, e.lanes);
   writeAs(k, e.b, e.lanes);
   writeExpr(k, e.cond);

@@ -5,6 +5,7 @@ import { type GridOptions, gridKernel } from '../schedule/grid.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
 import { bindLets } from './bind-lets.js';
+import { boundExtrema } from './bounded-extrema.js';
 import { propagateCopies } from './copies.js';
 import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
@@ -15,7 +16,8 @@ export function finishKernel(kernel: Kernel, schedule?: ScheduleOptions): Kernel
   const legal = legalizeKernel(kernel); // first: schedules look at what will be computed
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
   const scheduled = schedule ? simplifyKernel(scheduleKernel(simple, schedule), { unloop: true }) : simple; // again: tile bounds decide guards
-  return propagateCopies(bindLets(scheduled)); // last: what a schedule repeats is computed once
+  const spelled = schedule ? boundExtrema(scheduled, schedule.numerics) : scheduled; // after scheduling, which looks for reductions by max
+  return propagateCopies(bindLets(spelled)); // last: what a schedule repeats is computed once
 }
 
 /** For a GPU: grids instead of vectors, and nothing in f64. */

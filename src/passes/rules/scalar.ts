@@ -102,6 +102,16 @@ const POWERS: readonly Rule[] = [
   rule('√(x·x) → |x|', p.sqrt(p.mul(x, x)), (b) => rawOp('abs', X(b)), relaxed), // x·x may overflow
 ];
 
+/** The cheaper definitions of macros/fast.ts. */
+const FUNCTIONS: readonly Rule[] = (['exp', 'erf', 'tanh', 'sigmoid'] as const).map((op) =>
+  rule(
+    `${op}(x) → fast_${op}(x)`,
+    p.op(op, x),
+    (b) => (X(b).dtype === 'f64' ? null : rawOp(`fast_${op}`, X(b))),
+    relaxed,
+  ),
+);
+
 const CASTS: readonly Rule[] = [
   rule('T(U(x)) → x where U holds every T', p.cast(p.cast(x)), (b, e) => {
     const middle = e.k === 'cast' ? e.arg.dtype : e.dtype;
@@ -128,6 +138,7 @@ export const SCALAR_RULES: readonly Rule[] = [
   ...SIGNS,
   ...DIVISION,
   ...POWERS,
+  ...FUNCTIONS,
   ...CASTS,
   ...CHOICES,
 ];

@@ -1,0 +1,51 @@
+// Cheaper forms of four functions for fast numerics, in f32 alone; rules in passes/rules/scalar.ts bring them in. About
+// half the operations of the careful ones and no branches of value: errors of a few ulp (docs/numerics.md), and what is
+// smaller than a normal number is 0. Wider types keep the careful definitions.
+
+import { type Expr, rawOp } from '../scalar.js';
+import { erf } from './erf.js';
+import { exp, expInRange } from './exp.js';
+import { add, clamp, div, type FloatFormat, mul, neg, num, polynomial } from './format.js';
+import { sigmoid, tanh } from './hyperbolic.js';
+
+/** e^x; 2^−127 and 2^128 come out of the exponent's arithmetic as 0 and ∞. */
+export function fastExp(f: FloatFormat, x: Expr): Expr {
+  return f.dtype === 'f32' ? expInRange(f, clamp(x, num(f, -88), num(f, 89))) : exp(f, x);
+}
+
+/** 1/(1 + e^−x). */
+export function fastSigmoid(f: FloatFormat, x: Expr): Expr {
+  return f.dtype === 'f32' ? div(num(f, 1), add(num(f, 1), fastExp(f, neg(x)))) : sigmoid(f, x);
+}
+
+/** x·p(x²)/q(x²) for |x| up to `end`, where the function is ±1; coefficients from the constant term up. */
+interface Rational {
+  readonly end: number;
+  readonly p: readonly number[];
+  readonly q: readonly number[];
+}
+
+/** 2^-25.7 but for rounding. */
+const ERF: Rational = {
+  end: 3.91216,
+  p: [1.1283792, 0.17404124, 0.050680958, 0.00309717, 0.0002756831, 2.247893e-6],
+  q: [1, 0.48757467, 0.107434437, 0.013616834, 0.0010118791, 3.966995e-5],
+};
+
+/** 2^-25.5 but for rounding. */
+const TANH: Rational = {
+  end: 9.01,
+  p: [1, 0.13383353, 0.0034982478, 2.064881e-5, 1.3402276e-8],
+  q: [1, 0.46716672, 0.025887368, 0.00032898088, 7.7976107e-7],
+};
+
+function oddRational(f: FloatFormat, x: Expr, { end, p, q }: Rational): Expr {
+  const bounded = clamp(x, num(f, -end), num(f, end));
+  const square = mul(bounded, bounded);
+  const value = div(mul(bounded, polynomial(f, square, p)), polynomial(f, square, q));
+  return rawOp('max', rawOp('min', value, num(f, 1)), num(f, -1)); // the last bit may lie beyond
+}
+
+export const fastErf = (f: FloatFormat, x: Expr): Expr => (f.dtype === 'f32' ? oddRational(f, x, ERF) : erf(f, x));
+
+export const fastTanh = (f: FloatFormat, x: Expr): Expr => (f.dtype === 'f32' ? oddRational(f, x, TANH) : tanh(f, x));
