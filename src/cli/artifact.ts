@@ -21,6 +21,8 @@ export type Files = Readonly<Record<string, string | Uint8Array>>;
 export interface ArtifactOptions {
   readonly name: string;
   readonly weights: 'inline' | 'file' | undefined;
+  /** WebAssembly: whether there is a second module with relaxed SIMD. */
+  readonly relaxed?: 'auto' | 'off' | 'only';
   /** C: also a main.c that runs .npy files. */
   readonly main: boolean;
 }
@@ -34,7 +36,13 @@ export async function emitArtifact(target: ArtifactTarget, program: Program, opt
     }
     case 'wasm': {
       const { emitWasmArtifact } = await import('../backends/wasm/artifact.js');
-      return emitWasmArtifact({ ...program, name: options.name }, weights);
+      return emitWasmArtifact(
+        { ...program, name: options.name },
+        {
+          ...weights,
+          relaxed: options.relaxed,
+        },
+      );
     }
     case 'webgpu': {
       const { emitWebGpuArtifact } = await import('../backends/webgpu/artifact.js');

@@ -1,4 +1,5 @@
-// What a user ships: model.wasm, model.mjs that loads it, its types, and the weights where they are a file of their own.
+// What a user ships: model.wasm, its twin with relaxed SIMD, model.mjs that loads the one the engine takes, its types, and
+// the weights where they are a file of their own.
 // The same program gives the same bytes; the weight file's name is a hash of its contents, so it may be cached for ever.
 
 import type { Program } from '../../ir/program.js';
@@ -7,27 +8,53 @@ import { describeEntry } from '../entry-spec.js';
 import { declarationText } from './declarations.js';
 import { initialImage, type WasmLayout } from './layout.js';
 import { type LoaderEntry, type LoaderPlan, loaderText } from './loader-template.js';
-import { emitWasm, type WasmOptions } from './program.js';
+import { emitWasm, INLINE_LIMIT, type WasmOptions, type WasmOutput } from './program.js';
 
-export type WasmArtifactOptions = Omit<WasmOptions, 'memory'>;
+export interface WasmArtifactOptions extends Omit<WasmOptions, 'memory' | 'relaxed' | 'profile'> {
+  /** `auto` (default): a second module with relaxed SIMD, where that changes it; `only`: that one alone. */
+  readonly relaxed?: 'auto' | 'off' | 'only' | undefined;
+}
+
+/** Weights up to this many bytes are put into both modules; a user fetches one of them. */
+const TWIN_INLINE_LIMIT = 64 << 10;
 
 /** The files of the artifact by name. `model.d.mts` is how TypeScript finds the types of a `.mjs`. */
 export function emitWasmArtifact(
   program: Program,
   options: WasmArtifactOptions = {},
 ): Record<string, string | Uint8Array> {
-  const { module, layout, inline } = emitWasm(program, options);
+  const { plain, twin } = emitModules(program, options);
+  const { module, layout, inline } = plain;
   const weights = inline ? null : weightFile(program, layout);
   const weightName = weights ? `model.${contentHash(weights.bytes)}.bin` : null;
   const hostOps = layout.hosts.map((h) => h.op);
   const plan = planLoader(program, layout, weights && [weights.address, weights.bytes.length]);
   return {
     'model.wasm': module,
-    'model.mjs': loaderText(program.name, plan, 'model.wasm', weightName),
+    ...(twin ? { 'model.relaxed.wasm': twin } : {}),
+    'model.mjs': loaderText(program.name, plan, {
+      module: 'model.wasm',
+      relaxed: twin && 'model.relaxed.wasm',
+      weights: weightName,
+    }),
     'model.d.ts': declarationText(program, hostOps),
     'model.d.mts': "export * from './model.js';\n",
     ...(weights && weightName ? { [weightName]: weights.bytes } : {}),
   };
+}
+
+/** The module, and its twin where relaxed instructions change it. */
+function emitModules(program: Program, options: WasmArtifactOptions): { plain: WasmOutput; twin: Uint8Array | null } {
+  const { relaxed = 'auto' } = options;
+  const emit = (fused: boolean, weights: WasmOptions['weights']): WasmOutput =>
+    emitWasm(program, { ...options, weights, relaxed: fused });
+  if (relaxed !== 'auto') return { plain: emit(relaxed === 'only', options.weights), twin: null };
+  const [plain, fused] = [emit(false, 'file'), emit(true, 'file')];
+  const same = fused.module.length === plain.module.length && fused.module.every((b, i) => b === plain.module[i]);
+  const few = program.weightBytes + program.stateBytes <= (same ? INLINE_LIMIT : TWIN_INLINE_LIMIT);
+  if (options.weights === 'file' || (options.weights === undefined && !few))
+    return { plain, twin: same ? null : fused.module };
+  return { plain: emit(false, 'inline'), twin: same ? null : emit(true, 'inline').module };
 }
 
 /** Memory's first contents from the first constant to the last, as one piece. */

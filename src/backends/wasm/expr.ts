@@ -115,6 +115,7 @@ function writeScalarOp(k: KernelState, e: OpExpr): void {
 function writeVectorOp(k: KernelState, e: OpExpr): void {
   const [a, b] = e.args;
   invariant(a && isPrimitive(e.op), `${e.op} was not expanded`);
+  if (k.relaxed && writeMultiplyAdd(k, e)) return;
   const type = vectorType(a.dtype, e.lanes);
   const row: Row = type ? VECTOR_CELLS[type] : {};
   const cell = row[e.op];
@@ -126,6 +127,19 @@ function writeVectorOp(k: KernelState, e: OpExpr): void {
   if (b && (e.op === 'shl' || e.op === 'shr_s' || e.op === 'shr_u')) writeShiftCount(k, b, e.lanes);
   else if (b) writeAs(k, b, e.lanes);
   writeCell(k.c, cell);
+}
+
+/** x·y + z, or z − x·y, as one instruction that rounds once or twice, as the machine does it: fast numerics allow both. */
+function writeMultiplyAdd(k: KernelState, e: OpExpr): boolean {
+  const [a, b] = e.args;
+  if (!a || !b || e.dtype !== 'f32' || e.lanes !== 4) return false;
+  const isProduct = (x: Expr): x is OpExpr => x.k === 'op' && x.op === 'mul' && !k.shared.has(x);
+  const product = isProduct(b) ? b : e.op === 'add' && isProduct(a) ? a : null;
+  if (!product || (e.op !== 'add' && e.op !== 'sub')) return false;
+  for (const x of product.args) writeAs(k, x, e.lanes);
+  writeAs(k, product === b ? a : b, e.lanes);
+  k.c.op(e.op === 'add' ? 'f32x4.relaxed_madd' : 'f32x4.relaxed_nmadd');
+  return true;
 }
 
 function writeShiftCount(k: KernelState, count: Expr, lanes: number): void {

@@ -30,6 +30,8 @@ export interface Pointer {
 
 export interface KernelState {
   readonly c: CodeWriter;
+  /** Whether a product and a sum may become one relaxed instruction. */
+  readonly relaxed: boolean;
   readonly vars: Map<string, Variable>;
   readonly slots: Map<number, Slot>;
   readonly definitions: Definitions;

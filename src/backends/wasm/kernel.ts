@@ -23,7 +23,7 @@ export interface EmittedKernel {
 }
 
 /** Writes a kernel whose local storage starts at address `scratch`. */
-export function emitKernel(kernel: Kernel, scratch: number): EmittedKernel {
+export function emitKernel(kernel: Kernel, scratch: number, relaxed = false): EmittedKernel {
   const params = [...kernel.params, ...kernel.syms].map(() => 'i32' as const);
   const c = new CodeWriter(kernel.name, { params, results: [] });
   const storage = planStorage(kernel);
@@ -35,7 +35,7 @@ export function emitKernel(kernel: Kernel, scratch: number): EmittedKernel {
     const elements = new Map([...r.elements].map((e) => [e, c.local(valueType(r.dtype, r.lanes))]));
     slots.set(buf, { kind: 'locals', elements });
   }
-  const k = newState(c, slots, findDefinitions(kernel));
+  const k = newState(c, slots, findDefinitions(kernel), relaxed);
   kernel.syms.forEach((s, i) => {
     bindSymbol(k, s.name, c.param(kernel.params.length + i));
     if (s.lo >= 0) k.natural.add(s.name);
@@ -49,9 +49,15 @@ export function emitKernel(kernel: Kernel, scratch: number): EmittedKernel {
   return { body: c.finish(), scratch: storage.bytes };
 }
 
-export function newState(c: CodeWriter, slots: Map<number, Slot>, definitions: ReadonlyMap<string, Expr>): KernelState {
+export function newState(
+  c: CodeWriter,
+  slots: Map<number, Slot>,
+  definitions: ReadonlyMap<string, Expr>,
+  relaxed = false,
+): KernelState {
   return {
     c,
+    relaxed,
     slots,
     definitions,
     vars: new Map(),

@@ -9,13 +9,19 @@ import { sizeOf, STORAGE, type Tensor, type TypedArray } from '../../support/ten
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
 import { initialImage, type ValueLayout, type WasmLayout } from './layout.js';
 import { collectHosts, emitWasm } from './program.js';
+import { knowsRelaxed } from './relaxed.js';
 
 type EntryFunction = (...symbols: number[]) => void;
 
 /** Compiles and instantiates; E302 where the engine refuses that much memory. With `mark`, a profiling build that calls it
  *  around every step. */
 export async function instantiateWasm(program: Program, mark?: (point: number) => void): Promise<Session> {
-  const { module, layout } = emitWasm(program, { weights: 'file', names: true, profile: mark !== undefined });
+  const { module, layout } = emitWasm(program, {
+    weights: 'file',
+    names: true,
+    profile: mark !== undefined,
+    relaxed: knowsRelaxed(),
+  });
   const memory = makeMemory(layout.pages);
   const { instance } = await WebAssembly.instantiate(module.slice(), {
     env: { memory },

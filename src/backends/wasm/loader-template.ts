@@ -1,6 +1,9 @@
 // The text of a shipped `model.mjs`: plain JavaScript for browsers and Node, the same for every model but for MODEL,
 // the plan that artifact.ts fills in. Kept small: no dependency, no class, every message says what was expected.
 
+import { compactScript } from '../script-text.js';
+import { RELAXED_PROBE } from './relaxed.js';
+
 /** What the loader knows of its model; shapes are the sizes of runtime/io.ts. */
 export interface LoaderPlan {
   readonly pages: number;
@@ -190,14 +193,25 @@ export async function load(options = {}) {
 }
 `;
 
-/** The module's text; `weightsFile` as in the artifact, or null. */
-export function loaderText(name: string, plan: LoaderPlan, wasmFile: string, weightsFile: string | null): string {
+/** The files beside `model.mjs`, null where the artifact has none. */
+export interface LoaderFiles {
+  readonly module: string;
+  readonly relaxed: string | null;
+  readonly weights: string | null;
+}
+
+/** The module's text. */
+export function loaderText(name: string, plan: LoaderPlan, files: LoaderFiles): string {
   const title = JSON.stringify(name).slice(1, -1).replaceAll('*/', '* /');
+  const url = (file: string | null): string => (file ? `new URL('./${file}', import.meta.url)` : 'null');
+  const relaxed = files.relaxed
+    ? `WebAssembly.validate(Uint8Array.of(${RELAXED_PROBE.join()}))?${url(files.relaxed)}:`
+    : '';
   return [
     `// ${title}: import { load } from './model.mjs'; const model = await load(); see model.d.ts.`,
-    `const MODEL = ${JSON.stringify(plan)};`,
-    `const WASM = new URL('./${wasmFile}', import.meta.url);`,
-    ...(weightsFile ? [`const WEIGHTS = new URL('./${weightsFile}', import.meta.url);`] : ['const WEIGHTS = null;']),
-    LOADER_BASE + (weightsFile ? WEIGHT_READER : '') + LOADER,
+    `const MODEL=${JSON.stringify(plan)};`,
+    `const WASM=${relaxed}${url(files.module)};`,
+    `const WEIGHTS=${url(files.weights)};`,
+    `${compactScript(LOADER_BASE + (files.weights ? WEIGHT_READER : '') + LOADER)}\n`,
   ].join('\n');
 }

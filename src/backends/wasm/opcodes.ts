@@ -1,5 +1,6 @@
-// Opcodes by the names of the WebAssembly specification (core 1.0, sign and saturation extensions, SIMD128).
-// PLAIN are one byte; SATURATING follow the prefix 0xfc, SIMD the prefix 0xfd as a LEB128 number. Only those in use.
+// Opcodes by the names of the WebAssembly specification (core 1.0, sign and saturation extensions, SIMD128,
+// relaxed SIMD).
+// PLAIN are one byte; SATURATING follow the prefix 0xfc, SIMD and RELAXED 0xfd, as LEB128 numbers. Only those in use.
 
 export const PLAIN = {
   block: 0x02,
@@ -331,15 +332,21 @@ export const SIMD = {
   'f32x4.convert_i32x4_u': 0xfb,
 } as const;
 
+/** A module with any of these is invalid as a whole where they are unknown. */
+export const RELAXED = {
+  'f32x4.relaxed_madd': 0x105,
+  'f32x4.relaxed_nmadd': 0x106,
+} as const;
+
 /** Any instruction by its specified name. */
-export type Instruction = keyof typeof PLAIN | keyof typeof SATURATING | keyof typeof SIMD;
+export type Instruction = keyof typeof PLAIN | keyof typeof SATURATING | keyof typeof SIMD | keyof typeof RELAXED;
 
 /** Each instruction's encoded bytes. */
 export const ENCODED: ReadonlyMap<string, readonly number[]> = new Map<string, readonly number[]>([
   ...Object.entries(PLAIN).map(([name, code]): [string, number[]] => [name, [code]]),
   ...Object.entries(SATURATING).map(([name, code]): [string, number[]] => [name, [0xfc, code]]),
-  ...Object.entries(SIMD).map(([name, code]): [string, number[]] => [
+  ...Object.entries({ ...SIMD, ...RELAXED }).map(([name, code]): [string, number[]] => [
     name,
-    code < 0x80 ? [0xfd, code] : [0xfd, code, 1],
+    code < 0x80 ? [0xfd, code] : [0xfd, (code & 0x7f) | 0x80, code >> 7],
   ]),
 ]);

@@ -35,6 +35,8 @@ export interface WasmOptions {
   readonly weights?: 'inline' | 'file' | undefined;
   /** Imports `profile.mark` and calls it around every step (backends/profile-points.ts). */
   readonly profile?: boolean | undefined;
+  /** Fused multiply-adds of relaxed SIMD, in fast numerics. */
+  readonly relaxed?: boolean | undefined;
 }
 
 export interface WasmOutput {
@@ -50,7 +52,8 @@ export const INLINE_LIMIT = 1 << 20;
 export function emitWasm(program: Program, options: WasmOptions = {}): WasmOutput {
   const hosts = collectHosts(program);
   const base = scratchAddress(program);
-  const kernels = program.kernels.map((k) => emitKernel(k, base));
+  const relaxed = options.relaxed === true && program.numerics === 'fast';
+  const kernels = program.kernels.map((k) => emitKernel(k, base, relaxed));
   const layout = planLayout(
     program,
     kernels.reduce((n, k) => Math.max(n, k.scratch), 0),

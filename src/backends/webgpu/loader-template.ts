@@ -1,6 +1,7 @@
 // The text of a shipped `model.mjs`: plain JavaScript for browsers and for Node with Dawn. MODEL is the plan; the code
 // that runs it is executor.ts, whose one function is written out by its own text, so that there is one executor only.
 
+import { compactScript } from '../script-text.js';
 import { LOADER_BASE, WEIGHT_READER } from '../wasm/loader-template.js';
 import { createExecutor } from './executor.js';
 import type { GpuPlan } from './plan-types.js';
@@ -99,8 +100,8 @@ export function loaderText(
     `const MODEL = ${JSON.stringify(plan)};`,
     `const HOSTS = ${JSON.stringify(hosts)};`,
     `const WEIGHTS = ${JSON.stringify(weights)};`,
-    LOADER_BASE + (weights ? WEIGHT_READER : ''),
+    compactScript(LOADER_BASE + (weights ? WEIGHT_READER : '')),
     createExecutor.toString(),
-    LOADER,
+    compactScript(LOADER),
   ].join('\n');
 }

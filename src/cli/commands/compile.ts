@@ -22,6 +22,7 @@ type CompileFlags = ModelFlags &
     readonly output: string | undefined;
     readonly name: string;
     readonly weights: string | undefined;
+    readonly relaxed: string;
     readonly main: boolean;
     readonly json: boolean;
   };
@@ -37,6 +38,11 @@ export const compileCommand: CommandModule<unknown, CompileFlags> = {
       output: { alias: 'o', type: 'string', requiresArg: true, describe: 'Folder for the artifact; made if missing' },
       name: { type: 'string', requiresArg: true, default: 'model', describe: 'C: prefix of files and global names' },
       weights: { choices: ['inline', 'file'], describe: 'Where weights go; by default by size' },
+      relaxed: {
+        choices: ['auto', 'off', 'only'],
+        default: 'auto',
+        describe: 'WebAssembly: a second module with relaxed SIMD, which the loader takes where the engine can',
+      },
       main: { type: 'boolean', default: false, describe: 'C: also a main.c that runs .npy files' },
       json: { type: 'boolean', default: false, describe: 'The report as JSON' },
       ...DUMP_OPTIONS,
@@ -66,6 +72,7 @@ async function compile(flags: CompileFlags): Promise<void> {
   const files = await emitArtifact(target, program, {
     name: flags.name,
     weights: flags.weights as 'inline' | 'file' | undefined,
+    relaxed: flags.relaxed as 'auto' | 'off' | 'only',
     main: flags.main,
   });
   const folder = flags.output as string;
