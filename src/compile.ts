@@ -17,6 +17,7 @@ import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
 import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
 import { GPU_PIPELINE, PIPELINE, REQUIRED } from './passes/pipeline.js';
+import { type Cpu, CPUS } from './passes/schedule/cpus.js';
 import type { VectorTarget } from './passes/schedule/target.js';
 import { CompileError } from './support/errors.js';
 import type { Tensor } from './support/tensor.js';
@@ -39,6 +40,8 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
   readonly numerics?: 'fast' | 'strict';
   /** Who will run it. 'interp' (default) keeps node by node and scalar code; the others take the whole pipeline. */
   readonly target?: Target;
+  /** Whose vectors C is scheduled for: any compiler takes the code, this CPU runs it best. Default: 'generic'. */
+  readonly cpu?: Cpu;
   /** Overrides what the target implies: 'none' leaves every source node a kernel of its own. */
   readonly optimize?: 'none' | 'full';
 }
@@ -46,10 +49,9 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
 export const TARGETS = ['interp', 'c', 'wasm', 'webgpu'] as const;
 export type Target = (typeof TARGETS)[number];
 
-/** What a target's vectors can do; null: scalar code. */
-const VECTORS: Readonly<Record<Target, VectorTarget | null>> = {
+/** What a target's vectors can do; null: scalar code. C takes those of its CPU. */
+const VECTORS: Readonly<Record<Exclude<Target, 'c'>, VectorTarget | null>> = {
   interp: null,
-  c: { lanes: 4, supports: () => true, tile: { vectors: 2, rows: 4 } },
   wasm: {
     lanes: 4,
     supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
@@ -78,7 +80,7 @@ export function optimizeModule(m: Module, options: CompileOptions = {}, passes?:
 export function lowerToProgram(m: Module, options: CompileOptions = {}): Program {
   const { numerics = 'fast', target = 'interp' } = options;
   const full = isFull(options);
-  const vectors = VECTORS[target];
+  const vectors = target === 'c' ? CPUS[options.cpu ?? 'generic'] : VECTORS[target];
   const optimised = optimizeModule(m, options);
   const finish = (k: Kernel): Kernel =>
     target === 'webgpu'

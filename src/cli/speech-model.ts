@@ -12,6 +12,7 @@ import { llamaTokenizer, readTokenizer, type Tokenizer } from '../stt/tokenizer.
 import { CompileError, invariant } from '../support/errors.js';
 import { openModel, readBytes } from './model-file.js';
 import { locate } from './npm-package.js';
+import { nativeCpu } from './native-cpu.js';
 import { openC, openSession, type Target } from './targets.js';
 
 const ENCODER = 'encoder_model.onnx';
@@ -41,14 +42,15 @@ export async function openMoonshine(place: string, options: OpenOptions): Promis
   const folder = findFolder(await locate(place), place);
   const dims = moonshineDims(maxSeconds);
   const files = { encoder: join(folder, ENCODER), decoder: join(folder, DECODER) };
+  const settings = { ...(target === 'c' && { cpu: nativeCpu() }), ...options.compile, target };
   const start = performance.now();
   onStage?.('compiling the encoder');
-  const encoder = compileModel(openModel(files.encoder).model, { ...options.compile, target, dims: dims.encoder });
+  const encoder = compileModel(openModel(files.encoder).model, { ...settings, dims: dims.encoder });
   const half = performance.now();
   onStage?.('compiling the decoder');
   const source = openModel(files.decoder).model;
   const cache = readCache(source);
-  const decoder = compileModel(source, { ...options.compile, target, dims: dims.decoder });
+  const decoder = compileModel(source, { ...settings, dims: dims.decoder });
   const compiled = performance.now();
   onStage?.(`opening sessions for ${target}`);
   const sessions = await openBoth(target, { encoder, decoder });

@@ -8,6 +8,7 @@ import { DTYPE_INFO } from '../../support/dtype.js';
 import type { Tensor } from '../../support/tensor.js';
 import { emitArtifact } from '../artifact.js';
 import { openModel } from '../model-file.js';
+import { nativeCpu } from '../native-cpu.js';
 import { openC, openSession, type Target } from '../targets.js';
 import { type BenchInput, type Contender, timeCalls } from './contender.js';
 
@@ -31,7 +32,7 @@ export const C_FLAGS: readonly string[] = ['-O3', '-march=native'];
 
 export async function openHeddle(target: Target, input: BenchInput, options: CompileOptions): Promise<HeddleContender> {
   const start = performance.now();
-  const settings = { ...options, target };
+  const settings = { ...(target === 'c' && { cpu: nativeCpu() }), ...options, target };
   const program = lowerToProgram(importSource(openModel(input.file).model, settings), settings);
   await emitCode(target, program);
   const compile_ms = performance.now() - start;

@@ -12,6 +12,7 @@ import { writeNpy } from '../../support/npy.js';
 import type { Tensor } from '../../support/tensor.js';
 import { openModel, whyNot } from '../model-file.js';
 import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
+import { nativeCpu } from '../native-cpu.js';
 import { formatTable, printJson, printLine } from '../print.js';
 import { openProfiled, profileRuns } from '../profile.js';
 import { chromeTrace, formatProfile, type ProfileRow, profileTable } from '../profile-report.js';
@@ -78,6 +79,7 @@ async function run(flags: RunFlags): Promise<void> {
   progress.update(`compiling ${flags.model}`);
   const seen = sizesSeen(model, [inputs.tensors]);
   const settings = {
+    ...(target === 'c' && { cpu: nativeCpu() }),
     ...options,
     dims: { ...seen.dims, ...options.dims },
     shapes: { ...seen.shapes, ...options.shapes },

@@ -1,11 +1,13 @@
 // Which schedule a reduction gets, from how its indices depend on its loops; no operator is known here. The choice is
 // plain data: what is split, reordered, vectorised, unrolled and packed. Matrix products, convolutions and their
 // transposes are all the same case: an axis that only some reads walk (columns) and one that those reads ignore (rows).
+// Candidates of every width compete by an estimate of cycles (cost.ts).
 
 import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
 import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
+import { costOf } from './cost.js';
 import { innermostInLanes } from './lanes.js';
-import { constOf, lanesAt, type ScheduleOptions, tileSize } from './loops.js';
+import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, widths } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 import { vectorizeExpr } from './vectorize.js';
 
@@ -15,11 +17,13 @@ export type Schedule =
   /** A register tile of `rowCount` × `vectors`: columns in vectors, rows unrolled, columns' loop outermost of `inner`. */
   | TileSchedule
   /** Lanes along the reduction. */
-  | { readonly kind: 'lanes'; readonly along: For };
+  | { readonly kind: 'lanes'; readonly along: For; readonly lanes: number };
 
 export interface TileSchedule {
   readonly kind: 'tile';
   readonly columns: For;
+  /** In a vector. */
+  readonly lanes: number;
   /** Vectors of columns in the tile. */
   readonly vectors: number;
   readonly rows: For | null;
@@ -30,6 +34,14 @@ export interface TileSchedule {
   readonly packed: readonly Expr[];
 }
 
+/** What is known where the schedule is to run. */
+export interface Setting {
+  /** Whether the kernel can take panels. */
+  readonly mayPack: boolean;
+  /** Loops of unknown size that are shorter than this here: a tile of that many was tried. */
+  readonly shorter: ReadonlyMap<string, number>;
+}
+
 /** A panel is worth its copy from this many uses, and from this many steps of the reduction. */
 const MIN_REUSE = 16;
 const MIN_DEPTH = 8;
@@ -38,46 +50,59 @@ const MAX_PANEL = 256 << 10;
 /** Elements of a column operand that need no panel to be near. */
 const MAX_IN_PLACE = 16384;
 
-export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, mayPack: boolean): Schedule {
-  const tiles = nest.loops.flatMap((columns) => describeTile(nest, r, columns, o, mayPack));
-  const best = tiles.sort((a, b) => scoreOf(b, nest) - scoreOf(a, nest))[0];
+export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at: Setting): Schedule {
+  const tiles = nest.loops.flatMap((columns) => describeTiles(nest, r, columns, o, at));
+  const cost = new Map(tiles.map((t) => [t, costOf(t, nest, r, at.shorter)]));
+  const best = tiles.sort((a, b) => (cost.get(a) as number) - (cost.get(b) as number))[0];
   if (best) return best;
-  const along = innermostInLanes(r, o);
-  return along ? { kind: 'lanes', along } : { kind: 'plain' };
+  for (const lanes of widths(o.target)) {
+    const along = innermostInLanes(r, atWidth(o, lanes));
+    if (along) return { kind: 'lanes', along, lanes };
+  }
+  return { kind: 'plain' };
 }
 
-/** Contiguous stores first, then packed panels with rows to share them, then anything in place; inner loops break ties. */
-function scoreOf(t: TileSchedule, nest: Nest): number {
-  const store = isOne(coefficient(nest.store.index, t.columns.var)) ? 4 : 0;
-  return store + (t.rows ? 2 : 0) + (t.packed.length > 0 ? 1 : 0) + nest.loops.indexOf(t.columns) / 100;
-}
-
-function describeTile(nest: Nest, r: Reduction, columns: For, o: ScheduleOptions, mayPack: boolean): TileSchedule[] {
-  const { lanes, tile } = o.target;
+/** Every tile with these columns: of each width a vector can have, of each number of vectors and rows. */
+function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOptions, at: Setting): TileSchedule[] {
   const size = constOf(columns.hi);
-  if (size !== null && size < lanes) return [];
-  const walking = loadsOf(r.term).filter((x) => dependsOn([...x.index, ...(x.guard ? [x.guard] : [])], columns.var));
+  const short = at.shorter.get(columns.var);
+  const reads = (x: { index: readonly Expr[]; guard?: Expr | undefined }, f: For): boolean =>
+    [...x.index, ...(x.guard ? [x.guard] : [])].some((y) => mentions(y, f.var));
+  const walking = loadsOf(r.term).filter((x) => reads(x, columns));
   if (walking.length === 0) return [];
-  const used = nest.loops.filter(
-    (f) => f !== columns && walking.some((x) => dependsOn([...x.index, ...(x.guard ? [x.guard] : [])], f.var)),
-  );
-  const inner = nest.loops.filter((f) => f !== columns && !used.includes(f));
-  const rows = [...inner].reverse().find((f) => (constOf(f.hi) ?? 2) > 1) ?? null;
-  const inPlace = readsInPlace(r, columns, o);
-  const packed = mayPack && rows && !(inPlace && isSmall(r, columns)) ? packedParts(r, columns, inner, o) : [];
-  if (packed.length === 0 && !inPlace) return [];
-  const most = lanes * (rows ? tile.vectors : 2 * tile.vectors);
-  const vectors = tileSize(columns, most, lanes) / lanes;
-  return [{ kind: 'tile', columns, vectors, rows, rowCount: rows ? tileSize(rows, tile.rows, 1) : 1, inner, packed }];
+  const inner = nest.loops.filter((f) => f !== columns && !walking.some((x) => reads(x, f)));
+  const rows = [...inner].reverse().find((f) => (constOf(f.hi) ?? 2) > 1 && !at.shorter.has(f.var)) ?? null;
+  const { tile } = o.target;
+  return widths(o.target).flatMap((lanes): TileSchedule[] => {
+    const narrow = atWidth(o, lanes);
+    const longest = short === undefined ? Infinity : short <= NARROWEST ? 0 : Math.max(short / 4, NARROWEST);
+    const fits = (v: number): boolean =>
+      (v === 1 || lanes === o.target.lanes) && // several narrow vectors: a wide one does it
+      (size === null ? v * lanes <= longest : v * lanes <= size);
+    const counts = upTo(rows ? tile.vectors : 2 * tile.vectors).filter(fits);
+    if (counts.length === 0) return [];
+    const inPlace = readsInPlace(r, columns, narrow);
+    const parts =
+      at.mayPack && rows && !(inPlace && isSmall(r, columns)) ? packedParts(r, columns, inner, narrow, at) : [];
+    const operands = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
+    const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
+    const rowCounts = rows && constOf(rows.hi) === null ? [tile.rows] : upTo(Math.min(tile.rows, most));
+    const widest = size === null ? counts.slice(-1) : counts;
+    return widest.flatMap((vectors) =>
+      rowCounts.flatMap((rowCount) =>
+        operands.map((packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed }) as const),
+      ),
+    );
+  });
 }
+
+const upTo = (n: number): number[] => Array.from({ length: n }, (_, k) => k + 1);
 
 /** The whole column operand fits a first-level cache: reading it in place costs nothing. */
 function isSmall(r: Reduction, columns: For): boolean {
   const sizes = [columns, ...r.loops].map((f) => constOf(f.hi));
   return sizes.every((d) => d !== null) && (sizes as number[]).reduce((p, d) => p * d, 1) <= MAX_IN_PLACE;
 }
-
-const dependsOn = (exprs: readonly Expr[], name: string): boolean => exprs.some((x) => mentions(x, name));
 
 /** Every read invariant or contiguous along the columns, and the term a vector. */
 function readsInPlace(r: Reduction, columns: For, o: ScheduleOptions): boolean {
@@ -99,8 +124,14 @@ function vectorizesAround(r: Reduction, part: Expr, columns: For, o: ScheduleOpt
 }
 
 /** The largest parts of the term that walk the columns and ignore the inner loops; none where packing does not pay. */
-function packedParts(r: Reduction, columns: For, inner: readonly For[], o: ScheduleOptions): readonly Expr[] {
-  const reuse = inner.reduce((p, f) => p * (constOf(f.hi) ?? MIN_REUSE), 1);
+function packedParts(
+  r: Reduction,
+  columns: For,
+  inner: readonly For[],
+  o: ScheduleOptions,
+  at: Setting,
+): readonly Expr[] {
+  const reuse = inner.reduce((p, f) => p * (constOf(f.hi) ?? (at.shorter.has(f.var) ? 1 : MIN_REUSE)), 1);
   const depths = r.loops.map((f) => constOf(f.hi));
   if (reuse < MIN_REUSE || depths.some((d) => d === null)) return [];
   const depth = (depths as number[]).reduce((p, d) => p * d, 1);

@@ -8,7 +8,7 @@ import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
 import { type Expr, i32, type ScalarOp, variable, visitExpr } from '../../ir/scalar.js';
 import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
-import { collapse } from './elementwise.js';
+import { mergeNest } from './merge.js';
 import { type For, loadsOf, matchNest } from './nest.js';
 import { type Fresh, shareRow } from './grid-rows.js';
 import { applyBlock, chooseBlock } from './grid-tile.js';
@@ -127,7 +127,7 @@ function shapeNest(s: Stmt, fresh: Fresh['name']): Stmt {
   const nest = matchNest(s);
   if (!nest) return s;
   if (!nest.reduction) {
-    const merged = collapse(nest);
+    const merged = nest.reduction ? nest : mergeNest(nest);
     return wrap(merged.loops, [merged.store])[0] as Stmt;
   }
   const block = chooseBlock(nest, nest.reduction);

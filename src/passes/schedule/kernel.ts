@@ -1,14 +1,16 @@
 // Schedules every nest of a kernel: the choice is made from index maps (choose.ts) and is data; applying it is one
 // function a kind. Loops around several nests (row-wise kernels) keep their order and are entered.
 
+import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
 import { chooseSchedule } from './choose.js';
-import { collapse, vectorizeElementwise } from './elementwise.js';
+import { vectorizeElementwise } from './elementwise.js';
 import { reduceInLanes, tileAlongReduction } from './lanes.js';
-import type { ScheduleOptions } from './loops.js';
-import { matchNest, matchReduction } from './nest.js';
+import { atWidth, constOf, plainBody, type ScheduleOptions, widths, wrap } from './loops.js';
+import { mergeNest } from './merge.js';
+import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
 import { createPanels, type Panels } from './pack.js';
 import { tileParallel } from './tile.js';
 
@@ -21,26 +23,48 @@ export function scheduleKernel(kernel: Kernel, o: ScheduleOptions): Kernel {
 function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels): readonly Stmt[] {
   return body.flatMap((s, k): readonly Stmt[] => {
     const nest = matchNest(s);
-    if (nest) return scheduleNest(s, o, panels);
+    if (nest) return scheduleNest(nest, o, panels);
     const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
-    if (reduction) return reduceInLanes(reduction, o) ?? [s];
+    if (reduction) {
+      for (const lanes of widths(o.target)) {
+        const made = reduceInLanes(reduction, atWidth(o, lanes));
+        if (made) return made;
+      }
+      return [s];
+    }
     return s.s === 'for' ? [{ ...s, body: scheduleBody(s.body, o, panels) }] : [s];
   });
 }
 
-function scheduleNest(s: Stmt, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
-  const nest = matchNest(s);
-  if (!nest) return [s];
-  const { reduction } = nest;
-  if (!reduction) return vectorizeElementwise(collapse(nest), o) ?? [s];
-  const schedule = chooseSchedule(nest, reduction, o, panels.allowed);
-  switch (schedule.kind) {
-    case 'tile':
-      return tileParallel(nest, reduction, schedule, o, panels);
+function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
+  const nest = mergeNest(found);
+  return nest.reduction ? scheduleReduction(nest, nest.reduction, o, panels, new Map()) : vectorizeElementwise(nest, o);
+}
+
+/** A tile may be longer than a loop of unknown size: then another schedule serves, chosen with what that says. */
+function scheduleReduction(
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  panels: Panels,
+  shorter: ReadonlyMap<string, number>,
+): readonly Stmt[] {
+  const s = chooseSchedule(nest, r, o, { mayPack: panels.allowed, shorter });
+  switch (s.kind) {
+    case 'tile': {
+      const otherwise = (f: For, size: number): readonly Stmt[] =>
+        scheduleReduction(nest, r, o, panels, new Map([...shorter, [f.var, size]]));
+      const guard = (f: For, size: number, body: readonly Stmt[]): readonly Stmt[] =>
+        size === 1 || constOf(f.hi) !== null
+          ? body
+          : [{ s: 'if', cond: e.lt(f.hi, size), then: otherwise(f, size), else: body }];
+      const tiled = tileParallel(nest, r, s, o, panels);
+      return guard(s.columns, s.vectors * s.lanes, s.rows ? guard(s.rows, s.rowCount, tiled) : tiled);
+    }
     case 'lanes':
-      return tileAlongReduction(nest, reduction, schedule.along, o);
+      return tileAlongReduction(nest, r, s.along, atWidth(o, s.lanes));
     default:
-      return [s];
+      return wrap(nest.loops, plainBody(nest, r));
   }
 }
 

@@ -12,6 +12,31 @@ export interface ScheduleOptions {
   readonly numerics: 'fast' | 'strict';
 }
 
+/** The same target with vectors of `lanes`. */
+export const atWidth = (o: ScheduleOptions, lanes: number): ScheduleOptions =>
+  lanes === o.target.lanes ? o : { ...o, target: { ...o.target, lanes } };
+
+/** Every width a vector can have, widest first. */
+export function widths({ lanes }: VectorTarget): readonly number[] {
+  const out: number[] = [];
+  for (let w = lanes; w >= NARROWEST; w /= 2) out.push(w);
+  return out;
+}
+
+/** Widths of vectors that serve so many elements (null: unknown), widest first, each for what the one before leaves over. */
+export function widthsFor(target: VectorTarget, size: number | null): readonly number[] {
+  if (size === null) return [...new Set([target.lanes, NARROWEST])];
+  let left = size;
+  return widths(target).filter((w) => {
+    const serves = left >= w;
+    left %= w;
+    return serves;
+  });
+}
+
+/** Lanes of the narrowest vectors: those every target has. */
+export const NARROWEST = 4;
+
 export const wrap = (loops: readonly For[], body: readonly Stmt[]): readonly Stmt[] =>
   loops.reduceRight<readonly Stmt[]>((inner, f) => [{ ...f, body: inner }], body);
 

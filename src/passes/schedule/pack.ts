@@ -27,8 +27,14 @@ export function createPanels(kernel: Kernel): Panels {
   return {
     params,
     allowed: !locals,
-    add: (dtype, size) =>
-      kernel.params.length + params.push({ name: `panel${params.length}`, dtype, access: 'scratch', size }) - 1,
+    // One nest runs at a time, so those of a type share a panel of the largest size.
+    add: (dtype, size) => {
+      const known = params.findIndex((p) => p.dtype === dtype);
+      const at = known < 0 ? params.length : known;
+      const most = Math.max(size, Number(params[at]?.size ?? 0));
+      params[at] = { name: `panel${at}`, dtype, access: 'scratch', size: most };
+      return kernel.params.length + at;
+    },
   };
 }
 

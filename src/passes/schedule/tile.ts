@@ -1,12 +1,13 @@
 // The register tile: rows × vectors of accumulators over two parallel loops, the whole reduction inside. With a panel the
-// columns' loop goes outermost, so that one panel serves every row; without, operands are read in place.
+// columns' loop goes outermost, so that one panel serves every row; without, operands are read in place. Both loops are at
+// least as long as the tile: kernel.ts sees to it where sizes are open.
 
 import { coefficient, isOne } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, substituteVars, variable, vec } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
-import { constOf, lanesAt, plainBody, type ScheduleOptions, tileLoop, wrap } from './loops.js';
+import { atWidth, lanesAt, type ScheduleOptions, tileLoop, wrap } from './loops.js';
 import type { Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
 import { laneExpr, splat, vectorizeExpr } from './vectorize.js';
@@ -15,11 +16,11 @@ export function tileParallel(
   nest: Nest,
   r: Reduction,
   s: TileSchedule,
-  o: ScheduleOptions,
+  options: ScheduleOptions,
   panels: Panels,
 ): readonly Stmt[] {
-  const { lanes } = o.target;
-  const { columns, rows, rowCount, vectors } = s;
+  const { columns, rows, rowCount, vectors, lanes } = s;
+  const o = atWidth(options, lanes);
   const first = `${columns.var}_v`;
   const pack = s.packed.length > 0 ? packTerm(r, s, variable(first, 'i32'), o, panels) : null;
   const body = tileBody(nest, r, s, o, pack);
@@ -28,29 +29,13 @@ export function tileParallel(
   const columnTile = (inner: readonly Stmt[]): Stmt => tileLoop(columns, vectors * lanes, first, inner);
   const inner = s.inner.filter((f) => f !== rows);
   const others = nest.loops.filter((f) => f !== columns && f !== rows);
-  const scheduled = pack
+  return pack
     ? wrap(
         others.filter((f) => !inner.includes(f)),
         [columnTile([...pack.fill, ...wrap(inner, rowTile(body))])],
       )
     : wrap(others, rowTile([columnTile(body)]));
-  const small = [
-    ...(constOf(columns.hi) === null ? [e.lt(columns.hi, vectors * lanes)] : []),
-    ...(rows && constOf(rows.hi) === null && rowCount > 1 ? [e.lt(rows.hi, rowCount)] : []),
-  ];
-  if (small.length === 0) return scheduled;
-  const direct = !pack || readsColumnsInPlace(r, s, o);
-  const fallback =
-    rowCount > 1 && direct
-      ? tileParallel(nest, r, { ...s, rows: null, rowCount: 1, packed: [] }, o, panels)
-      : wrap(nest.loops, plainBody(nest, r));
-  return [{ s: 'if', cond: small.reduce((p, q) => e.or(p, q)), then: fallback, else: scheduled }];
 }
-
-const readsColumnsInPlace = (r: Reduction, s: TileSchedule, o: ScheduleOptions): boolean => {
-  const probe = vectorizeExpr(r.term, lanesAt(s.columns.var, variable(s.columns.var, 'i32'), o));
-  return probe !== null && probe.lanes > 1;
-};
 
 /** Accumulators, the reduction loops, and the stores of one tile. */
 function tileBody(

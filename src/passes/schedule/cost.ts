@@ -1,0 +1,46 @@
+// An estimate of cycles per output of a register tile. Only the order of candidates matters; the figures are those of a
+// core that starts two multiply-adds and two loads a cycle, and has a result after four.
+
+import { coefficient, isOne, mentions } from '../../ir/affine.js';
+import type { Expr } from '../../ir/scalar.js';
+import type { TileSchedule } from './choose.js';
+import { constOf } from './loops.js';
+import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
+
+/** Sizes nobody knows are taken to be this. */
+const TYPICAL = 64;
+const LATENCY = 4;
+const PER_CYCLE = 2;
+
+export function costOf(t: TileSchedule, nest: Nest, r: Reduction, shorter: ReadonlyMap<string, number>): number {
+  const sizeOf = (f: For): number => constOf(f.hi) ?? shorter.get(f.var) ?? TYPICAL;
+  const { rowCount: rows, vectors, lanes } = t;
+  const width = vectors * lanes;
+  const columns = sizeOf(t.columns);
+  const useful = covered(columns, width) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
+  const depth = r.loops.reduce((p, f) => p * sizeOf(f), 1);
+  const operands = loadsOf(r.term);
+  const splats = operands.filter((x) => !x.index.some((i) => mentions(i, t.columns.var)));
+  const invariant = t.rows ? splats.filter((x) => !x.index.some((i) => mentions(i, (t.rows as For).var))).length : 0;
+  const loads = (splats.length - invariant) * rows + invariant + (operands.length - splats.length) * vectors;
+  const step = Math.max((rows * vectors) / PER_CYCLE, loads / PER_CYCLE, LATENCY);
+  const outputs = rows * width * useful;
+  const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
+  const store = contiguous ? 1 / lanes : 1.5;
+  const uses = t.inner.reduce((p, f) => p * sizeOf(f), 1);
+  const packing = t.packed.length > 0 ? depth / (vectorizes(t.packed, t.columns) ? lanes : 1) / uses : 0;
+  const far = t.packed.length === 0 && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
+  // Of equals the innermost loop, whose neighbours are near.
+  return (depth * step + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
+}
+
+/** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
+const FAR = 16384;
+/** Cycles to enter a tile. */
+const START = 8;
+
+/** Share of the work that is new, where the last tile is moved back over work done. */
+const covered = (size: number, tile: number): number => size / (Math.ceil(size / tile) * tile);
+
+const vectorizes = (parts: readonly Expr[], columns: For): boolean =>
+  loadsOf(...parts).every((x) => isOne(coefficient(x.index[0] as Expr, columns.var)));

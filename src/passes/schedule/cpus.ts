@@ -1,0 +1,20 @@
+// Processors C can be scheduled for: how wide their vectors are, and the register tile that keeps their multipliers busy
+// without spilling. The code itself is the same portable vector code everywhere.
+
+import type { VectorTarget } from './target.js';
+
+export const CPU_NAMES = ['generic', 'avx2', 'avx512', 'neon'] as const;
+export type Cpu = (typeof CPU_NAMES)[number];
+
+const cpu = (lanes: number, vectors: number, rows: number): VectorTarget => ({
+  lanes,
+  supports: () => true,
+  tile: { vectors, rows },
+});
+
+export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
+  generic: cpu(4, 2, 4),
+  avx2: cpu(8, 2, 6),
+  avx512: cpu(16, 2, 8),
+  neon: cpu(4, 2, 8),
+};
