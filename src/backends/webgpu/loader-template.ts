@@ -73,7 +73,7 @@ export async function load(options = {}) {
   if (options.device) compare(options.device.limits, 'the device');
   const device = options.device ?? (await openDevice());
   const weights = WEIGHTS
-    ? readWeights(options.weights, new URL('./' + WEIGHTS.file, import.meta.url), WEIGHTS.bytes, options.onWeights)
+    ? readWeights(options.weights, WEIGHTS.url, WEIGHTS.bytes, options.onWeights)
     : new Uint8Array(0);
   const executor = await createExecutor(device, MODEL, weights, { hosts, onProgress: options.onProgress });
   const close = async () => {
@@ -99,7 +99,10 @@ export function loaderText(
     `// ${title}: import { load } from './model.mjs'; const model = await load(); see model.d.ts.`,
     `const MODEL = ${JSON.stringify(plan)};`,
     `const HOSTS = ${JSON.stringify(hosts)};`,
-    `const WEIGHTS = ${JSON.stringify(weights)};`,
+    // Bundlers look for this very form.
+    weights
+      ? `const WEIGHTS = { url: new URL('./${weights.file}', import.meta.url), bytes: ${weights.bytes} };`
+      : 'const WEIGHTS = null;',
     compactScript(LOADER_BASE + (weights ? WEIGHT_READER : '')),
     createExecutor.toString(),
     compactScript(LOADER),
