@@ -2,7 +2,7 @@
 // Every session (interpreter, C server, WASM loader) goes through `solveInputs`.
 
 import { type Atom, type Dim, dimSyms, type Sym } from '../ir/dim.js';
-import type { Program, ProgramEntry, ProgramValue } from '../ir/program.js';
+import type { Program, ProgramEntry, ProgramValue, Step } from '../ir/program.js';
 import { checkInputs, type EntrySpec, type Size, type ValueSpec } from '../runtime/io.js';
 import type { RuntimeTensor } from '../runtime/session.js';
 import { CompileError, invariant } from '../support/errors.js';
@@ -33,6 +33,27 @@ export function inputSymbols(entry: ProgramEntry): readonly Sym[] {
   const syms = new Map<string, Sym>();
   for (const input of entry.inputs) for (const dim of input.shape) dimSyms(dim, syms);
   return [...syms.values()];
+}
+
+/** What is wrong where a checked symbol gets a value outside its bounds, and what to do. */
+export const outsideSize = ({ name, lo, hi }: Sym, value: number): [message: string, more: { hint: string }] => [
+  `the data ask for a size "${name}" of ${value}, and the program is made for ${lo} to ${hi}`,
+  { hint: value < lo ? 'Sizes are not negative' : `Compile with --dim ${name}=${lo}..${value}` },
+];
+
+/** The checked symbols of a program, in the order of their names. */
+export function checkedSymbols(program: Program): readonly Sym[] {
+  const found = new Map<string, Sym>();
+  const visit = (steps: readonly Step[]): void => {
+    for (const s of steps) {
+      if (s.kind === 'bind' && s.sym.checked) found.set(s.sym.name, s.sym);
+      else if (s.kind === 'if') [s.then, s.else].forEach(visit);
+      else if (s.kind === 'loop') visit(s.body);
+      else if (s.kind === 'while') [s.test, s.body].forEach(visit);
+    }
+  };
+  for (const e of program.entries) visit(e.steps);
+  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 export const describeEntry = (entry: ProgramEntry): EntrySpec => ({

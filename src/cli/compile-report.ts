@@ -2,7 +2,7 @@
 
 import { bounds, dimKey, type Sym } from '../ir/dim.js';
 import type { Origin, Program, ProgramBuffer, ProgramValue } from '../ir/program.js';
-import { inputSymbols } from '../backends/entry-spec.js';
+import { checkedSymbols, inputSymbols } from '../backends/entry-spec.js';
 import { formatGpuReport, type GpuReport, reportGpu } from '../backends/webgpu/report.js';
 import { DTYPE_INFO } from '../support/dtype.js';
 import type { Files } from './artifact.js';
@@ -32,6 +32,8 @@ export interface CompileReport {
   /** WebGPU: dispatches, pipelines, and what does not run as one would wish. */
   readonly gpu?: GpuReport;
   readonly symbols: readonly Sym[];
+  /** Sizes that data decide and that nothing bounds: the bounds assumed, which a run checks. */
+  readonly assumed: readonly Sym[];
   readonly entries: readonly {
     readonly name: string;
     readonly inputs: readonly string[];
@@ -62,6 +64,7 @@ export function reportCompile(target: string, program: Program, files: Files, ma
     hostOps: hostOps(program),
     ...(target === 'webgpu' ? { gpu: reportGpu(program) } : {}),
     symbols: [...symbols.values()],
+    assumed: checkedSymbols(program),
     entries: program.entries.map((e) => ({
       name: e.name,
       inputs: e.inputs.map(showValue),
@@ -111,6 +114,7 @@ export function formatReport(r: CompileReport, folder: string): string {
     `peak ${formatCount(r.peak.bytes)} bytes${peak}; ${typeof r.macs === 'number' ? formatCount(r.macs) : r.macs} MACs; ${r.kernels} kernels`,
     ...r.entries.map((e) => `entry ${e.name}(${e.inputs.join(', ')}) -> (${e.outputs.join(', ')})`),
     ...r.symbols.map((s) => `size ${s.name}: ${s.lo} to ${s.hi}`),
+    ...r.assumed.map((s) => `size ${s.name}, decided by data: assumed ${s.lo} to ${s.hi}, or --dim ${s.name}=0..N`),
     ...(r.gpu ? formatGpuReport(r.gpu) : []),
     ...(r.hostOps.length > 0 ? [`host functions: ${r.hostOps.join(', ')}`] : []),
   ];

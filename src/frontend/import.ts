@@ -9,12 +9,20 @@ import type { Entry, Module, Region, TensorType, Value } from '../ir/tensor.js';
 import { DTYPE_INFO } from '../support/dtype.js';
 import { CompileError, type ErrorPlace, invariant, type Problem } from '../support/errors.js';
 import { sizeOf, STORAGE, type Tensor } from '../support/tensor.js';
+import {
+  type Assumptions,
+  bindElements,
+  learnBounds,
+  type Learned,
+  wantSizes,
+  withAssumptions,
+} from './assumed-sizes.js';
 import { assemble, type InputStructure, namedTensors, partsOf } from './input-structure.js';
 import { lowerNode } from './lower-node.js';
 import { tensorFromNumbers } from './node-reader.js';
 import type { AnyRecord } from './ops/record.js';
 import type { RecordTable } from './record-table.js';
-import type { SourceGraph, SourceModel, SourceNode, SourceQuant, SourceValue } from './source.js';
+import type { SourceGraph, SourceModel, SourceNode, SourceQuant, SourceType, SourceValue } from './source.js';
 
 /** A size fixed to a number, or a range for a symbol. */
 export type DimOption = number | { readonly lo: number; readonly hi: number };
@@ -65,6 +73,11 @@ export interface ImportContext {
   /** Of the graph being imported, by value name. */
   readonly quants: Map<string, SourceQuant>;
   readonly problems: Problem[];
+  /** Assumptions about sizes: those that hold, and what this import learns. */
+  readonly given: Assumptions;
+  readonly learned: Learned;
+  /** The program's inputs by value. */
+  readonly params: Map<Value, string>;
   importGraph(
     graph: SourceGraph,
     args: readonly Value[],
@@ -75,13 +88,28 @@ export interface ImportContext {
 }
 
 export function importModel(model: SourceModel, options: ImportOptions): Module {
-  const b = createBuilder();
+  let outcomes: NodeOutcome[] = [];
+  const onNode = (o: NodeOutcome): void => void outcomes.push(o);
+  try {
+    return withAssumptions((given, learned) => {
+      outcomes = [];
+      return importOnce(model, { ...options, onNode }, given, learned);
+    });
+  } finally {
+    for (const o of outcomes) options.onNode?.(o);
+  }
+}
+
+function importOnce(model: SourceModel, options: ImportOptions, given: Assumptions, learned: Learned): Module {
+  const b = createBuilder((name) => upper(options.dims?.[name]) ?? given.bounds.get(name));
   const problems: Problem[] = [];
-  const context = createContext(model, b, options, problems);
+  const context = createContext(model, b, options, { given, learned, problems });
   const entries = entryGraphs(model).map((e) => importEntry(e, context));
   if (problems.length > 0) throw new CompileError(problems);
   return { name: entries[0]?.name ?? 'main', entries: entries.map((e) => ({ ...e })), states: b.states };
 }
+
+const upper = (d: DimOption | undefined): number | undefined => (typeof d === 'object' ? d.hi : d);
 
 interface EntryGraph {
   readonly name: string;
@@ -121,14 +149,21 @@ function uniqueNames(pairs: readonly [string, string][]): [string, string][] {
   });
 }
 
-function createContext(model: SourceModel, b: Builder, options: ImportOptions, problems: Problem[]): ImportContext {
+function createContext(
+  model: SourceModel,
+  b: Builder,
+  options: ImportOptions,
+  shared: Pick<ImportContext, 'given' | 'learned' | 'problems'>,
+): ImportContext {
+  const { problems } = shared;
   const quants = new Map<string, SourceQuant>();
   const context: ImportContext = {
     model,
     b,
     options,
     quants,
-    problems,
+    ...shared,
+    params: new Map(),
     stateName(graph, name) {
       const v = graph.values.get(name);
       return v?.variable ? `${graph.name || 'graph'}.${v.label ?? name}` : undefined;
@@ -171,7 +206,12 @@ function importEntry(entry: EntryGraph, context: ImportContext): Entry {
   const body: Region = b.region(
     parts.map((v) => types.get(v.name) as TensorType),
     (params) => {
-      const given = parts.map((v, k) => b.named(params[k] as Value, nameOf(v)))[Symbol.iterator]();
+      const values = parts.map((v, k) => {
+        const value = b.named(params[k] as Value, nameOf(v));
+        context.params.set(value, v.name);
+        return context.given.shapeInputs.has(v.name) ? bindElements(b, value, v.label ?? v.name) : value;
+      });
+      const given = values[Symbol.iterator]();
       for (const v of fed) env.set(v.name, assemble(b, v, structure(v), given));
       for (const v of inputs.filter((x) => stateInputs.has(x.name)))
         env.set(v.name, declareState(v.name, types.get(v.name) as TensorType, b));
@@ -350,13 +390,19 @@ function importNode(node: SourceNode, scope: Scope, context: ImportContext, pref
         return;
       }
       env.set(name, b.named(foldKnown(v, b), graph.values.get(name)?.label ?? name));
+      learnBounds(v.type, declaredType(graph, name), context.learned);
     });
     tell('lowered');
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
+    // An integer input of the program that this node's sizes hang on becomes sizes, the next time round.
+    for (const v of inputs) if (v && !b.values(v)) wantSizes(context, v);
     fail(error.problems.map((p) => ({ ...p, at: { ...at, ...p.at } })));
   }
 }
+
+const declaredType = (graph: SourceGraph, name: string): SourceType | undefined =>
+  (graph.values.get(name) ?? graph.outputs.find((o) => o.name === name))?.type;
 
 /** Small integer results whose contents are known become constants: shape chains end here. */
 function foldKnown(v: Value, b: Builder): Value {

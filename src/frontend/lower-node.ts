@@ -9,6 +9,7 @@ import { createNodeReader } from './node-reader.js';
 import type { AnyRecord, Attrs, LowerContext, NodeReader } from './ops/record.js';
 import { dequantizeValue, quantizeValue } from './quantization.js';
 import type { FoundRecord } from './record-table.js';
+import { wantSizes } from './assumed-sizes.js';
 import type { SourceNode, SourceQuant } from './source.js';
 
 export interface NodeTask {
@@ -115,6 +116,7 @@ function createLowerContext(task: NodeTask): LowerContext {
       if (!g) throw new CompileError('E206', `subgraph ${index} does not exist`);
       return g;
     },
+    sizesWanted: (v) => wantSizes(context, v),
     limit(message, hint) {
       throw new CompileError('E202', message, hint === undefined ? {} : { hint });
     },

@@ -87,6 +87,13 @@ export interface CoreBuilder {
   values(v: Value): readonly Dim[] | null;
   /** A new symbol whose value a scalar integer value gives at run time. */
   bindSym(v: Value, hint: string, lo: number, hi: number): Dim;
+  /** The same for a size nothing bounds: at most `hi` is assumed, and a value outside is an error when the program runs. */
+  checkedSize(v: Value, hint: string, hi: number): Dim;
+  /** A symbol for such a size, to be bound later: its bound may be known better than `hi`. */
+  checkedSym(hint: string, hi: number): Sym;
+  bindTo(sym: Sym, v: Value): Dim;
+  /** An error when the program runs, unless `d` is zero then. */
+  requireZero(d: Dim, hint: string): void;
   freshSym(hint: string, lo: number, hi: number): Sym;
   /** Gives a value the model's own name. */
   named(v: Value, name: string): Value;
@@ -129,7 +136,8 @@ function reader(inputs: Value[]): Read {
   };
 }
 
-export function createBuilder(): Builder {
+/** `bound`: the upper bound of a checked symbol, where one is known. */
+export function createBuilder(bound: (name: string) => number | undefined = () => undefined): Builder {
   let origin = NO_ORIGIN;
   let nodes: Node[] = [];
   const symNames = new Set<string>();
@@ -235,17 +243,24 @@ export function createBuilder(): Builder {
       invariant(v.type.shape.length === 0, 'a symbol is bound to a scalar');
       const known = symbolicValues(v)?.[0];
       if (known !== undefined) return known;
-      const sym = core.freshSym(hint, lo, hi);
-      const payload: Payload = {
-        kind: 'generic',
-        shape: [],
-        reduce: [],
-        reducer: null,
-        body: load(0, [], v.type.dtype),
-        post: null,
-      };
+      return core.bindTo(core.freshSym(hint, lo, hi), v);
+    },
+    checkedSize(v, hint, hi) {
+      return core.bindTo(core.checkedSym(hint, hi), v);
+    },
+    checkedSym(hint, hi) {
+      const { name } = core.freshSym(hint, 0, hi);
+      return { name, lo: 0, hi: bound(name) ?? hi, checked: true };
+    },
+    bindTo(sym, v) {
+      invariant(v.type.shape.length === 0, 'a symbol is bound to a scalar');
+      const body = load(0, [], v.type.dtype);
+      const payload: Payload = { kind: 'generic', shape: [], reduce: [], reducer: null, body, post: null };
       core.node(payload, [v], [v.type], [{ output: 0, sym }]);
       return symDim(sym);
+    },
+    requireZero(d, hint) {
+      if (d !== 0) core.bindTo({ ...core.freshSym(hint, 0, 0), checked: true }, core.dim(d));
     },
     named: (v, name) => Object.assign(v, { name }),
   };

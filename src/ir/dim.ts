@@ -9,6 +9,8 @@ export interface Sym {
   readonly name: string;
   readonly lo: number;
   readonly hi: number;
+  /** The bounds are an assumption: a value outside of them is an error when the program runs, where others are clamped. */
+  readonly checked?: true;
 }
 
 export type Dim = number | DimExpr;
@@ -249,6 +251,9 @@ export function substituteDim(d: Dim, replace: (sym: Sym) => Dim | undefined): D
     d.constant,
   );
 }
+
+/** Whether a size hangs on an assumption. */
+export const isChecked = (d: Dim): boolean => [...dimSyms(d).values()].some((s) => s.checked);
 
 /** Every symbol a dim mentions. */
 export function dimSyms(d: Dim, into: Map<string, Sym> = new Map()): Map<string, Sym> {

@@ -61,7 +61,7 @@ function addSym(t: Tokens, syms: Map<string, Sym>): void {
   t.expect('..');
   const hi = t.take('inf') ? Number.POSITIVE_INFINITY : t.integer('a bound');
   if (lo > hi) t.fail(`the lower bound of ${name} is above the upper`, at);
-  syms.set(name, { name, lo, hi });
+  syms.set(name, { name, lo, hi, ...(t.take('checked') ? { checked: true as const } : {}) });
 }
 
 function parseState(t: Tokens, p: NodeParser): State {

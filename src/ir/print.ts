@@ -37,7 +37,9 @@ export function printModule(m: Module): string {
     },
   };
   const lines = [
-    ...moduleSyms(m).map((s) => `  sym ${printName(s.name)} : ${printNumber(s.lo)} .. ${printNumber(s.hi)}`),
+    ...moduleSyms(m).map(
+      (s) => `  sym ${printName(s.name)} : ${printNumber(s.lo)} .. ${printNumber(s.hi)}${s.checked ? ' checked' : ''}`,
+    ),
     ...m.states.map((s) => `  state ${JSON.stringify(s.name)} : ${printTensorType(s.type)} = ${printInit(s.init)}`),
     ...m.entries.map((e) => `  ${printEntry(e, p)}`),
   ];

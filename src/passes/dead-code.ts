@@ -1,4 +1,5 @@
-// Removes nodes nobody reads. Kept: state writes, nodes that bind a symbol a live size mentions, and what they need.
+// Removes nodes nobody reads. Kept: state writes, nodes that bind a symbol a live size mentions, checks
+// of assumed sizes, and what they need.
 
 import { dimSyms } from '../ir/dim.js';
 import { kernelDims } from '../ir/kernel-walk.js';
@@ -27,7 +28,7 @@ function prune(r: Region, live: Live, keepResults: boolean): Region {
     const needed =
       n.kind === 'state_write' ||
       n.outputs.some((v) => live.values.has(v)) ||
-      n.binds.some((b) => live.syms.has(b.sym.name)) ||
+      n.binds.some((b) => b.sym.checked || live.syms.has(b.sym.name)) ||
       regionsOf(n).some(writesState);
     if (!needed) continue;
     kept.push(pruneNode(n, live));

@@ -65,6 +65,20 @@ describe('heddle test', () => {
     });
   });
 
+  it('leaves out what the manifest of a suite excludes, and says why', async () => {
+    const folder = join(dir, 'flagged');
+    writeCase(join(folder, 'cases', 'good'), scaled, [good]);
+    writeCase(join(folder, 'cases', 'drawn'), scaled, [wrong]);
+    const tests = { 'cases/good': {}, 'cases/drawn': { numpy_rng: true } };
+    writeFile(join(folder, 'manifest.json'), JSON.stringify({ tests }));
+    const { code, raw } = await run(join(folder, 'cases'), '--target', 'interp');
+    expect(code).toBe(0);
+    expect(raw).toMatchObject({
+      excluded: [{ name: 'drawn', reason: expect.stringContaining('NumPy') }],
+      targets: [{ total: 1, passed: 1 }],
+    });
+  });
+
   it('counts cases that needed a host op', async () => {
     const plugin = writeFile(join(dir, 'reference.mjs'), referencePlugin(API));
     const { code, targets, raw } = await run(join(suite, 'custom'), '--target', 'interp,wasm,c', '--plugin', plugin);

@@ -126,8 +126,11 @@ describe('Loop', () => {
     expect(sums).toEqual({ shape: [3], values: [1, 3, 6] });
   });
 
-  it('says what bounds a stack of unknown length', () => {
-    expect(() => importSource(model(sumLoop(100)))).toThrow(/nothing bounds the number of steps.*--dim/s);
+  it('assumes a bound for a stack of unknown length, and checks it', () => {
+    const trips = i64([], 4);
+    expect(runGraph(sumLoop(5), { x, trips }).sums).toEqual({ shape: [3], values: [1, 3, 6] });
+    const bounded = { dims: { trips: { lo: 0, hi: 2 } } };
+    expect(() => runGraph(sumLoop(100), { x, trips }, bounded)).toThrow(/size "trips" of 4.*made for 0 to 2/);
   });
 
   const countdown = graph(

@@ -28,7 +28,7 @@ export function printHeader(program: Program, c: CInterface, options: HeaderOpti
 #define ${upper}_WEIGHT_BYTES ${program.weightBytes}
 
 #define ${upper}_OK 0          /* what every run returns when all went well */
-#define ${upper}_BAD_SIZE 1    /* a size is out of its bounds; nothing was computed */
+#define ${upper}_BAD_SIZE 1    /* a size is out of its bounds; outputs mean nothing */
 #define ${upper}_BAD_POINTER 2 /* arena or state is missing or not aligned; nothing was computed */
 ${options.weightsInline ? '' : externalWeights(c)}
 #if defined(__cplusplus)

@@ -240,6 +240,8 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 
 function checkStatus(reply: DataView, spec: EntrySpec): void {
   const status = reply.getUint32(0, true);
+  if (status === 1)
+    throw new CompileError('E402', `the C of entry "${spec.name}" gave status 1: a size is out of its bounds`);
   invariant(status === 0, `the C of entry "${spec.name}" refused its inputs with status ${status}`);
 }
 

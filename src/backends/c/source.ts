@@ -26,7 +26,8 @@ export function printSource(program: Program, c: CInterface, weightsInline: bool
   const places = createPlaces(program, weightsInline);
   const kernels = printKernels(program, lang, onHelper);
   const points = profile ? new Map(profilePoints(program).map((step, i) => [step, i])) : undefined;
-  const cx: StepContext = { program, lang, places, kernels, onHelper, points };
+  const badSize = `${c.upper}_BAD_SIZE`;
+  const cx: StepContext = { program, lang, places, badSize, kernels, onHelper, points };
   const entries = c.entries.map((e) => printEntry(cx, c, e, weightsInline));
   const reset = printReset(program, c, onHelper);
   const arrays = weightsInline

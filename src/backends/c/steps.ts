@@ -18,6 +18,8 @@ export interface StepContext {
   readonly program: Program;
   readonly lang: Lang;
   readonly places: Places;
+  /** What a run returns where a size is outside its bounds. */
+  readonly badSize: string;
   readonly kernels: readonly (KernelText | undefined)[];
   readonly onHelper: (name: string) => void;
   /** In a profiling build, each step's number. */
@@ -157,8 +159,16 @@ function kernelCall(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step & {
 function bindLines(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step & { kind: 'bind' }): string[] {
   const type = storageType(cx.places.bufferOf(step.from.buffer).dtype);
   const pointer = wrapPointer(cx.places.pointer(entry, step.from, `const ${type}`, sizes.print));
-  const { lo, hi } = step.sym;
+  const { lo, hi, checked } = step.sym;
   const top = Math.min(hi, 2 ** 31 - 1);
+  if (checked)
+    return [
+      '{',
+      `  const ${type} value = *${pointer};`,
+      `  if (value < ${lo} || value > ${top}) return ${cx.badSize};`,
+      `  ${sizes.nameOf(step.sym.name)} = ${type === 'int32_t' ? '' : '(int32_t)'}value;`,
+      '}',
+    ];
   return [
     '{',
     `  const ${type} value = *${pointer};`,

@@ -4,9 +4,9 @@
 import { type Dim, evalDim } from '../../ir/dim.js';
 import type { BufferRef, HostArg, Program, ProgramValue, Step } from '../../ir/program.js';
 import type { RuntimeTensor, Session } from '../../runtime/session.js';
-import { invariant, never } from '../../support/errors.js';
+import { CompileError, invariant, never } from '../../support/errors.js';
 import { sizeOf, type Tensor, type TypedArray } from '../../support/tensor.js';
-import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
+import { describeEntry, findEntry, outsideSize, solveInputs } from '../entry-spec.js';
 import { compileKernel, type KernelFunction } from './compile-kernel.js';
 import { createMemory, type Memory } from './memory.js';
 
@@ -130,7 +130,8 @@ function runKernel(r: Run, step: Step & { kind: 'kernel' }): void {
 function bindSymbol(r: Run, step: Step & { kind: 'bind' }): void {
   const value = r.memory.view(step.from, r.env, r.memory.bufferOf(step.from.buffer).dtype, 1)[0];
   invariant(value !== undefined, `nothing to read ${step.sym.name} from`);
-  const { lo, hi } = step.sym;
+  const { lo, hi, checked } = step.sym;
+  if (checked && !(value >= lo && value <= hi)) throw new CompileError('E402', ...outsideSize(step.sym, Number(value)));
   r.env.set(step.sym.name, Math.min(hi, Math.max(lo, Number(value))));
 }
 

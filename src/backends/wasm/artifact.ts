@@ -4,9 +4,9 @@
 
 import type { Program } from '../../ir/program.js';
 import { contentHash } from '../content-hash.js';
-import { describeEntry } from '../entry-spec.js';
+import { checkedSymbols, describeEntry } from '../entry-spec.js';
 import { declarationText } from './declarations.js';
-import { initialImage, type WasmLayout } from './layout.js';
+import { faultAddress, initialImage, type WasmLayout } from './layout.js';
 import { type LoaderEntry, type LoaderPlan, loaderText } from './loader-template.js';
 import { emitWasm, INLINE_LIMIT, type WasmOptions, type WasmOutput } from './program.js';
 
@@ -86,6 +86,8 @@ function planLoader(program: Program, layout: WasmLayout, weights: LoaderPlan['w
     weights,
     state: [layout.state.address, layout.state.bytes, layout.stateIsZero],
     entries: Object.fromEntries(entries),
+    checked: checkedSymbols(program).map((s) => [s.name, s.lo, s.hi]),
+    fault: faultAddress(program),
     host: layout.hosts.map((h) => ({ op: h.op, inputs: args(h.inputs), outputs: args(h.outputs) })),
   };
 }

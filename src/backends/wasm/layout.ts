@@ -66,7 +66,10 @@ const sizesBytes = (program: Program): number =>
   program.entries.reduce((n, e) => n + e.outputs.reduce((m, o) => m + 4 * o.shape.length, 0), 0);
 
 /** The first address kernels may use; known before any kernel is written. */
-export const scratchAddress = (program: Program): number => Math.max(LOW_MEMORY, align16(sizesBytes(program)));
+export const scratchAddress = (program: Program): number => Math.max(LOW_MEMORY, align16(faultAddress(program) + 8));
+
+/** Where a run that traps on a checked size leaves its number (from 1, in `checkedSymbols`) and the value, as i32. */
+export const faultAddress = (program: Program): number => sizesBytes(program);
 
 function extent(program: Program, kind: 'const' | 'state' | 'arena'): number {
   let end = 0;

@@ -6,8 +6,8 @@ import type { RuntimeTensor, Session } from '../../runtime/session.js';
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { sizeOf, STORAGE, type Tensor, type TypedArray } from '../../support/tensor.js';
-import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
-import { initialImage, type ValueLayout, type WasmLayout } from './layout.js';
+import { checkedSymbols, describeEntry, findEntry, outsideSize, solveInputs } from '../entry-spec.js';
+import { faultAddress, initialImage, type ValueLayout, type WasmLayout } from './layout.js';
 import { collectHosts, emitWasm } from './program.js';
 import { knowsRelaxed } from './relaxed.js';
 
@@ -59,7 +59,9 @@ function openSession(
       invariant(spec && entry, `entry ${index} has no layout`);
       const symbols = solveInputs(spec, inputs);
       for (const v of entry.inputs) writeTensor(memory, v.address, inputs[v.name] as RuntimeTensor);
-      (instance.exports[entry.name] as EntryFunction)(...entry.symbols.map((s) => symbols.get(s.name) as number));
+      invoke(program, memory, () =>
+        (instance.exports[entry.name] as EntryFunction)(...entry.symbols.map((s) => symbols.get(s.name) as number)),
+      );
       return Object.fromEntries(entry.outputs.map((v) => [v.name, readOutput(memory, v)]));
     },
     async reset() {
@@ -71,6 +73,19 @@ function openSession(
       open = false;
     },
   };
+}
+
+/** A trap at a checked size becomes the error it stands for. */
+function invoke(program: Program, memory: WebAssembly.Memory, run: () => void): void {
+  const fault = new Int32Array(memory.buffer, faultAddress(program), 2);
+  fault.fill(0);
+  try {
+    run();
+  } catch (error) {
+    const sym = checkedSymbols(program)[(fault[0] as number) - 1];
+    if (!sym) throw error;
+    throw new CompileError('E402', ...outsideSize(sym, fault[1] as number));
+  }
 }
 
 function writeTensor(memory: WebAssembly.Memory, address: number, t: RuntimeTensor): void {

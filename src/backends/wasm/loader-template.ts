@@ -12,6 +12,9 @@ export interface LoaderPlan {
   /** Address, length, and whether it starts as zeros. */
   readonly state: readonly [address: number, bytes: number, zero: boolean];
   readonly entries: Readonly<Record<string, LoaderEntry>>;
+  /** Sizes that data decide and a run checks, and where it leaves the number of one that does not fit, and its value. */
+  readonly checked: readonly (readonly [name: string, lo: number, hi: number])[];
+  readonly fault: number;
   readonly host: readonly {
     readonly op: string;
     readonly inputs: readonly HostArg[];
@@ -154,13 +157,25 @@ const copy = (memory, { dtype, shape, address }) => {
   return new type(memory.buffer.slice(address, address + count(shape) * type.BYTES_PER_ELEMENT));
 };
 
+/** A trap where data ask for a size outside its bounds becomes an error that says so. */
+function guarded(memory, run) {
+  const fault = new Int32Array(memory.buffer, MODEL.fault, 2).fill(0);
+  try {
+    run();
+  } catch (error) {
+    const [name, lo, hi] = MODEL.checked[fault[0] - 1] ?? [];
+    if (name === undefined) throw error;
+    throw new Error('E402 the data ask for a size "' + name + '" of ' + fault[1] + ', and the program is made for ' + lo + ' to ' + hi);
+  }
+}
+
 function call(entry, invoke, memory, inputs) {
   const symbols = new Map();
   for (const name in inputs)
     if (!entry.inputs.some((i) => i[0] === name)) throw new Error('E402 there is no input "' + name + '"');
   const given = entry.inputs.map((i) => check(i, inputs[i[0]], entry, symbols));
   given.forEach((t, i) => new Uint8Array(memory.buffer).set(bytesOf(t.data), entry.inputs[i][3]));
-  invoke(...entry.symbols.map(([name]) => symbols.get(name)));
+  guarded(memory, () => invoke(...entry.symbols.map(([name]) => symbols.get(name))));
   return Object.fromEntries(entry.outputs.map(([name, dtype, rank, address, sizes]) => {
     const shape = [...new Int32Array(memory.buffer, sizes, rank)];
     return [name, { dtype, shape, data: copy(memory, { dtype, shape, address }) }];

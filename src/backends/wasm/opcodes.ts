@@ -3,6 +3,7 @@
 // PLAIN are one byte; SATURATING follow the prefix 0xfc, SIMD and RELAXED 0xfd, as LEB128 numbers. Only those in use.
 
 export const PLAIN = {
+  unreachable: 0x00,
   block: 0x02,
   loop: 0x03,
   if: 0x04,

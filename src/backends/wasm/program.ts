@@ -7,6 +7,7 @@ import type { BufferRef, Program, ProgramBuffer, ProgramEntry, Step } from '../.
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant, never } from '../../support/errors.js';
 import { dimToExpr } from '../dim-expr.js';
+import { checkedSymbols } from '../entry-spec.js';
 import { NO_POINT, profilePoints } from '../profile-points.js';
 import { scalarCell, writeCell } from './cells.js';
 import { CodeWriter, type Local } from './code.js';
@@ -16,6 +17,7 @@ import { bindSymbol, emitKernel, newState } from './kernel.js';
 import type { KernelState } from './kernel-state.js';
 import {
   type EntryLayout,
+  faultAddress,
   type HostLayout,
   initialImage,
   layHostArgs,
@@ -65,7 +67,9 @@ export function emitWasm(program: Program, options: WasmOptions = {}): WasmOutpu
     ...layout.hosts.map((h, i) => ({ module: 'host', name: String(i), type: hostType(h) })),
     ...(points ? [{ module: 'profile', name: 'mark', type: MARK }] : []),
   ];
-  const cx = { buffers, layout, hosts, points, firstKernel: imports.length };
+  const fault = faultAddress(program);
+  const checked = checkedSymbols(program).map((s) => s.name);
+  const cx = { buffers, layout, hosts, points, fault, checked, firstKernel: imports.length };
   const entries = program.entries.map((e, i) => emitEntry(cx, e, i));
   const image = initialImage(program, layout);
   const weightBytes = image.reduce((n, s) => n + s.bytes.length, 0);
@@ -120,6 +124,9 @@ interface ModuleContext {
   /** In a profiling build, each step's number. */
   readonly points: ReadonlyMap<Step, number> | undefined;
   readonly firstKernel: number;
+  /** Names of the checked symbols, and where a trap leaves which one it was. */
+  readonly checked: readonly string[];
+  readonly fault: number;
 }
 
 interface EntryContext extends ModuleContext {
@@ -240,6 +247,7 @@ function writeBind(cx: EntryContext, s: Extract<Step, { kind: 'bind' }>): void {
   const dtype = bufferDtype(cx, s.from);
   invariant(dtype === 'i64' || dtype === 'i32', `the symbol ${s.sym.name} is bound to a value of type ${dtype}`);
   const bound = (n: number): void => (dtype === 'i64' ? c.i64(BigInt(n)) : c.i32(n));
+  if (s.sym.checked) writeCheck(cx, s, dtype);
   writeRef(cx, s.from);
   c.memory(`${dtype}.load`, 0, dtype === 'i64' ? 3 : 2);
   bound(s.sym.lo);
@@ -248,6 +256,34 @@ function writeBind(cx: EntryContext, s: Extract<Step, { kind: 'bind' }>): void {
   writeCell(c, scalarCell('min', dtype));
   if (dtype === 'i64') c.op('i32.wrap_i64');
   c.set(declareSymbol(cx, s.sym.name));
+}
+
+/** Traps where the value is outside; `faultAddress` says which. */
+function writeCheck(cx: EntryContext, s: Extract<Step, { kind: 'bind' }>, dtype: 'i32' | 'i64'): void {
+  const { c } = cx.k;
+  const { lo, hi } = s.sym;
+  const value = (): void => {
+    writeRef(cx, s.from);
+    c.memory(`${dtype}.load`, 0, dtype === 'i64' ? 3 : 2);
+  };
+  const bound = (n: number): void => (dtype === 'i64' ? c.i64(BigInt(n)) : c.i32(n));
+  value();
+  bound(lo);
+  c.op(`${dtype}.lt_s`);
+  value();
+  bound(hi);
+  c.op(`${dtype}.gt_s`);
+  c.op('i32.or');
+  c.open('if');
+  c.i32(cx.fault);
+  c.i32(1 + cx.checked.indexOf(s.sym.name));
+  c.memory('i32.store', 0, 2);
+  c.i32(cx.fault + 4);
+  value();
+  if (dtype === 'i64') c.op('i32.wrap_i64');
+  c.memory('i32.store', 0, 2);
+  c.op('unreachable');
+  c.close();
 }
 
 function writeLoop(cx: EntryContext, s: Extract<Step, { kind: 'loop' }>): void {

@@ -404,7 +404,12 @@ export async function createExecutor(
       env,
     );
     steps.forEach(({ sym }, k) => {
-      env.set(sym.name, Math.min(sym.hi, Math.max(sym.lo, values[k] as number)));
+      const value = values[k] as number;
+      if (sym.checked && !(value >= sym.lo && value <= sym.hi))
+        throw new Error(
+          `E402 the data ask for a size "${sym.name}" of ${value}, and the program is made for ${sym.lo} to ${sym.hi}`,
+        );
+      env.set(sym.name, Math.min(sym.hi, Math.max(sym.lo, value)));
     });
   };
 

@@ -49,7 +49,11 @@ export type GpuStep =
       /** Copies to make first. */
       readonly gather?: readonly GpuGather[];
     }
-  | { readonly do: 'bind'; readonly sym: SymbolSpec; readonly from: readonly [buffer: number, offset: GpuSize] }
+  | {
+      readonly do: 'bind';
+      readonly sym: SymbolSpec & { readonly checked?: boolean };
+      readonly from: readonly [buffer: number, offset: GpuSize];
+    }
   | {
       readonly do: 'if';
       readonly cond: readonly [buffer: number, offset: GpuSize];

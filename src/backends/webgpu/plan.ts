@@ -121,7 +121,13 @@ function planStep(p: Planner, s: Step): readonly GpuStep[] {
     case 'kernel':
       return planKernel(p, s);
     case 'bind':
-      return [{ do: 'bind', sym: { name: s.sym.name, lo: s.sym.lo, hi: s.sym.hi }, from: scalar(s.from) }];
+      return [
+        {
+          do: 'bind',
+          sym: { name: s.sym.name, lo: s.sym.lo, hi: s.sym.hi, ...(s.sym.checked ? { checked: true } : {}) },
+          from: scalar(s.from),
+        },
+      ];
     case 'if':
       return [{ do: 'if', cond: scalar(s.cond), then: planSteps(p, s.then), else: planSteps(p, s.else) }];
     case 'loop':

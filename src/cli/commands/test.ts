@@ -11,8 +11,9 @@ import { startProgress } from '../progress.js';
 import { SHARD_OPTION, takeShard } from '../shard.js';
 import { TARGETS, type Target } from '../targets.js';
 import { type CaseRef, findCases } from '../testing/discover.js';
+import { exclusions } from '../testing/manifest.js';
 import { runPool } from '../testing/pool.js';
-import { type CaseReport, countCases, type TargetReport, type TestReport } from '../testing/report.js';
+import { type CaseReport, countCases, type Excluded, type TargetReport, type TestReport } from '../testing/report.js';
 import type { Verdict } from '../testing/run-case.js';
 import type { Task } from '../testing/worker.js';
 import { parseTargets } from './parse-targets.js';
@@ -105,13 +106,29 @@ export const testCommand: CommandModule<unknown, TestFlags> = {
 async function runTests(flags: TestFlags): Promise<void> {
   const targets = parseTargets(flags.target);
   const minimum = parseMinimum(flags.min);
-  const { part: cases, shard } = takeShard(findCases(flags.dirs, parseFilter(flags.filter)), flags.shard);
+  const { kept, excluded } = withoutExcluded(findCases(flags.dirs, parseFilter(flags.filter)));
+  const { part: cases, shard } = takeShard(kept, flags.shard);
   await loadPlugins(flags.plugin);
   const results = await runCases(cases, targets, flags);
   const reports = targets.map((target) => reportTarget(target, cases, results));
-  if (flags.json) printJson({ ...(shard ? { shard } : {}), targets: reports } satisfies TestReport);
-  else printReports(reports);
+  if (flags.json) printJson({ ...(shard ? { shard } : {}), excluded, targets: reports } satisfies TestReport);
+  else printReports(reports, excluded.length);
   if (!isGood(reports, minimum, flags.allowUnsupported)) process.exitCode = 1;
+}
+
+function withoutExcluded(found: readonly CaseRef[]): {
+  readonly kept: readonly CaseRef[];
+  readonly excluded: readonly Excluded[];
+} {
+  const reasonFor = exclusions();
+  const reasons = new Map(found.flatMap((c) => [[c, reasonFor(c.dir)] as const]));
+  return {
+    kept: found.filter((c) => reasons.get(c) === undefined),
+    excluded: found.flatMap((c) => {
+      const reason = reasons.get(c);
+      return reason === undefined ? [] : [{ name: c.name, reason }];
+    }),
+  };
 }
 
 /** By position of the case. */
@@ -174,12 +191,13 @@ function reportTarget(target: Target, cases: readonly CaseRef[], { verdicts, ops
   return countCases(target, reports);
 }
 
-function printReports(reports: readonly TargetReport[]): void {
+function printReports(reports: readonly TargetReport[], excluded: number): void {
   for (const report of reports)
     for (const c of report.cases)
       if (c.status !== 'passed') printLine(`${c.status} ${report.target} ${c.name}: ${firstLine(c.reason)}`);
   const rows = reports.map((r) => [r.target, r.total, r.passed, r.failed, r.unsupported, r.host]);
   printLine(formatTable(['target', 'total', 'passed', 'failed', 'unsupported', 'host'], rows));
+  if (excluded > 0) printLine(`${excluded} excluded by a manifest`);
 }
 
 interface Minimum {

@@ -40,7 +40,9 @@ function mergeTests(reports: readonly TestReport[]): TestReport {
   const names = sameTargets(reports.map((r) => r.targets.map((t) => t.target)));
   const casesOn = (r: TestReport, target: string): readonly CaseReport[] =>
     r.targets.find((t) => t.target === target)?.cases ?? [];
+  const excluded = new Map(reports.flatMap((r) => r.excluded ?? []).map((x) => [x.name, x]));
   return {
+    ...(excluded.size > 0 ? { excluded: [...excluded.values()] } : {}),
     targets: names.map((target) =>
       countCases(
         target,

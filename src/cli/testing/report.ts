@@ -21,8 +21,15 @@ export interface TargetReport {
   readonly cases: readonly CaseReport[];
 }
 
+/** A case that the suite's manifest excludes; it counts nowhere. */
+export interface Excluded {
+  readonly name: string;
+  readonly reason: string;
+}
+
 export interface TestReport {
   readonly shard?: Shard;
+  readonly excluded?: readonly Excluded[];
   readonly targets: readonly TargetReport[];
 }
 

@@ -132,6 +132,12 @@ const PARAMETRIC: readonly AnyRecord[] = [
   parametric('swish', 'x · sigmoid(alpha·x)', { 'Swish@24': alpha(1) }, (x, a) =>
     e.mul(x, e.sigmoid(e.mul(x, a.alpha))),
   ),
+  op<'x' | 'y', { readonly alpha: number }>('swiglu', {
+    doc: 'x · sigmoid(alpha·x) · y',
+    inputs: ['x', 'y'],
+    onnx: { 'SwiGLU@28': alpha(1) },
+    lower: ({ x, y }, a, b) => b.mapFloat([x, y], (p, q) => e.mul(e.mul(p, e.sigmoid(e.mul(p, a.alpha))), q)),
+  }),
   parametric(
     'hard_sigmoid',
     'alpha·x + beta within 0 and 1',

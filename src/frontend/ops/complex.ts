@@ -14,7 +14,7 @@ function alongAxis(b: Builder, x: Value, axis: number, length: number, real: boo
   const bins = real ? Math.floor(length / 2) + 1 : length;
   const shape = x.type.shape.map((d, k): Dim => (k === axis ? bins : k === x.type.shape.length - 1 ? 2 : d));
   const isAxis = (k: number): Expr => e.const(k === axis, 'i1');
-  return transform(b, { x, isAxis, length: known(length), shape, inverse: false, onesided: real });
+  return transform(b, { x, sums: x.type.dtype, isAxis, length: known(length), shape, inverse: false, onesided: real });
 }
 
 const part = (name: string, builtin: string, which: 0 | 1): AnyRecord =>

@@ -2,13 +2,13 @@
 // and outputs whose sizes differ get symbols there. Loops: loop.ts; ONNX Scan: scan.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import { type Dim, substituteDim } from '../../ir/dim.js';
+import { type Dim, product, substituteDim } from '../../ir/dim.js';
 import type { Region, Value } from '../../ir/tensor.js';
 import { isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
 import type { SourceGraph } from '../source.js';
 import { valuesAtLargest } from './largest-sizes.js';
-import { rebuild, structureOf, tensorsIn } from './list-value.js';
+import { isList, isNothing, rebuild, structureOf, tensorsIn } from './list-value.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 
 /** A condition as an i1 scalar, whatever its rank. */
@@ -81,8 +81,11 @@ function lowerIf(call: Call, cond: Value, graphs: Branches): readonly Value[] {
   if (typeof known === 'number') return ctx.importGraph(known ? graphs.yes(ctx) : graphs.no(ctx), args);
   const [first, second] = [tryBranch(call, graphs.yes(ctx)), tryBranch(call, graphs.no(ctx))];
   if (first instanceof CompileError && second instanceof CompileError) throw first;
-  const yes = first instanceof CompileError ? impossible(b, second as Branch) : first;
-  const no = second instanceof CompileError ? impossible(b, first as Branch) : second;
+  const [yes, no] = withEqualRanks(
+    b,
+    first instanceof CompileError ? impossible(b, second as Branch) : first,
+    second instanceof CompileError ? impossible(b, first as Branch) : second,
+  );
   if (yes.values.some((v, k) => !sameKind(v, no.values[k] as Value)))
     return ctx.importGraph(chosen(b, ctx, cond) ? graphs.yes(ctx) : graphs.no(ctx), args);
   yes.values.forEach((v, k) => {
@@ -94,6 +97,26 @@ function lowerIf(call: Call, cond: Value, graphs: Branches): readonly Value[] {
   });
   const tensors = b.if(scalarCondition(b, cond), yes.region, no.region)[Symbol.iterator]();
   return yes.values.map((v) => rebuild(b, v, tensors));
+}
+
+/** A scalar in one branch and a single element of some rank in the other: both get that rank. */
+function withEqualRanks(b: Builder, yes: Branch, no: Branch): readonly [Branch, Branch] {
+  const alone = (v: Value): boolean => !isNothing(v) && !isList(v) && product(v.type.shape) === 1;
+  const rank = (v: Value): number => v.type.shape.length;
+  const raised = (one: Branch, other: Branch): Branch => {
+    const raise = (v: Value, k: number): boolean => {
+      const w = other.values[k] as Value;
+      return alone(v) && alone(w) && rank(v) < rank(w);
+    };
+    if (!one.values.some(raise)) return one;
+    let values: readonly Value[] = [];
+    const added = b.region([], () => {
+      values = one.values.map((v, k) => (raise(v, k) ? b.reshape(v, (other.values[k] as Value).type.shape) : v));
+      return values.flatMap(tensorsIn);
+    });
+    return { region: { params: [], nodes: [...one.region.nodes, ...added.nodes], results: added.results }, values };
+  };
+  return [raised(yes, no), raised(no, yes)];
 }
 
 const sameKind = (v: Value, w: Value): boolean =>
@@ -136,6 +159,7 @@ export const records: readonly AnyRecord[] = [
     limits: [
       'A branch whose shapes do not fit at the given sizes gives NaN (integers: zero) if it is taken after all.',
       'Branches that give different ranks are decided while compiling, by what the condition is at the largest sizes.',
+      'A scalar in one branch takes the rank of a single element in the other.',
       'Sequences must have the same length in both branches.',
     ],
   }),

@@ -1,6 +1,6 @@
 // Values out of nothing but attributes and sizes: constants, ranges, fills.
 
-import type { Builder } from '../../ir/builder.js';
+import type { Builder, Read } from '../../ir/builder.js';
 import { bounds, ceildiv, type Dim, isConst, max, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, type Expr } from '../../ir/scalar.js';
@@ -8,8 +8,9 @@ import type { Value } from '../../ir/tensor.js';
 import { DTYPE_INFO, isFloat } from '../../support/dtype.js';
 import { type Tensor, toNumbers } from '../../support/tensor.js';
 import { constantOf } from '../node-reader.js';
+import { assumedBound } from '../assumed-sizes.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
-import { computedSize, declaredSize, sizesFrom } from './runtime-sizes.js';
+import { assumedSize, computedSize, declaredSize, sizesFrom } from './runtime-sizes.js';
 
 const integers = (data: readonly bigint[], shape: readonly number[]): Tensor => ({
   dtype: 'i64',
@@ -54,24 +55,30 @@ function rangeCount(b: Builder, start: Value, limit: Value, delta: Value, ctx: L
   const [first, last] = [b.values(start)?.[0], b.values(limit)?.[0]];
   if (first !== undefined && last !== undefined && step !== undefined && Number.isInteger(step))
     return max(0, step > 0 ? ceildiv(sub(last, first), step) : ceildiv(sub(first, last), -step));
-  return declaredSize(ctx, 0, 0) ?? countAtRuntime(b, [start, limit, delta], ctx);
+  const declared = declaredSize(ctx, 0, 0);
+  if (declared === undefined && first !== undefined && bounds(first)[0] >= 0) ctx.sizesWanted(limit);
+  return declared ?? countAtRuntime(b, [start, limit, delta]);
 }
 
-function countAtRuntime(b: Builder, [start, limit, delta]: readonly [Value, Value, Value], ctx: LowerContext): Dim {
+function countAtRuntime(b: Builder, [start, limit, delta]: readonly [Value, Value, Value]): Dim {
   const top = b.values(limit)?.[0];
   const bottom = b.values(start)?.[0];
   const hi = top === undefined || bottom === undefined ? Number.POSITIVE_INFINITY : bounds(sub(top, bottom))[1];
-  if (!Number.isFinite(hi) || isFloat(start.type.dtype))
-    return ctx.limit('the length of a range depends on data and nothing bounds it', 'Fix its limits with --dim');
-  return computedSize(b, 'count', 0, hi, (read) => {
-    const [s, l, d] = [start, limit, delta].map((v) =>
-      read(
+  const { dtype } = start.type;
+  const steps = (read: Read): Expr => {
+    const [s, l, d] = [start, limit, delta].map((v) => {
+      const x = read(
         v,
         v.type.shape.map(() => e.const(0, 'i32')),
-      ),
-    ) as [Expr, Expr, Expr];
-    return e.max(e.neg(e.floordiv(e.sub(s, l), d)), 0);
-  });
+      );
+      return isFloat(dtype) ? cast(x, 'f64') : x;
+    }) as [Expr, Expr, Expr];
+    const count = isFloat(dtype) ? e.op('ceil', e.div(e.sub(l, s), d)) : e.neg(e.floordiv(e.sub(s, l), d));
+    return cast(e.max(count, 0), 'i64');
+  };
+  return Number.isFinite(hi) && !isFloat(dtype)
+    ? computedSize(b, 'count', 0, hi, steps)
+    : assumedSize(b, 'count', assumedBound(1), steps);
 }
 
 function range(b: Builder, start: Value, limit: Value, delta: Value, ctx: LowerContext): Value {

@@ -7,6 +7,7 @@ import { DTYPE_INFO } from '../../support/dtype.js';
 import { type AnyRecord, op } from './record.js';
 import { binary, unary } from './scalar-record.js';
 import { compareIntegers } from './quantized/arithmetic.js';
+import { equalStrings } from './strings.js';
 
 const compare = (
   name: string,
@@ -21,7 +22,18 @@ const compare = (
 const widened = (x: Expr): Expr => (DTYPE_INFO[x.dtype].bits < 32 ? cast(x, 'f32') : x);
 
 export const records: readonly AnyRecord[] = [
-  compare('equal', 'x = y', 'Equal', true, 'EQUAL', e.eq),
+  binary(
+    'equal',
+    {
+      doc: 'x = y',
+      onnx: 'Equal',
+      legacy: true,
+      tflite: 'EQUAL',
+      quantized: compareIntegers(e.eq),
+      strings: equalStrings,
+    },
+    e.eq,
+  ),
   compare('not_equal', 'x ≠ y', undefined, false, 'NOT_EQUAL', e.ne),
   compare('greater', 'x > y', 'Greater', true, 'GREATER', e.gt),
   compare('less', 'x < y', 'Less', true, 'LESS', e.lt),

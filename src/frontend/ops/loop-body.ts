@@ -2,8 +2,9 @@
 // the number of steps. Forms: loop.ts; sizes that change: loop-growth.ts; data-dependent ends: loop-while.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import { bounds, type Dim, dimKey, dimSyms } from '../../ir/dim.js';
+import { bounds, type Dim, dimKey, dimSyms, product, type Sym } from '../../ir/dim.js';
 import type { Region, TensorType, Value } from '../../ir/tensor.js';
+import { assumedBound } from '../assumed-sizes.js';
 import type { LowerContext } from './record.js';
 import { declaredSize } from './runtime-sizes.js';
 
@@ -71,15 +72,19 @@ export function asSize(l: Loop, step: Value): Value {
   return l.b.dim(l.b.bindSym(step, 'step', 0, last));
 }
 
-/** The most steps the loop can take, for what is stacked; from the file's own word where nothing else says. */
-export function tripBound(l: Loop): number {
+/** The most steps the loop can take, from its count or the file's own word; undefined where nothing says. */
+export function tripBound(l: Loop): number | undefined {
   const n = known(l.b, l.trips);
-  const declared = declaredSize(l.ctx, l.init.length, 0);
-  const hi = n === undefined ? declared : bounds(n)[1];
-  if (hi === undefined || !Number.isFinite(hi))
-    return l.ctx.limit(
-      'a loop stacks a value per step, and nothing bounds the number of steps',
-      'Give the model a constant trip count, or fix the sizes it is computed from with --dim',
-    );
-  return Math.max(0, hi);
+  const hi = n === undefined ? declaredSize(l.ctx, l.init.length, 0) : bounds(n)[1];
+  return hi !== undefined && Number.isFinite(hi) ? Math.max(0, hi) : undefined;
+}
+
+/** The bound as a symbol for the number of steps taken, where a row of each `items` is kept per step: if nothing bounds
+ *  the loop, a bound is assumed and checked. */
+export function tripSymbol(l: Loop, items: readonly TensorType[]): Sym {
+  const hi = tripBound(l);
+  if (hi !== undefined) return l.b.freshSym('trips', 0, hi);
+  if (l.trips) l.ctx.sizesWanted(l.trips);
+  const row = items.reduce((n, t) => Math.max(n, bounds(product(t.shape))[1]), 1);
+  return l.b.checkedSym('trips', assumedBound(1, row));
 }

@@ -80,5 +80,11 @@ function steadyBound(l: Loop, a: GrowingAxis, axes: readonly GrowingAxis[]): num
   const changing = new Set(axes.map((x) => nameOfSym(x.before)));
   if ([...dimSyms(growth).keys()].some((s) => changing.has(s)))
     return l.ctx.limit(`carried value ${a.value} grows without a known bound along axis ${a.axis}`);
-  return most(max(a.start, add(a.start, mul(growth, tripBound(l)))));
+  const steps =
+    tripBound(l) ??
+    l.ctx.limit(
+      'a carried value grows, and nothing bounds the number of steps',
+      'Give the model a constant trip count',
+    );
+  return most(max(a.start, add(a.start, mul(growth, steps))));
 }

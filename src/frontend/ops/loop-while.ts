@@ -6,7 +6,7 @@ import type { Builder } from '../../ir/builder.js';
 import { type Dim, sub } from '../../ir/dim.js';
 import { cast } from '../../ir/scalar.js';
 import type { Region, Value } from '../../ir/tensor.js';
-import { asSize, checkFixed, type Loop, ownSyms, tripBound } from './loop-body.js';
+import { asSize, checkFixed, type Loop, ownSyms, tripSymbol } from './loop-body.js';
 import type { Growth } from './loop-growth.js';
 
 /** How one carried value is held: whole, or in a buffer of its largest size with its changing sizes behind it. */
@@ -49,7 +49,8 @@ export function whileLoop(l: Loop, seen: Region, growth: readonly Growth[]): rea
   const holders = growth.map((g) => holder(b, g));
   const counts = holders.map((h) => h.count);
   const items = seen.results.slice(1 + init.length).map((v) => v.type);
-  const cap = items.length > 0 ? tripBound(l) : 0;
+  const taken = items.length > 0 ? tripSymbol(l, items) : undefined;
+  const cap = taken?.hi ?? 0;
   const own = ownSyms(seen);
   seen.results.slice(1 + init.length).forEach((v, k) => {
     checkFixed(ctx, v, own, k + init.length);
@@ -70,8 +71,8 @@ export function whileLoop(l: Loop, seen: Region, growth: readonly Growth[]): rea
   });
   const [steps, , ...after] = b.while(start, test, body);
   const carried = split(after.slice(0, held.length), counts).map((h, k) => (holders[k] as Holder).unpack(h));
-  if (items.length === 0) return carried;
-  const n = b.bindSym(steps as Value, 'trips', 0, cap);
+  if (!taken) return carried;
+  const n = b.bindTo(taken, steps as Value);
   return [...carried, ...after.slice(held.length).map((v) => b.narrow(v, 0, 0, n))];
 }
 

@@ -3,11 +3,11 @@
 
 import type { Builder } from '../../ir/builder.js';
 import { type Dim, max } from '../../ir/dim.js';
-import type { Region, Value } from '../../ir/tensor.js';
+import type { Region, TensorType, Value } from '../../ir/tensor.js';
 import type { SourceGraph } from '../source.js';
 import { scalarCondition } from './control.js';
 import { isList } from './list-value.js';
-import { FOREVER, known, type Loop, probe, sameShape, scanBody, type Step, tripBound } from './loop-body.js';
+import { FOREVER, known, type Loop, probe, sameShape, scanBody, type Step, tripSymbol } from './loop-body.js';
 import { type Growth, growths } from './loop-growth.js';
 import { whileLoop } from './loop-while.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
@@ -79,19 +79,20 @@ function stackSteps(l: Loop, steps: readonly (readonly Value[])[]): readonly Val
   return items.map((v) => b.full([0, ...v.type.shape], 0, v.type.dtype));
 }
 
-/** A trip count as a size. */
-function tripCount(l: Loop, hi: number): Dim {
+/** A trip count as a size; `stacked` are the types of what each step adds a row of. */
+function tripCount(l: Loop, stacked: readonly TensorType[]): Dim {
   const { b } = l;
   const trips = l.trips as Value;
   const n = known(b, trips);
   if (n !== undefined) return max(n, 0);
-  return b.bindSym(b.clamp(trips, 0, FOREVER), 'trips', 0, hi);
+  const sym = stacked.length > 0 ? tripSymbol(l, stacked) : b.freshSym('trips', 0, FOREVER);
+  return b.bindTo(sym, b.clamp(trips, 0, FOREVER));
 }
 
 function countedLoop(l: Loop, seen: Region): readonly Value[] {
   const { b, ctx, init } = l;
-  const stacks = seen.results.length > 1 + init.length;
-  const count = tripCount(l, stacks ? tripBound(l) : FOREVER);
+  const stacked = seen.results.slice(1 + init.length).map((v) => v.type);
+  const count = tripCount(l, stacked);
   return b.scan(count, init, [], (step, carried) =>
     scanBody(ctx, carried, () => l.step(b.dim(step), b.scalar(true, 'i1'), carried).slice(1)),
   );
@@ -129,7 +130,7 @@ export const records: readonly AnyRecord[] = [
       });
     },
     limits: [
-      'Values stacked per step need a bound on the number of steps: a constant trip count, or sizes with bounds.',
+      'Where nothing bounds the number of steps, stacked values get an assumed bound, checked when the program runs.',
       'Sequences carried through a loop need a trip count known at compile time, at most 128.',
       'A carried tensor may grow along an axis by a fixed amount a step.',
     ],

@@ -68,6 +68,9 @@ export interface LowerContext {
   importGraph(graph: SourceGraph, args: readonly Value[]): readonly Value[];
   /** TFLite: subgraph by index. */
   subgraph(index: number): SourceGraph;
+  /** Says that sizes hang on `v`: integer inputs of the program that it is computed from become symbols, with bounds
+   *  assumed and checked, and the model is imported again. */
+  sizesWanted(v: Value): void;
   /** Gives up on this node with a reason a user can act on (E202/E203/E205/E207…). */
   limit(message: string, hint?: string): never;
 }

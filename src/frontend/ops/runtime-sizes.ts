@@ -2,10 +2,11 @@
 // Sizes come, in this order, from folding, from what the file declares for the output, or from a bound symbol.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { add, bounds, type Dim, dimKey, product } from '../../ir/dim.js';
+import { add, bounds, type Dim, dimKey, mul, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
+import { assumedBound } from '../assumed-sizes.js';
 import type { LowerContext } from './record.js';
 
 /** Longest list of axes, sizes or pairs of paddings a model may ask for. */
@@ -61,6 +62,11 @@ export function computedSize(b: Builder, hint: string, lo: number, hi: number, v
   return b.bindSym(v, hint, lo, hi);
 }
 
+/** The same for a size nothing bounds: `hi` is assumed, and more is an error when the program runs. */
+export function assumedSize(b: Builder, hint: string, hi: number, value: (read: Read) => Expr): Dim {
+  return b.checkedSize(b.generic({ shape: [], body: (_i, _r, read) => cast(value(read), 'i64') }), hint, hi);
+}
+
 /** Largest value a size can take. */
 export const most = (d: Dim): number => bounds(d)[1];
 
@@ -82,13 +88,18 @@ export function sizesFrom(b: Builder, v: Value, ctx: LowerContext, bound?: (k: n
   if (known?.some((d) => bounds(d)[1] < 0)) return ctx.limit(`a shape has a negative size: [${known.map(dimKey)}]`);
   const whole = known ?? declaredShape(ctx);
   if (whole) return whole;
-  return Array.from({ length: lengthOf(v, ctx) }, (_, k): Dim => {
-    const part = b.values(b.narrow(v, 0, k, 1))?.[0] ?? declaredSize(ctx, 0, k);
+  const parts = Array.from(
+    { length: lengthOf(v, ctx) },
+    (_, k) => b.values(b.narrow(v, 0, k, 1))?.[0] ?? declaredSize(ctx, 0, k),
+  );
+  if (parts.includes(undefined) && !bound) ctx.sizesWanted(v);
+  const fixed = parts.reduce<Dim>((p, d) => mul(p, d ?? 1), 1);
+  const assumed = assumedBound(parts.filter((d) => d === undefined).length, most(fixed));
+  return parts.map((part, k): Dim => {
     if (part !== undefined) return part;
     const hi = bound?.(k) ?? Number.POSITIVE_INFINITY;
-    if (!Number.isFinite(hi))
-      return ctx.limit('a size depends on data and nothing bounds it', 'Fix the sizes it is computed from with --dim');
-    return computedSize(b, 'size', 0, hi, (read) => intAt(read, v, k));
+    const value = (read: Read): Expr => intAt(read, v, k);
+    return Number.isFinite(hi) ? computedSize(b, 'size', 0, hi, value) : assumedSize(b, 'size', assumed, value);
   });
 }
 

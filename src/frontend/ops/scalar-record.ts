@@ -29,6 +29,8 @@ interface BinarySpec extends ScalarSpec {
   readonly quantized?: NonNullable<OpRecord<'x' | 'y', BinaryAttrs>['quantized']>;
   /** The ONNX operator dates from opset 1, where broadcasting was an attribute and one-sided. */
   readonly legacy?: boolean;
+  /** What the operator is for text, which a host compares. */
+  readonly strings?: (b: Builder, x: Value, y: Value) => Value;
   /** Operands need not have the same element type. */
   readonly mixed?: boolean;
 }
@@ -89,6 +91,7 @@ export const binary = (name: string, spec: BinarySpec, f: (x: Expr, y: Expr) => 
   const lower: Lower<'x' | 'y', BinaryAttrs> = ({ x, y }, a, b) => {
     if (!spec.mixed && x.type.dtype !== y.type.dtype)
       throw new CompileError('E204', `element types ${x.type.dtype} and ${y.type.dtype} must be equal`);
+    if (spec.strings && x.type.dtype === 'string') return spec.strings(b, x, y);
     return b.map([x, alignAxes(b, x, y, a.axis)], (p, q) => activate(f(p, q), a.activation ?? 'NONE'));
   };
   return op<'x' | 'y', BinaryAttrs>(name, {

@@ -2,7 +2,7 @@
 // Sizes fold through arithmetic on symbols; what only the running program knows is in runtime-sizes.ts.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { bounds, type Dim, dimEq, dimKey, floordiv, max, product } from '../../ir/dim.js';
+import { bounds, type Dim, dimEq, dimKey, floordiv, isChecked, max, product, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
@@ -46,8 +46,10 @@ function runtimeShape(x: Value, v: Value, allowZero: boolean, ctx: LowerContext)
     { length: rank },
     (_, k): Dim => ctx.builder.values(ctx.builder.narrow(v, 0, k, 1))?.[0] ?? declaredSize(ctx, 0, k) ?? -1,
   );
-  if (sizes.filter((d) => d === -1).length > 1)
+  if (sizes.filter((d) => d === -1).length > 1) {
+    ctx.sizesWanted(v);
     return ctx.limit('the shape depends on data', 'Fix the sizes it is computed from with --dim');
+  }
   return requestedShape(x, sizes, allowZero, ctx);
 }
 
@@ -55,7 +57,11 @@ function runtimeShape(x: Value, v: Value, allowZero: boolean, ctx: LowerContext)
 function reshapeTo(x: Value, shape: Value | undefined, a: ReshapeAttrs, b: Builder, ctx: LowerContext): Value {
   const option = a.option?.length || !shape ? a.option : undefined;
   const wanted = (shape && b.values(shape)) ?? option;
-  if (wanted) return b.reshape(x, requestedShape(x, wanted, a.allowZero, ctx));
+  if (wanted) {
+    const sizes = requestedShape(x, wanted, a.allowZero, ctx);
+    if (sizes.some(isChecked)) b.requireZero(sub(product(sizes), product(x.type.shape)), 'excess');
+    return b.reshape(x, sizes);
+  }
   return b.reshape(x, shape ? runtimeShape(x, shape, a.allowZero, ctx) : ctx.limit('there is no shape to take'));
 }
 

@@ -61,6 +61,8 @@ const turn = (j: Expr, k: Expr, n: Count, read: Read): Expr =>
 
 export interface Transform {
   readonly x: Value;
+  /** In which type products are made and added: f64 where terms cancel and what remains matters. */
+  readonly sums: DType;
   /** True for the axis of the samples; the last axis holds real and imaginary parts. */
   readonly isAxis: (k: number, read: Read) => Expr;
   readonly length: Count;
@@ -75,8 +77,7 @@ const bins = (n: Dim): Dim => add(floordiv(n, 2), 1);
 const choose = (cond: Expr, p: Expr, q: Expr): Expr =>
   cond.k === 'const' ? (cond.value ? p : q) : e.select(cond, p, q);
 
-export function transform(b: Builder, { x, isAxis, length, shape, inverse, onesided }: Transform): Value {
-  const t = statType(x.type.dtype);
+export function transform(b: Builder, { x, sums: t, isAxis, length, shape, inverse, onesided }: Transform): Value {
   const table = rotations(b, length, inverse, t);
   const halves = inverse && onesided;
   const rank = x.type.shape.length;
@@ -186,7 +187,7 @@ const Dft = op('dft', {
     const along = a.onesided && !a.inverse ? bins(n.most) : n.most;
     const shape = sized ? x.type.shape.map((d, k) => (k === at ? along : k === rank - 1 ? (halves ? 1 : 2) : d)) : out;
     if (!shape) return ctx.limit('an axis or length that depends on data', 'Make it an initializer');
-    return transform(b, { x, isAxis, length: n, shape, inverse: a.inverse, onesided: a.onesided });
+    return transform(b, { x, sums: 'f64', isAxis, length: n, shape, inverse: a.inverse, onesided: a.onesided });
   },
   limits: ['An axis or length that depends on data needs an output whose shape the file declares.'],
   tolerance: { rtol: 1e-3, atol: 1e-4 },
@@ -227,6 +228,7 @@ const Stft = op('stft', {
     const shape = [batch, frames, shown ?? (onesided ? bins(most) : most), 2];
     return transform(b, {
       x: framed,
+      sums: statType(x.type.dtype),
       isAxis: (k) => e.const(k === 2, 'i1'),
       length: n,
       shape,

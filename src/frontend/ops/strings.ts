@@ -44,12 +44,28 @@ function broadcastAt(t: Tensor, shape: readonly number[], flat: number): string 
   return stringsOf(t)[at] as string;
 }
 
-const concatStrings: HostCall = ([x, y]) => {
+/** f of each pair, with numpy broadcasting. */
+function zipStrings<R>([x, y]: readonly Tensor[], f: (p: string, q: string) => R): { shape: number[]; data: R[] } {
   const [a, c] = [x as Tensor, y as Tensor];
-  const shape = broadcastShape([a.shape, c.shape]) as readonly number[];
-  const data = Array.from({ length: sizeOf(shape) }, (_, i) => broadcastAt(a, shape, i) + broadcastAt(c, shape, i));
+  const shape = broadcastShape([a.shape, c.shape]) as number[];
+  const data = Array.from({ length: sizeOf(shape) }, (_, i) => f(broadcastAt(a, shape, i), broadcastAt(c, shape, i)));
+  return { shape, data };
+}
+
+const concatStrings: HostCall = (inputs) => {
+  const { shape, data } = zipStrings(inputs, (p, q) => p + q);
   return [text(shape, data)];
 };
+
+/** Whether strings are equal, pair by pair. */
+export function equalStrings(b: Builder, x: Value, y: Value): Value {
+  const call: HostCall = (inputs) => {
+    const { shape, data } = zipStrings(inputs, (p, q) => Number(p === q));
+    return [{ dtype: 'i1', shape, data: Uint8Array.from(data) }];
+  };
+  const type: TensorType = { dtype: 'i1', shape: broadcastShape([x.type.shape, y.type.shape]) };
+  return b.host('string_equal', call, [x, y], [type])[0] as Value;
+}
 
 /** Python's str.split: runs of white space where no delimiter is given. */
 function splitString(s: string, delimiter: string, limit: number): readonly string[] {
