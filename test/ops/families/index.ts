@@ -1,0 +1,29 @@
+// All families.
+
+import type { Family } from './case.js';
+import { data } from './data.js';
+import { binary, selection, unary, variadic } from './elementwise.js';
+import { classical } from './ml.js';
+import { losses, normalisation, quantisation } from './norm.js';
+import { detection, recurrent } from './recurrent.js';
+import { ordered, reductions } from './reduce.js';
+import { products, sampling, windows } from './window.js';
+
+export const FAMILIES: readonly Family[] = [
+  unary,
+  binary,
+  variadic,
+  selection,
+  reductions,
+  ordered,
+  data,
+  windows,
+  products,
+  sampling,
+  normalisation,
+  quantisation,
+  losses,
+  recurrent,
+  detection,
+  classical,
+];
