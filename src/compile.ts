@@ -42,6 +42,8 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
   readonly target?: Target;
   /** Whose vectors C is scheduled for: any compiler takes the code, this CPU runs it best. Default: 'generic'. */
   readonly cpu?: Cpu;
+  /** Shares that loops are cut into, where the target has threads: WebAssembly. The results are those of one. */
+  readonly threads?: number;
   /** Overrides what the target implies: 'none' leaves every source node a kernel of its own. */
   readonly optimize?: 'none' | 'full';
 }
@@ -78,14 +80,14 @@ export function optimizeModule(m: Module, options: CompileOptions = {}, passes?:
 
 /** Tensor IR → program. */
 export function lowerToProgram(m: Module, options: CompileOptions = {}): Program {
-  const { numerics = 'fast', target = 'interp' } = options;
+  const { numerics = 'fast', target = 'interp', threads = 1 } = options;
   const full = isFull(options);
   const vectors = target === 'c' ? CPUS[options.cpu ?? 'generic'] : VECTORS[target];
   const optimised = optimizeModule(m, options);
   const finish = (k: Kernel): Kernel =>
     target === 'webgpu'
       ? finishGridKernel(k, { exact: numerics === 'strict' })
-      : finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined);
+      : finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined, target === 'wasm' ? threads : 1);
   return lowerModule(optimised, { numerics, finish, generic: lowerGeneric, shareRows: full });
 }
 

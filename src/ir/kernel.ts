@@ -62,4 +62,9 @@ export interface Kernel {
   /** Size symbols the body reads (`dim` expressions), passed as i32 in this order. */
   readonly syms: readonly Sym[];
   readonly body: readonly Stmt[];
+  /** The body reads the i32 variable SHARE: run for 0 … shares − 1, in any order or at once, it is the whole kernel. */
+  readonly shares?: number;
 }
+
+/** No name a model can give. */
+export const SHARE = '$share';

@@ -6,11 +6,12 @@ import type { Program } from '../../ir/program.js';
 import { contentHash } from '../content-hash.js';
 import { checkedSymbols, describeEntry } from '../entry-spec.js';
 import { declarationText } from './declarations.js';
+import { invariant } from '../../support/errors.js';
 import { faultAddress, initialImage, type WasmLayout } from './layout.js';
-import { type LoaderEntry, type LoaderPlan, loaderText } from './loader-template.js';
+import { type LoaderEntry, type LoaderPlan, loaderText, workerText } from './loader-template.js';
 import { emitWasm, INLINE_LIMIT, type WasmOptions, type WasmOutput } from './program.js';
 
-export interface WasmArtifactOptions extends Omit<WasmOptions, 'memory' | 'relaxed' | 'profile'> {
+export interface WasmArtifactOptions extends Omit<WasmOptions, 'memory' | 'relaxed' | 'shared' | 'profile'> {
   /** `auto` (default): a second module with relaxed SIMD, where that changes it; `only`: that one alone. */
   readonly relaxed?: 'auto' | 'off' | 'only' | undefined;
 }
@@ -28,7 +29,7 @@ export function emitWasmArtifact(
   const weights = inline ? null : weightFile(program, layout);
   const weightName = weights ? `model.${contentHash(weights.bytes)}.bin` : null;
   const hostOps = layout.hosts.map((h) => h.op);
-  const plan = planLoader(program, layout, weights && [weights.address, weights.bytes.length]);
+  const plan = planLoader(program, plain, weights && [weights.address, weights.bytes.length]);
   return {
     'model.wasm': module,
     ...(twin ? { 'model.relaxed.wasm': twin } : {}),
@@ -37,7 +38,8 @@ export function emitWasmArtifact(
       relaxed: twin && 'model.relaxed.wasm',
       weights: weightName,
     }),
-    'model.d.ts': declarationText(program, hostOps),
+    ...(plan.threads ? { 'model.worker.mjs': workerText() } : {}),
+    'model.d.ts': declarationText(program, hostOps, plan.threads !== undefined),
     'model.d.mts': "export * from './model.js';\n",
     ...(weights && weightName ? { [weightName]: weights.bytes } : {}),
   };
@@ -47,9 +49,10 @@ export function emitWasmArtifact(
 function emitModules(program: Program, options: WasmArtifactOptions): { plain: WasmOutput; twin: Uint8Array | null } {
   const { relaxed = 'auto' } = options;
   const emit = (fused: boolean, weights: WasmOptions['weights']): WasmOutput =>
-    emitWasm(program, { ...options, weights, relaxed: fused });
+    emitWasm(program, { ...options, weights, relaxed: fused, shared: true });
   if (relaxed !== 'auto') return { plain: emit(relaxed === 'only', options.weights), twin: null };
   const [plain, fused] = [emit(false, 'file'), emit(true, 'file')];
+  invariant(fused.sharedAt === plain.sharedAt, 'twins import alike');
   const same = fused.module.length === plain.module.length && fused.module.every((b, i) => b === plain.module[i]);
   const few = program.weightBytes + program.stateBytes <= (same ? INLINE_LIMIT : TWIN_INLINE_LIMIT);
   if (options.weights === 'file' || (options.weights === undefined && !few))
@@ -67,7 +70,8 @@ function weightFile(program: Program, layout: WasmLayout): { address: number; by
   return { address: first.address, bytes };
 }
 
-function planLoader(program: Program, layout: WasmLayout, weights: LoaderPlan['weights']): LoaderPlan {
+function planLoader(program: Program, { layout, sharedAt }: WasmOutput, weights: LoaderPlan['weights']): LoaderPlan {
+  const most = Math.max(...program.kernels.map((k) => k.shares ?? 1));
   const entries = program.entries.map((entry, i): [string, LoaderEntry] => {
     const spec = describeEntry(entry);
     const own = layout.entries[i];
@@ -84,6 +88,7 @@ function planLoader(program: Program, layout: WasmLayout, weights: LoaderPlan['w
   return {
     pages: layout.pages,
     weights,
+    ...(sharedAt === null ? {} : { threads: [most, layout.job, sharedAt] as const }),
     state: [layout.state.address, layout.state.bytes, layout.stateIsZero],
     entries: Object.fromEntries(entries),
     checked: checkedSymbols(program).map((s) => [s.name, s.lo, s.hi]),

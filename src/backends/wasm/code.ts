@@ -121,6 +121,13 @@ export class CodeWriter {
     this.depth--;
   }
 
+  /** Leaves by the label that the number on the stack selects, by the last one where there are fewer. */
+  branchTable(labels: readonly number[]): void {
+    this.out.u8(PLAIN.br_table);
+    this.out.u32(labels.length - 1);
+    for (const label of labels) this.out.u32(this.depth - 1 - label);
+  }
+
   branch(label: number, conditional: boolean): void {
     this.out.u8(conditional ? PLAIN.br_if : PLAIN.br);
     this.out.u32(this.depth - 1 - label);

@@ -73,7 +73,7 @@ export function declareEntry(e: EntrySpec, type: string): string {
   ].join('\n');
 }
 
-function declareModel(entries: readonly EntrySpec[], types: readonly string[]): string {
+function declareModel(entries: readonly EntrySpec[], types: readonly string[], threads: boolean): string {
   const methods = entries.map((e, i) => {
     const optional = e.inputs.length === 0 ? '?' : '';
     return `  ${property(e.name)}(inputs${optional}: ${types[i]}Inputs): Promise<${types[i]}Outputs>;\n`;
@@ -81,10 +81,14 @@ function declareModel(entries: readonly EntrySpec[], types: readonly string[]): 
   const own = (name: string, text: string): string => (entries.some((e) => e.name === name) ? '' : text);
   const reset = own('reset', '  /** Puts state back to its initial contents. */\n  reset(): Promise<void>;\n');
   const bytes = own('memoryBytes', '  /** Bytes of its memory. */\n  readonly memoryBytes: number;\n');
-  return `/** One instance: its memory and state are its own. */\nexport interface Model {\n${methods.join('')}${reset}${bytes}}\n`;
+  const helpers = threads
+    ? own('threads', '  /** Threads that run it. */\n  readonly threads: number;\n') +
+      own('close', '  /** Ends its threads; runs after that have one. */\n  close(): Promise<void>;\n')
+    : '';
+  return `/** One instance: its memory and state are its own. */\nexport interface Model {\n${methods.join('')}${reset}${bytes}${helpers}}\n`;
 }
 
-function declareLoad(hostOps: readonly string[]): string {
+function declareLoad(hostOps: readonly string[], threads: boolean): string {
   const tensor = 'Tensor<string, ArrayBufferView>';
   const host = `{\n${hostOps.map((op) => `    readonly ${property(op)}: (inputs: readonly ${tensor}[], step: number) => readonly ${tensor}[];\n`).join('')}  }`;
   const needed = hostOps.length > 0;
@@ -95,6 +99,12 @@ function declareLoad(hostOps: readonly string[]): string {
     '  /** Default: the weight file beside `model.mjs`, where there is one, kept in the Cache API where there is that. */',
     '  readonly weights?: Source;',
     HEARS_WEIGHTS,
+    ...(threads
+      ? [
+          '  /** Default: one for each processor, as far as there is work. One where memory cannot be shared. */',
+          '  readonly threads?: number;',
+        ]
+      : []),
     ...(needed ? ['  /** Operators that run in JavaScript, by name. */', `  readonly host: ${host};`] : []),
     '}\n',
     '/** Makes an instance; call it again for another. */',
@@ -103,14 +113,14 @@ function declareLoad(hostOps: readonly string[]): string {
 }
 
 /** The text of `model.d.ts`. */
-export function declarationText(program: Program, hostOps: readonly string[]): string {
+export function declarationText(program: Program, hostOps: readonly string[], threads = false): string {
   const entries = program.entries.map(describeEntry);
   const types = typeNames(entries);
   return [
     `// Types of the model ${comment(JSON.stringify(program.name))}.\n`,
     PRELUDE,
     ...entries.map((e, i) => declareEntry(e, types[i] as string)),
-    declareModel(entries, types),
-    declareLoad([...new Set(hostOps)]),
+    declareModel(entries, types, threads),
+    declareLoad([...new Set(hostOps)], threads),
   ].join('\n');
 }

@@ -116,7 +116,7 @@ export interface ModuleSpec {
   /** `index` counts imported functions first. */
   readonly exports: readonly { readonly name: string; readonly index: number }[];
   /** `imported` takes `env.memory`, else the module owns its memory; it is exported as `memory` either way. */
-  readonly memory: { readonly pages: number; readonly imported: boolean };
+  readonly memory: { readonly pages: number; readonly imported: boolean; readonly shared: boolean };
   readonly data: readonly { readonly address: number; readonly bytes: Uint8Array }[];
   readonly names: boolean;
 }
@@ -136,8 +136,9 @@ function collectTypes(spec: ModuleSpec): Map<string, { index: number; type: Func
   return types;
 }
 
-function writeLimits(out: ByteWriter, pages: number): void {
-  out.u8(1);
+/** The byte before the limits: 1 with a maximum, 3 also shared. */
+function writeLimits(out: ByteWriter, { pages, shared }: ModuleSpec['memory']): void {
+  out.u8(shared ? 3 : 1);
   out.u32(pages);
   out.u32(pages);
 }
@@ -199,7 +200,7 @@ export function encodeModule(spec: ModuleSpec): Uint8Array {
   if (!spec.memory.imported) {
     section(SECTION.memory, 16, (body) => {
       body.u32(1);
-      writeLimits(body, spec.memory.pages);
+      writeLimits(body, spec.memory);
     });
   }
   section(SECTION.export, 256, (body) => writeExports(body, spec));
@@ -229,7 +230,7 @@ function writeImports(body: ByteWriter, spec: ModuleSpec, typeIndex: (t: Functio
   body.name('env');
   body.name('memory');
   body.u8(KIND.memory);
-  writeLimits(body, spec.memory.pages);
+  writeLimits(body, spec.memory);
 }
 
 function writeExports(body: ByteWriter, spec: ModuleSpec): void {

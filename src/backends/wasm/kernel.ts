@@ -1,7 +1,7 @@
 // One kernel as one function: (buffer pointers…, symbols…) → nothing. Statements walk here, values in expr.ts.
 // A `for` is tested at its bottom and enters only when it has something to do; `parallel` and `grid` loops run in order.
 
-import type { Kernel, Stmt } from '../../ir/kernel.js';
+import { type Kernel, SHARE, type Stmt } from '../../ir/kernel.js';
 import { visitStmts } from '../../ir/kernel-walk.js';
 import { type Expr, visitExpr } from '../../ir/scalar.js';
 import { invariant, never } from '../../support/errors.js';
@@ -22,9 +22,10 @@ export interface EmittedKernel {
   readonly scratch: number;
 }
 
-/** Writes a kernel whose local storage starts at address `scratch`. */
+/** Writes a kernel whose local storage starts at address `scratch`. One with shares takes the share last. */
 export function emitKernel(kernel: Kernel, scratch: number, relaxed = false): EmittedKernel {
-  const params = [...kernel.params, ...kernel.syms].map(() => 'i32' as const);
+  const share = kernel.shares === undefined ? [] : [SHARE];
+  const params = [...kernel.params, ...kernel.syms, ...share].map(() => 'i32' as const);
   const c = new CodeWriter(kernel.name, { params, results: [] });
   const storage = planStorage(kernel);
   const slots = new Map<number, Slot>();
@@ -40,6 +41,10 @@ export function emitKernel(kernel: Kernel, scratch: number, relaxed = false): Em
     bindSymbol(k, s.name, c.param(kernel.params.length + i));
     if (s.lo >= 0) k.natural.add(s.name);
   });
+  for (const name of share) {
+    bindSymbol(k, name, c.param(params.length - 1));
+    k.natural.add(name);
+  }
   visitStmts(kernel.body, (s) => {
     const offset = s.s === 'alloc' ? storage.offsets.get(s.buf) : undefined;
     if (s.s === 'alloc' && offset !== undefined)

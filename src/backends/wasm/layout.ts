@@ -7,6 +7,7 @@ import type { HostArg, Program, ProgramBuffer, ProgramEntry, ProgramValue } from
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { inputSymbols } from '../entry-spec.js';
+import { jobBytes } from './job.js';
 import { LOW_MEMORY } from './kernel-state.js';
 
 export interface Region {
@@ -40,6 +41,8 @@ export interface HostLayout {
 
 export interface WasmLayout {
   readonly pages: number;
+  /** Address of the job of programs with shares. */
+  readonly job: number;
   readonly scratch: Region;
   readonly constants: Region;
   readonly state: Region;
@@ -66,10 +69,14 @@ const sizesBytes = (program: Program): number =>
   program.entries.reduce((n, e) => n + e.outputs.reduce((m, o) => m + 4 * o.shape.length, 0), 0);
 
 /** The first address kernels may use; known before any kernel is written. */
-export const scratchAddress = (program: Program): number => Math.max(LOW_MEMORY, align16(faultAddress(program) + 8));
+export const scratchAddress = (program: Program): number =>
+  Math.max(LOW_MEMORY, align16(jobAddress(program) + jobBytes(program)));
 
 /** Where a run that traps on a checked size leaves its number (from 1, in `checkedSymbols`) and the value, as i32. */
 export const faultAddress = (program: Program): number => sizesBytes(program);
+
+/** Where threads find their work (threads.ts). */
+export const jobAddress = (program: Program): number => align16(faultAddress(program) + 8);
 
 function extent(program: Program, kind: 'const' | 'state' | 'arena'): number {
   let end = 0;
@@ -108,6 +115,7 @@ export function planLayout(program: Program, scratchBytes: number, hosts: readon
   const stateIsZero = program.buffers.every((b) => b.place.kind !== 'state' || isZero(b.place.init.data));
   return {
     pages,
+    job: jobAddress(program),
     scratch,
     constants,
     state,

@@ -2,7 +2,9 @@
 // the plan that artifact.ts fills in. Kept small: no dependency, no class, every message says what was expected.
 
 import { compactScript } from '../script-text.js';
+import { JOB } from './job.js';
 import { RELAXED_PROBE } from './relaxed.js';
+import { WORK } from './threads.js';
 
 /** What the loader knows of its model; shapes are the sizes of runtime/io.ts. */
 export interface LoaderPlan {
@@ -11,6 +13,8 @@ export interface LoaderPlan {
   readonly weights: readonly [address: number, bytes: number] | null;
   /** Address, length, and whether it starts as zeros. */
   readonly state: readonly [address: number, bytes: number, zero: boolean];
+  /** Most threads that have work, where the job is, and the module's byte that says its memory is shared. */
+  readonly threads?: readonly [most: number, job: number, sharedAt: number];
   readonly entries: Readonly<Record<string, LoaderEntry>>;
   /** Sizes that data decide and a run checks, and where it leaves the number of one that does not fit, and its value. */
   readonly checked: readonly (readonly [name: string, lo: number, hi: number])[];
@@ -154,7 +158,7 @@ const hostImports = (memory, host) =>
 
 const copy = (memory, { dtype, shape, address }) => {
   const type = typeOf(dtype);
-  return new type(memory.buffer.slice(address, address + count(shape) * type.BYTES_PER_ELEMENT));
+  return new type(memory.buffer, address, count(shape)).slice();
 };
 
 /** A trap where data ask for a size outside its bounds becomes an error that says so. */
@@ -182,30 +186,118 @@ function call(entry, invoke, memory, inputs) {
   }));
 }
 
-let compiled;
+const compiled = {};
 
 /** A new instance with its own memory and state; see model.d.ts for the options. */
 export async function load(options = {}) {
-  const compile = async (source) => WebAssembly.compile(await read(source));
-  if (!options.wasm && !compiled) {
-    compiled = compile(WASM);
-    compiled.catch(() => (compiled = undefined));
+  const helpers = countHelpers(options);
+  const compile = async (source) => WebAssembly.compile(forHelpers(await read(source), helpers));
+  const kind = helpers > 0;
+  if (!options.wasm && !compiled[kind]) {
+    compiled[kind] = compile(WASM);
+    compiled[kind].catch(() => delete compiled[kind]);
   }
   const [module, weights] = await Promise.all([
-    options.wasm ? compile(options.wasm) : compiled,
+    options.wasm ? compile(options.wasm) : compiled[kind],
     MODEL.weights && readWeights(options.weights, WEIGHTS, MODEL.weights[1], options.onWeights),
   ]);
-  const memory = new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages });
+  const memory = new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages, shared: kind });
   const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });
   if (weights) new Uint8Array(memory.buffer).set(weights, MODEL.weights[0]);
   const [address, bytes, zero] = MODEL.state;
   const state = new Uint8Array(memory.buffer, address, bytes);
   const initial = zero ? null : state.slice();
   const model = { memoryBytes: memory.buffer.byteLength, reset: async () => void (initial ? state.set(initial) : state.fill(0)) };
+  const invoke = await startHelpers(model, module, memory, helpers);
   for (const [name, entry] of Object.entries(MODEL.entries))
-    model[name] = async (inputs = {}) => call(entry, exports[name], memory, inputs);
+    model[name] = async (inputs = {}) => call(entry, invoke(exports[name]), memory, inputs);
   return model;
 }
+`;
+
+/** What an artifact without threads has instead. */
+const ALONE = `
+const countHelpers = () => 0;
+const forHelpers = (bytes) => bytes;
+const startHelpers = () => (f) => f;
+`;
+
+/** Words of the job: job.ts. */
+const [BUSY, HELPERS, SLEEPS, QUIT, FAILED] = [JOB.busy, JOB.helpers, JOB.sleeps, JOB.quit, JOB.failed].map(
+  (at) => at / 4,
+);
+
+const THREADS = `
+/** Threads beside this one: none where memory cannot be shared. */
+const countHelpers = ({ threads = globalThis.navigator?.hardwareConcurrency ?? 2 }) =>
+  globalThis.SharedArrayBuffer && (globalThis.crossOriginIsolated ?? true) ? Math.max(0, Math.min(threads, MODEL.threads[0]) - 1) : 0;
+
+/** Alone, the module takes memory that is not shared. */
+const forHelpers = (bytes, helpers) => {
+  if (helpers) return bytes;
+  const own = bytesOf(bytes).slice();
+  own[MODEL.threads[2]] = 1;
+  return own;
+};
+
+/** Instances over the same memory, each in a worker; without any where they do not start. */
+async function startHelpers(model, module, memory, helpers) {
+  const workers = [];
+  const words = new Int32Array(memory.buffer, MODEL.threads[1], 8);
+  model.threads = 1;
+  model.close = async () => {
+    model.threads = 1;
+    words[${HELPERS}] = 0;
+    Atomics.store(words, ${QUIT}, 1);
+    Atomics.notify(words, 0);
+    await Promise.all(workers.map((w) => w.terminate()));
+  };
+  try {
+    for (let helper = 1; helper <= helpers; helper++) {
+      const Worker = globalThis.Worker ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads')).Worker;
+      workers.push(new Worker(new URL('./model.worker.mjs', import.meta.url), { type: 'module' }));
+    }
+    await Promise.all(workers.map((w, i) => new Promise((resolve, reject) => {
+      w.onmessage = resolve;
+      w.onerror = reject;
+      w.on?.('message', resolve).on('error', reject);
+      w.postMessage({ module, memory, helper: i + 1, words });
+    })));
+    for (const w of workers) w.unref?.();
+    words[${SLEEPS}] = globalThis.document ? 0 : 1;
+    words[${HELPERS}] = helpers;
+    model.threads = helpers + 1;
+  } catch {
+    await model.close();
+  }
+  return (f) => (...symbols) => {
+    try {
+      f(...symbols);
+    } catch (e) {
+      if (words[${BUSY}]) model.close();
+      throw e;
+    }
+  };
+}
+`;
+
+/** `model.worker.mjs`: one helper. */
+export const workerText = (): string => `// A thread of model.mjs.\n${compactScript(WORKER)}\n`;
+
+const WORKER = `
+const port = globalThis.postMessage ? globalThis : (await import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads')).parentPort;
+port.onmessage = async ({ data: { module, memory, helper, words } }) => {
+  const host = {};
+  for (const { module: from, name } of WebAssembly.Module.imports(module)) if (from === 'host') host[name] = () => {};
+  const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host });
+  port.postMessage(0);
+  try {
+    exports['${WORK}'](helper);
+  } catch {
+    Atomics.store(words, ${FAILED}, 1);
+  }
+  port.close();
+};
 `;
 
 /** The files beside `model.mjs`, null where the artifact has none. */
@@ -227,6 +319,6 @@ export function loaderText(name: string, plan: LoaderPlan, files: LoaderFiles): 
     `const MODEL=${JSON.stringify(plan)};`,
     `const WASM=${relaxed}${url(files.module)};`,
     `const WEIGHTS=${url(files.weights)};`,
-    `${compactScript(LOADER_BASE + (files.weights ? WEIGHT_READER : '') + LOADER)}\n`,
+    `${compactScript(LOADER_BASE + (files.weights ? WEIGHT_READER : '') + (plan.threads ? THREADS : ALONE) + LOADER)}\n`,
   ].join('\n');
 }

@@ -11,6 +11,8 @@ export const PLAIN = {
   end: 0x0b,
   br: 0x0c,
   br_if: 0x0d,
+  br_table: 0x0e,
+  return: 0x0f,
   call: 0x10,
   drop: 0x1a,
   select: 0x1b,
@@ -339,13 +341,29 @@ export const RELAXED = {
   'f32x4.relaxed_nmadd': 0x106,
 } as const;
 
+/** For modules with shared memory; valid, and without effect on others, where memory is not. */
+export const ATOMIC = {
+  'memory.atomic.notify': 0x00,
+  'memory.atomic.wait32': 0x01,
+  'i32.atomic.load': 0x10,
+  'i32.atomic.store': 0x17,
+  'i32.atomic.rmw.add': 0x1e,
+  'i32.atomic.rmw.sub': 0x25,
+} as const;
+
 /** Any instruction by its specified name. */
-export type Instruction = keyof typeof PLAIN | keyof typeof SATURATING | keyof typeof SIMD | keyof typeof RELAXED;
+export type Instruction =
+  | keyof typeof PLAIN
+  | keyof typeof SATURATING
+  | keyof typeof SIMD
+  | keyof typeof RELAXED
+  | keyof typeof ATOMIC;
 
 /** Each instruction's encoded bytes. */
 export const ENCODED: ReadonlyMap<string, readonly number[]> = new Map<string, readonly number[]>([
   ...Object.entries(PLAIN).map(([name, code]): [string, number[]] => [name, [code]]),
   ...Object.entries(SATURATING).map(([name, code]): [string, number[]] => [name, [0xfc, code]]),
+  ...Object.entries(ATOMIC).map(([name, code]): [string, number[]] => [name, [0xfe, code]]),
   ...Object.entries({ ...SIMD, ...RELAXED }).map(([name, code]): [string, number[]] => [
     name,
     code < 0x80 ? [0xfd, code] : [0xfd, (code & 0x7f) | 0x80, code >> 7],

@@ -4,6 +4,7 @@
 
 import type { Dim } from '../../ir/dim.js';
 import type { BufferRef, Program, ProgramBuffer, ProgramEntry, Step } from '../../ir/program.js';
+import type { Kernel } from '../../ir/kernel.js';
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant, never } from '../../support/errors.js';
 import { dimToExpr } from '../dim-expr.js';
@@ -14,6 +15,7 @@ import { CodeWriter, type Local } from './code.js';
 import { encodeModule, type FunctionBody, type FunctionType } from './encoder.js';
 import { writeExpr } from './expr.js';
 import { bindSymbol, emitKernel, newState } from './kernel.js';
+import { JOB, sharedKernels } from './job.js';
 import type { KernelState } from './kernel-state.js';
 import {
   type EntryLayout,
@@ -25,6 +27,7 @@ import {
   scratchAddress,
   type WasmLayout,
 } from './layout.js';
+import { emitThreads, WORK } from './threads.js';
 
 type HostStep = Extract<Step, { kind: 'host' }>;
 
@@ -39,6 +42,8 @@ export interface WasmOptions {
   readonly profile?: boolean | undefined;
   /** Fused multiply-adds of relaxed SIMD, in fast numerics. */
   readonly relaxed?: boolean | undefined;
+  /** Imports shared memory where kernels have shares, so that helpers can take some. */
+  readonly shared?: boolean | undefined;
 }
 
 export interface WasmOutput {
@@ -46,6 +51,8 @@ export interface WasmOutput {
   readonly layout: WasmLayout;
   /** Whether the module brings its constants and initial state itself. */
   readonly inline: boolean;
+  /** Where the byte is that says that memory is shared; null where it is not. Without it the module runs on one thread. */
+  readonly sharedAt: number | null;
 }
 
 /** Weights up to this many bytes are put into the module. */
@@ -69,21 +76,39 @@ export function emitWasm(program: Program, options: WasmOptions = {}): WasmOutpu
   ];
   const fault = faultAddress(program);
   const checked = checkedSymbols(program).map((s) => s.name);
-  const cx = { buffers, layout, hosts, points, fault, checked, firstKernel: imports.length };
+  const firstKernel = imports.length;
+  const firstThreads = firstKernel + kernels.length + program.entries.length;
+  const isShared = sharedKernels(program).length > 0;
+  const threads = isShared ? emitThreads(program, layout.job, firstKernel, firstThreads) : null;
+  const fork = threads && firstThreads + threads.fork;
+  const cx = { program, buffers, layout, hosts, points, fault, checked, firstKernel, fork };
   const entries = program.entries.map((e, i) => emitEntry(cx, e, i));
   const image = initialImage(program, layout);
   const weightBytes = image.reduce((n, s) => n + s.bytes.length, 0);
   const inline = options.weights ? options.weights === 'inline' : weightBytes <= INLINE_LIMIT;
   const module = encodeModule({
     imports,
-    functions: [...kernels.map((k) => k.body), ...entries],
-    exports: entries.map((e, i) => ({ name: e.name, index: imports.length + kernels.length + i })),
-    memory: { pages: layout.pages, imported: options.memory !== 'own' },
+    functions: [...kernels.map((k) => k.body), ...entries, ...(threads?.functions ?? [])],
+    exports: [
+      ...entries.map((e, i) => ({ name: e.name, index: imports.length + kernels.length + i })),
+      ...(threads ? [{ name: WORK, index: firstThreads + threads.work }] : []),
+    ],
+    memory: { pages: layout.pages, imported: options.memory !== 'own', shared: options.shared === true && isShared },
     data: inline ? image : [],
     names: options.names ?? false,
   });
-  return { module, layout, inline };
+  return { module, layout, inline, sharedAt: options.shared && isShared ? findSharedByte(module) : null };
 }
+
+/** The import of `env.memory` ends with its kind and the byte. */
+function findSharedByte(module: Uint8Array): number {
+  const text = [3, ...ascii('env'), 6, ...ascii('memory'), 2];
+  const at = module.findIndex((_, i) => text.every((b, j) => module[i + j] === b));
+  invariant(at >= 0 && module[at + text.length] === 3, 'shared memory is imported');
+  return at + text.length;
+}
+
+const ascii = (s: string): number[] => [...s].map((c) => c.charCodeAt(0));
 
 /** Host steps in program order; the position is the import's name. */
 export function collectHosts(program: Program): readonly HostStep[] {
@@ -118,6 +143,7 @@ function hostType(h: HostLayout): FunctionType {
 const MARK: FunctionType = { params: ['i32'], results: [] };
 
 interface ModuleContext {
+  readonly program: Program;
   readonly buffers: ReadonlyMap<number, ProgramBuffer>;
   readonly layout: WasmLayout;
   readonly hosts: readonly HostStep[];
@@ -127,6 +153,8 @@ interface ModuleContext {
   /** Names of the checked symbols, and where a trap leaves which one it was. */
   readonly checked: readonly string[];
   readonly fault: number;
+  /** The function that runs a kernel on all threads. */
+  readonly fork: number | null;
 }
 
 interface EntryContext extends ModuleContext {
@@ -214,6 +242,7 @@ function writePlainStep(cx: EntryContext, s: Step): void {
   const { c } = cx.k;
   switch (s.kind) {
     case 'kernel':
+      if (cx.program.kernels[s.kernel]?.shares !== undefined) return writeFork(cx, s);
       for (const ref of s.buffers) writeRef(cx, ref);
       for (const dim of s.dims) writeDim(cx, dim);
       return c.call(cx.firstKernel + s.kernel);
@@ -239,6 +268,20 @@ function writePlainStep(cx: EntryContext, s: Step): void {
     default:
       never(s, 'step');
   }
+}
+
+/** The kernel's arguments go to the job, where every thread finds them. */
+function writeFork(cx: EntryContext, s: Extract<Step, { kind: 'kernel' }>): void {
+  const { c } = cx.k;
+  const writes = [...s.buffers.map((ref) => () => writeRef(cx, ref)), ...s.dims.map((dim) => () => writeDim(cx, dim))];
+  writes.forEach((write, i) => {
+    c.i32(0);
+    write();
+    c.memory('i32.store', cx.layout.job + JOB.args + 4 * i, 2);
+  });
+  c.i32(sharedKernels(cx.program).indexOf(cx.program.kernels[s.kernel] as Kernel));
+  invariant(cx.fork !== null, 'a program with shares has a fork');
+  c.call(cx.fork);
 }
 
 /** sym = min(max(value, lo), hi) */

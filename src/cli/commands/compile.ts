@@ -23,6 +23,7 @@ type CompileFlags = ModelFlags &
     readonly name: string;
     readonly weights: string | undefined;
     readonly relaxed: string;
+    readonly threads: number;
     readonly main: boolean;
     readonly json: boolean;
   };
@@ -43,6 +44,12 @@ export const compileCommand: CommandModule<unknown, CompileFlags> = {
         default: 'auto',
         describe: 'WebAssembly: a second module with relaxed SIMD, which the loader takes where the engine can',
       },
+      threads: {
+        type: 'number',
+        requiresArg: true,
+        default: 1,
+        describe: 'WebAssembly: shares that long loops are cut into, for as many threads at most',
+      },
       main: { type: 'boolean', default: false, describe: 'C: also a main.c that runs .npy files' },
       json: { type: 'boolean', default: false, describe: 'The report as JSON' },
       ...DUMP_OPTIONS,
@@ -60,7 +67,7 @@ async function compile(flags: CompileFlags): Promise<void> {
   const { model } = openModel(flags.model);
   progress.update(`importing ${flags.model}`);
   const module = importSource(model, options);
-  const settings = { ...options, ...watch.options, target };
+  const settings = { ...options, ...watch.options, target, threads: checkThreads(flags.threads) };
   if (flags['stop-after'] !== undefined) {
     const stopped = flags['stop-after'] === 'import' ? module : optimizeModule(module, settings);
     printLine(printModule(stopped).trimEnd());
@@ -82,4 +89,9 @@ async function compile(flags: CompileFlags): Promise<void> {
   const report = reportCompile(target, program, files, countMacs(module));
   if (flags.json) printJson(report);
   else printLine(formatReport(report, folder));
+}
+
+function checkThreads(n: number): number {
+  if (Number.isInteger(n) && n >= 1 && n <= 64) return n;
+  throw new CompileError('E401', `--threads ${n} is not a number from 1 to 64`);
 }

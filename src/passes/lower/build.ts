@@ -82,6 +82,9 @@ export function createProgramBuilder(finish: (k: Kernel) => Kernel): ProgramBuil
         if (task.inPlace) p.inPlace.set(index, task.inPlace);
       }
       const kernel = p.kernels[index] as Kernel;
+      task.refs.forEach((ref, slot) => {
+        widenScratch(p, ref, kernel.params[slot]);
+      });
       const refs = [
         ...task.refs,
         ...kernel.params
@@ -110,6 +113,14 @@ export function createProgramBuilder(finish: (k: Kernel) => Kernel): ProgramBuil
     },
   };
   return p;
+}
+
+/** A schedule may want more of scratch that lowering asked for. */
+function widenScratch(p: ProgramBuilder, ref: BufferRef, param: BufferParam | undefined): void {
+  const buffer = p.buffers[ref.buffer];
+  if (param?.access !== 'scratch' || !buffer) return;
+  const elements = Math.max(buffer.elements, upperBound(param.size, `"${buffer.name}"`));
+  p.buffers[ref.buffer] = { ...buffer, elements };
 }
 
 /** Symbols a body or its buffer sizes mention. */

@@ -65,7 +65,8 @@ function slotsOf(body: readonly Stmt[]): Set<number> {
   return slots;
 }
 
-function redirect(body: readonly Stmt[], from: number, to: number, index: (x: Expr) => Expr): readonly Stmt[] {
+/** Reads and writes of `from` go to `to` instead, at a mapped index. */
+export function redirect(body: readonly Stmt[], from: number, to: number, index: (x: Expr) => Expr): readonly Stmt[] {
   const memo = new Map<Expr, Expr>();
   const node = (x: Expr): Expr => (x.k === 'load' && x.src === from ? { ...x, src: to, index: x.index.map(index) } : x);
   const go = (list: readonly Stmt[]): readonly Stmt[] =>
