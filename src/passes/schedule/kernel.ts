@@ -8,37 +8,40 @@ import { type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
 import { chooseSchedule } from './choose.js';
 import { vectorizeElementwise } from './elementwise.js';
 import { reduceInLanes, tileAlongReduction } from './lanes.js';
-import { atWidth, constOf, plainBody, type ScheduleOptions, widths, wrap } from './loops.js';
+import { atWidth, constOf, plainBody, type ScheduleOptions, wrap } from './loops.js';
 import { mergeNest } from './merge.js';
 import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
 import { createPanels, type Panels } from './pack.js';
+import { invertDivisors, scheduleRow } from './row-loops.js';
 import { tileParallel } from './tile.js';
 
 export function scheduleKernel(kernel: Kernel, o: ScheduleOptions): Kernel {
   const panels = createPanels(kernel);
-  const body = uniqueNames(scheduleBody(kernel.body, o, panels));
+  const body = uniqueNames(scheduleBody(kernel.body, o, panels, kernel));
   return { ...kernel, params: [...kernel.params, ...panels.params], body };
 }
 
-function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels): readonly Stmt[] {
+function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels, kernel: Kernel): readonly Stmt[] {
+  const done = new Set<number>();
   return body.flatMap((s, k): readonly Stmt[] => {
+    if (done.has(k)) return [];
+    const row = scheduleRow(body, k, kernel.params, o);
+    if (row) {
+      done.add(k + 1).add(k + 2);
+      return row;
+    }
     const nest = matchNest(s);
     if (nest) return scheduleNest(nest, o, panels);
     const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
-    if (reduction) {
-      for (const lanes of widths(o.target)) {
-        const made = reduceInLanes(reduction, atWidth(o, lanes));
-        if (made) return made;
-      }
-      return [s];
-    }
-    return s.s === 'for' ? [{ ...s, body: scheduleBody(s.body, o, panels) }] : [s];
+    if (reduction) return reduceInLanes(reduction, o) ?? [s];
+    return s.s === 'for' ? [{ ...s, body: scheduleBody(s.body, o, panels, kernel) }] : [s];
   });
 }
 
 function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
   const nest = mergeNest(found);
-  return nest.reduction ? scheduleReduction(nest, nest.reduction, o, panels, new Map()) : vectorizeElementwise(nest, o);
+  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, new Map());
+  return vectorizeElementwise(invertDivisors(nest, o), o);
 }
 
 /** A tile may be longer than a loop of unknown size: then another schedule serves, chosen with what that says. */

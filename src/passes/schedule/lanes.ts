@@ -5,17 +5,16 @@ import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { fittingWidth, scheduleLaneLoop } from './lane-loop.js';
 import { constOf, lanesAt, type ScheduleOptions, tileLoop, tileSize, wrap } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 /** A reduction by itself, its accumulator declared just before: lanes first, then added to the accumulator. */
 export function reduceInLanes(r: Reduction, o: ScheduleOptions): readonly Stmt[] | null {
-  const last = innermostInLanes(r, o);
-  if (!last) return null;
-  const rows = laneSums(r, last, o, 1, (x) => x);
-  const total = rows.totals[0] as Expr;
-  return [...rows.stmts, { s: 'set', var: r.acc, value: e.op(r.op, variable(r.acc, r.init.dtype), total) }];
+  const fitting = fittingWidth(r.loops[r.loops.length - 1] as For, o);
+  const loop = innermostInLanes(r, fitting);
+  return loop && scheduleLaneLoop({ outer: r.loops.slice(0, -1), loop, stores: [], sums: [r] }, fitting);
 }
 
 /** The innermost reduction loop, if lanes may run along it. */
@@ -35,11 +34,7 @@ export function innermostInLanes(r: Reduction, o: ScheduleOptions): For | null {
 export function tileAlongReduction(nest: Nest, r: Reduction, last: For, o: ScheduleOptions): readonly Stmt[] {
   const u = reuseRows(nest, r);
   const rows = u ? tileSize(u, o.target.tile.rows, 1) : 1;
-  if (!u || rows === 1)
-    return wrap(
-      nest.loops,
-      alongReductionBody(nest, r, last, o, 1, (x) => x),
-    );
+  if (!u || rows === 1) return wrap(nest.loops, singleRow(nest, r, o));
   const start = `${u.var}_u`;
   const atRow = (x: Expr, row: number): Expr =>
     substituteVars(x, new Map([[u.var, e.add(variable(start, 'i32'), row)]]));
@@ -47,12 +42,15 @@ export function tileAlongReduction(nest: Nest, r: Reduction, last: For, o: Sched
   const outer = nest.loops.filter((f) => f !== u);
   const tiled = wrap(outer, [tileLoop(u, rows, start, body)]);
   if (constOf(u.hi) !== null) return tiled;
-  const single = wrap(
-    nest.loops,
-    alongReductionBody(nest, r, last, o, 1, (x) => x),
-  );
+  const single = wrap(nest.loops, singleRow(nest, r, o));
   return [{ s: 'if', cond: e.lt(u.hi, rows), then: single, else: tiled }];
 }
+
+const singleRow = (nest: Nest, r: Reduction, o: ScheduleOptions): readonly Stmt[] => [
+  { s: 'let', var: r.acc, value: r.init, mutable: true },
+  ...(reduceInLanes(r, o) ?? []),
+  nest.store,
+];
 
 /** The innermost parallel loop along which some load of the reduction is reused. */
 function reuseRows(nest: Nest, r: Reduction): For | null {
