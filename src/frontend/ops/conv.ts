@@ -17,10 +17,9 @@ import {
   KOI,
   OIK,
   OKI,
-  type TransposedAxis,
-  transposedConvolution,
   type WeightLayout,
 } from './convolution.js';
+import { type TransposedAxis, transposedConvolution } from './transposed-convolution.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 import { sizesFrom } from './runtime-sizes.js';

@@ -1,6 +1,6 @@
 // The lowering of every convolution, of any rank and layout: a sum over channels and taps of padded reads. The
-// transposed kind gathers: an output position sums the taps whose input position is a whole multiple of the stride.
-// Window arithmetic is in window.ts; the records are in conv.ts, those with scales in qlinear.ts.
+// transposed kind is in transposed-convolution.ts, window arithmetic in window.ts; the records are in conv.ts, those with
+// scales in qlinear.ts.
 
 import type { Builder } from '../../ir/builder.js';
 import { type Dim, floordiv, mul } from '../../ir/dim.js';
@@ -60,7 +60,7 @@ export interface ConvSpec {
   readonly pad?: number;
 }
 
-const sumType = (t: DType): DType => (isFloat(t) && DTYPE_INFO[t].bits < 32 ? 'f32' : t);
+export const sumType = (t: DType): DType => (isFloat(t) && DTYPE_INFO[t].bits < 32 ? 'f32' : t);
 
 export function fixedTaps(taps: readonly Dim[]): readonly number[] {
   if (!taps.every((k): k is number => typeof k === 'number'))
@@ -132,69 +132,6 @@ export const addBias = (b: Builder, y: Value, bias: Value | undefined, layout: L
         body: (i, _r, read) => e.add(read(y, i), e.cast(read(bias, [layout.parts(i).channel]), y.type.dtype)),
       })
     : y;
-
-export interface TransposeSpec {
-  readonly x: Value;
-  readonly w: Value;
-  readonly layout: Layout;
-  readonly weights: WeightLayout;
-  readonly groups: number;
-  readonly axes: readonly TransposedAxis[];
-  readonly acc?: DType;
-}
-
-export interface TransposedAxis {
-  readonly kernel: number;
-  readonly stride: number;
-  readonly dilation: number;
-  readonly before: Dim;
-  readonly out: Dim;
-}
-
-/** out[n, o, p…] = Σ x[n, c, q] · w[o, c, k] over taps where p + before − k·dilation = q·stride. */
-export function transposedConvolution(b: Builder, spec: TransposeSpec): Value {
-  const { x, w, layout, weights, groups, axes } = spec;
-  const { batch, channel } = layout.parts(x.type.shape);
-  const perGroupOut = weights.sizes(w.type.shape).out;
-  const perGroupIn = floordiv(channel, groups);
-  const acc = spec.acc ?? sumType(x.type.dtype);
-  const sum = b.generic({
-    shape: layout.place<Dim>(
-      batch,
-      mul(perGroupOut, groups),
-      axes.map((a) => a.out),
-    ),
-    reduce: [perGroupIn, ...axes.map((a) => a.kernel)],
-    reducer: 'add',
-    body: (i, r, read) => {
-      const at = layout.parts(i);
-      const taps = r.slice(1);
-      const group = groups === 1 ? i32(0) : e.div(at.channel, e.dim(perGroupOut));
-      const o = groups === 1 ? at.channel : e.rem(at.channel, e.dim(perGroupOut));
-      const c = e.add(e.mul(group, e.dim(perGroupIn)), r[0] as Expr);
-      const { index, guard } = transposedIndex(axes, layout.parts(x.type.shape).spatial, at.spatial, taps);
-      const left = read(x, layout.place(at.batch, c, index), { guard, pad: 0 });
-      return e.mul(e.cast(left, acc), e.cast(read(w, weights.place(o, c, taps)), acc));
-    },
-  });
-  return spec.acc ? sum : b.cast(sum, x.type.dtype);
-}
-
-function transposedIndex(
-  axes: readonly TransposedAxis[],
-  sizes: readonly Dim[],
-  at: readonly Expr[],
-  taps: readonly Expr[],
-): { readonly index: readonly Expr[]; readonly guard: Expr } {
-  const scaled = axes.map((a, k) => e.sub(e.add(at[k] as Expr, e.dim(a.before)), e.mul(taps[k] as Expr, a.dilation)));
-  const index = axes.map((a, k) => e.div(scaled[k] as Expr, a.stride));
-  const tests = axes.flatMap((a, k) => [
-    e.le(0, scaled[k] as Expr),
-    ...(a.stride === 1 ? [] : [e.eq(e.rem(scaled[k] as Expr, a.stride), 0)]),
-    e.lt(index[k] as Expr, e.dim(sizes[k] as Dim)),
-  ]);
-  return { index, guard: e.and(...tests) };
-}
 
 /** The stated number of groups must be the one the weight's shape means. */
 export function checkGroups(spec: ConvSpec, group: number): void {

@@ -1,8 +1,9 @@
 // Custom operators of MediaPipe's TFLite models. Their options are plain C structures: little-endian 32-bit fields.
 
 import { add, type Dim, mul, sub } from '../../ir/dim.js';
-import { addBias, fixedTaps, OKI, transposedConvolution } from './convolution.js';
+import { addBias, fixedTaps, OKI } from './convolution.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
+import { transposedConvolution } from './transposed-convolution.js';
 import { autoPadOf, CHANNELS_LAST, windowAxes } from './window.js';
 
 /** Field `i` of the options; 0 where they end before it. */
