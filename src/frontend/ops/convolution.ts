@@ -3,7 +3,7 @@
 // scales in qlinear.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import { type Dim, floordiv, mul } from '../../ir/dim.js';
+import { type Dim, floordiv } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
