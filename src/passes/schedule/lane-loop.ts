@@ -32,7 +32,10 @@ export function fittingWidth(loop: For, o: ScheduleOptions): ScheduleOptions {
   const size = constOf(loop.hi);
   if (size === null) return o;
   const steps = (w: number): number => (w > size ? Number.POSITIVE_INFINITY : Math.floor(size / w) + (size % w));
-  return atWidth(o, widths(o.target).reduce((best, w) => (steps(w) < steps(best) ? w : best)));
+  return atWidth(
+    o,
+    widths(o.target).reduce((best, w) => (steps(w) < steps(best) ? w : best)),
+  );
 }
 
 /** Null where the target has no such vectors. */

@@ -5,6 +5,7 @@ import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { invariant } from '../../support/errors.js';
 import { fittingWidth, scheduleLaneLoop } from './lane-loop.js';
 import { constOf, lanesAt, type ScheduleOptions, tileLoop, tileSize, wrap } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
@@ -46,11 +47,11 @@ export function tileAlongReduction(nest: Nest, r: Reduction, last: For, o: Sched
   return [{ s: 'if', cond: e.lt(u.hi, rows), then: single, else: tiled }];
 }
 
-const singleRow = (nest: Nest, r: Reduction, o: ScheduleOptions): readonly Stmt[] => [
-  { s: 'let', var: r.acc, value: r.init, mutable: true },
-  ...(reduceInLanes(r, o) ?? []),
-  nest.store,
-];
+function singleRow(nest: Nest, r: Reduction, o: ScheduleOptions): readonly Stmt[] {
+  const sum = reduceInLanes(r, o);
+  invariant(sum, 'lanes were chosen because the reduction has them');
+  return [{ s: 'let', var: r.acc, value: r.init, mutable: true }, ...sum, nest.store];
+}
 
 /** The innermost parallel loop along which some load of the reduction is reused. */
 function reuseRows(nest: Nest, r: Reduction): For | null {
