@@ -75,8 +75,8 @@ export const PIPELINE: readonly Pass[] = [
     run: (m, c) => foldConstants(deadCode(foldScale(m, c)), c),
   }, // needs epilogues: after fusion; before packing copies the operand
   simplify, // again: fusion brings producers' constants and casts together with their consumers'
-  { name: 'pack', doc: 'Transposes constants so that vectors walk them.', run: packConstants }, // needs the final contractions: after fusion
-  { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // packing may have made it needless
+  { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // needs the final contractions: after fusion
+  { name: 'pack', doc: 'Transposes constants so that vectors walk them.', run: packConstants }, // where padding did not give vectors another axis
   copyViews, // last, when all readers are known
 ];
 

@@ -2,9 +2,10 @@
 // core that starts two multiply-adds and two loads a cycle, and has a result after four.
 
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
-import type { Expr } from '../../ir/scalar.js';
+import { constant, type Expr, rewriteExpr } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
-import { constOf } from './loops.js';
+import { constOf, MAX_UNROLLED } from './loops.js';
+import { mergeReduction } from './merge.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 
 /** Sizes nobody knows are taken to be this. */
@@ -25,17 +26,28 @@ export function costOf(t: TileSchedule, nest: Nest, r: Reduction, shorter: Reado
   const loads = (splats.length - invariant) * rows + invariant + (operands.length - splats.length) * vectors;
   const step = Math.max((rows * vectors) / PER_CYCLE, loads / PER_CYCLE, LATENCY);
   const outputs = rows * width * useful;
+  const left = t.packed.length > 0 ? mergeReduction(withoutPanel(r, t)).loops : r.loops;
+  const innermost = sizeOf(left[left.length - 1] as For);
+  const entering = depth * rows * vectors <= MAX_UNROLLED ? 0 : (depth / innermost) * ENTER;
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
   const store = contiguous ? 1 / lanes : 1.5;
   const uses = t.inner.reduce((p, f) => p * sizeOf(f), 1);
   const packing = t.packed.length > 0 ? depth / (vectorizes(t.packed, t.columns) ? lanes : 1) / uses : 0;
   const far = t.packed.length === 0 && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
-  return (depth * step + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
+  return (depth * step + entering + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
 }
+
+/** The reduction with its panel, which walks every loop as one, taken out. */
+const withoutPanel = (r: Reduction, t: TileSchedule): Reduction => ({
+  ...r,
+  term: rewriteExpr(r.term, (x) => (t.packed.includes(x) ? constant(0, x.dtype) : x)),
+});
 
 /** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
 const FAR = 16384;
+/** Cycles to enter and leave a loop. */
+const ENTER = 2;
 /** Cycles to enter a tile. */
 const START = 8;
 

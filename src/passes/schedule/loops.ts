@@ -37,6 +37,9 @@ export function widthsFor(target: VectorTarget, size: number | null): readonly n
 /** Lanes of the narrowest vectors: those every target has. */
 export const NARROWEST = 4;
 
+/** Statements a reduction inside a tile may be written out to. */
+export const MAX_UNROLLED = 40;
+
 export const wrap = (loops: readonly For[], body: readonly Stmt[]): readonly Stmt[] =>
   loops.reduceRight<readonly Stmt[]>((inner, f) => [{ ...f, body: inner }], body);
 

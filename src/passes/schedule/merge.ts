@@ -19,7 +19,7 @@ export function mergeNest(nest: Nest): Nest {
   return { loops: parallel.loops, store, reduction: reduction && mergeReduction(reduction) };
 }
 
-function mergeReduction(r: Reduction): Reduction {
+export function mergeReduction(r: Reduction): Reduction {
   const { loops, gone } = mergeLoops(r.loops, [r.term], []);
   return mapReduction({ ...r, loops }, (x) => substituteVars(x, gone));
 }

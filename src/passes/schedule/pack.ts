@@ -4,10 +4,11 @@
 import { e } from '../../ir/expr.js';
 import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
 import { visitStmts } from '../../ir/kernel-walk.js';
-import { type Expr, i32, load, rewriteExpr, substituteVars, variable } from '../../ir/scalar.js';
+import { type Expr, i32, type LoadExpr, load, rewriteExpr, substituteVars, variable } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { constOf, lanesAt, type ScheduleOptions, wrap } from './loops.js';
-import type { For, Reduction } from './nest.js';
+import { mergeReduction } from './merge.js';
+import { type For, loadsOf, type Reduction } from './nest.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 export interface Panels {
@@ -41,8 +42,8 @@ export function createPanels(kernel: Kernel): Panels {
 export interface PackedTerm {
   /** Fills the panel for the column tile that starts at `start`. */
   readonly fill: readonly Stmt[];
-  /** The term with the packed part replaced by the variable of this name. */
-  readonly term: Expr;
+  /** What is left to do: the packed part is `variable`, and loops that then walk as one are merged. */
+  readonly reduction: Reduction;
   readonly variable: string;
   /** The packed part of vector `k` of the tile. */
   readonly vector: (k: number) => Expr;
@@ -75,10 +76,13 @@ export function packTerm(r: Reduction, s: TileSchedule, start: Expr, o: Schedule
           value: substituteVars(part, new Map([[s.columns.var, e.add(start, k)]])),
         }),
       );
+  const read = load(slot, [at], part.dtype);
+  const rest = mergeReduction({ ...r, term: rewriteExpr(r.term, (x) => (x === part ? read : x)) });
+  const merged = loadsOf(rest.term).find((x) => x.src === slot) as LoadExpr;
   return {
     fill: wrap(r.loops, stores),
-    term: rewriteExpr(r.term, (x) => (x === part ? variable(name, part.dtype) : x)),
+    reduction: { ...rest, term: rewriteExpr(rest.term, (x) => (x === merged ? variable(name, part.dtype) : x)) },
     variable: name,
-    vector: (k) => load(slot, [e.add(at, k * lanes)], part.dtype, { lanes }),
+    vector: (k) => ({ ...merged, index: [e.add(merged.index[0] as Expr, k * lanes)], lanes }),
   };
 }

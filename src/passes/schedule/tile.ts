@@ -5,10 +5,11 @@
 import { coefficient, isOne } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { type Expr, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { mapExprs } from '../../ir/kernel-walk.js';
+import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
-import { atWidth, lanesAt, type ScheduleOptions, tileLoop, wrap } from './loops.js';
-import type { Nest, Reduction, Store } from './nest.js';
+import { atWidth, constOf, lanesAt, MAX_UNROLLED, type ScheduleOptions, tileLoop, wrap } from './loops.js';
+import type { For, Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
 import { laneExpr, splat, vectorizeExpr } from './vectorize.js';
 
@@ -58,15 +59,28 @@ function tileBody(
       ? substituteVars(x, new Map([[rows.var, e.add(variable(`${rows.var}_u`, 'i32'), row)]]))
       : x;
   const declare = cells.map((c): Stmt => ({ s: 'let', var: c.acc, value: splat(r.init, lanes), mutable: true }));
+  const { loops, term: scalar } = pack?.reduction ?? r;
   const steps = cells.map((c): Stmt => {
     const vars = new Map(pack ? [[pack.variable, pack.vector(c.k)]] : []);
-    const term = vectorizeExpr(atRow(pack?.term ?? r.term, c.row), lanesAt(columns.var, c.base, o, vars)) as Expr;
+    const term = vectorizeExpr(atRow(scalar, c.row), lanesAt(columns.var, c.base, o, vars)) as Expr;
     return { s: 'set', var: c.acc, value: e.op(r.op, variable(c.acc, dtype, lanes), splat(term, lanes)) };
   });
   const finish = cells.flatMap((c) =>
     storeVector(nest.store, r.acc, variable(c.acc, dtype, lanes), columns.var, c.base, (x) => atRow(x, c.row), o),
   );
-  return [...declare, ...wrap(r.loops, steps), ...finish];
+  return [...declare, ...unroll(loops, steps), ...finish];
+}
+
+/** A few steps are written out: entering loops of three would cost as much as they do. */
+function unroll(loops: readonly For[], steps: readonly Stmt[]): readonly Stmt[] {
+  const sizes = loops.map((f) => constOf(f.hi));
+  const total = sizes.reduce<number>((p, d) => p * (d ?? Infinity), steps.length);
+  if (total > MAX_UNROLLED) return wrap(loops, steps);
+  const [outer, ...inner] = loops;
+  if (!outer) return steps;
+  return Array.from({ length: sizes[0] as number }, (_, n) =>
+    mapExprs(unroll(inner, steps), (x) => substituteVars(x, new Map([[outer.var, i32(n)]]))),
+  ).flat();
 }
 
 /** The epilogue and store of one accumulator: in one vector where the target can, else lane by lane. */
