@@ -4,9 +4,10 @@
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { type Expr, i32, variable } from '../../ir/scalar.js';
+import { type Expr, variable } from '../../ir/scalar.js';
 import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, widthsFor, wrap } from './loops.js';
-import { type For, loadsOf, type Nest, type Store } from './nest.js';
+import { type For, loadsOf, type Nest } from './nest.js';
+import { cutSegments, type Segment } from './segments.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly Stmt[] {
@@ -18,25 +19,28 @@ export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly S
   const loads = loadsOf(nest.store.value).filter((x) => x.index.some((y) => mentions(y, inner.var)));
   const contiguous = loads.filter((x) => isOne(coefficient(x.index[0] as Expr, inner.var)));
   if (loads.length > 2 * contiguous.length) return plain;
-  return wrap(outer, vectorLoops(nest.store, inner, o) ?? [{ ...inner, body: [nest.store] }]);
+  return wrap(
+    outer,
+    cutSegments(nest.store, inner).flatMap((part) => vectorLoops(part, inner, o)),
+  );
 }
 
-/** The loop in vectors of every width the target has, widest first, then one by one; null where it cannot be a vector. */
-function vectorLoops(store: Store, inner: For, o: ScheduleOptions): readonly Stmt[] | null {
-  const size = constOf(inner.hi);
+/** A segment in vectors of every width the target has, widest first, then one by one. */
+function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: ScheduleOptions): readonly Stmt[] {
+  const length = e.sub(end, start);
+  const size = constOf(length);
   const loops: Stmt[] = [];
-  let from: Expr = i32(0);
+  let from = start;
   for (const lanes of widthsFor(o.target, size)) {
     const narrow = atWidth(o, lanes);
-    const value = vectorizeExpr(store.value, {
-      ...lanesAt(inner.var, variable(inner.var, 'i32'), narrow),
-      gather: true,
-    });
-    if (!value) return null;
-    const to = size === null ? e.sub(inner.hi, e.rem(inner.hi, lanes)) : i32(size - (size % lanes));
+    const along = { ...lanesAt(inner.var, variable(inner.var, 'i32'), narrow), gather: true };
+    const value = vectorizeExpr(store.value, along);
+    if (!value) break;
+    const to = size === null ? e.sub(end, e.rem(e.sub(end, from), lanes)) : e.add(start, size - (size % lanes));
     loops.push({ ...inner, lo: from, hi: to, step: lanes, body: [{ ...store, value: splat(value, lanes) }] });
     from = to;
   }
-  if (size === null || constOf(from) !== size) loops.push({ ...inner, lo: from, body: [store] });
-  return loops;
+  return size !== null && constOf(e.sub(end, from)) === 0
+    ? loops
+    : [...loops, { ...inner, lo: from, hi: end, body: [store] }];
 }
