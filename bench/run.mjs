@@ -13,6 +13,7 @@ import { parseTargets } from '../dist/cli/commands/parse-targets.js';
 import { startProgress } from '../dist/cli/progress.js';
 import { reportError } from '../dist/cli/report-error.js';
 import { GEMM_SIZES, SINGLE_OPS } from './single-ops.mjs';
+import { benchOnGpu, formatDevice, openBrowser } from './webgpu.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const SHARED = join(HERE, '..', '..', 'shared');
@@ -67,11 +68,13 @@ function readFlags() {
 
 async function main() {
   const flags = readFlags();
+  const targets = parseTargets([flags.target]);
+  const onGpu = targets.includes('webgpu');
   const peers = parsePeers([flags.against]);
   for (const p of peers) locatePeer(p);
   const progress = startProgress();
   const request = {
-    targets: parseTargets([flags.target]),
+    targets: targets.filter((t) => t !== 'webgpu'),
     peers: PEER_NAMES.filter((p) => peers.includes(p)),
     likeWithLike: true,
     options: { numerics: flags.numerics },
@@ -81,15 +84,21 @@ async function main() {
   };
   const rows = [];
   const notes = [];
+  const browser = onGpu ? await openBrowser() : null;
   for (const [i, { suite, path }] of flags.models.entries()) {
     const say = (text) => progress.update(`${i + 1}/${flags.models.length} ${text}`);
-    const found = await benchModel(path, { ...request, say });
-    rows.push(...found.rows.map((row) => ({ ...row, suite })));
-    notes.push(...found.notes);
+    const all = [
+      ...(request.targets.length > 0 ? [await benchModel(path, { ...request, say })] : []),
+      ...(browser ? [await benchOnGpu(browser, path, { ...request, say })] : []),
+    ];
+    rows.push(...all.flatMap((found) => found.rows.map((row) => ({ ...row, suite }))));
+    notes.push(...all.flatMap((found) => found.notes));
   }
+  await browser?.close();
   progress.done();
   const report = reportBench(rows, notes);
   process.stdout.write(`${flags.json ? JSON.stringify(report, null, 2) : formatBench(report)}\n`);
+  if (onGpu && !flags.json) process.stdout.write(`\n${formatDevice(rows)}\n`);
 }
 
 try {

@@ -168,6 +168,15 @@ describe.skipIf(!program)('the example page', () => {
     await page.reload();
     await sample();
     expect(asked.length).toBe(2);
+    // The same artifact as another page would load it, with no option and nobody who listens; what is kept must be whole.
+    const load = `import('/models/text-finder-wasm/model.mjs').then((m) => m.load()).then((m) => m.memoryBytes > 0)`;
+    expect(await page.evaluate(load)).toBe(true);
+    await page.evaluate(async () => {
+      const cache = await caches.open('heddle');
+      for (const key of await cache.keys()) await cache.put(key, new Response('broken'));
+    });
+    await expect(page.evaluate(load)).rejects.toThrow(/the weights have 6 bytes instead of/);
+    expect(await page.evaluate(load)).toBe(true);
     await page.close();
   });
 
@@ -202,6 +211,23 @@ describe.skipIf(!program)('the example page', () => {
     expect(result[0]).toMatch(/^Warp and weft/);
     await page.close();
   });
+
+  step(
+    'shows a speech library that a browser loads, with WAV files read by an ES module as bundlers find it',
+    async (s) => {
+      const page = await (await browser('software')).newPage();
+      const map = JSON.stringify({ imports: { wavefile: '/wavefile.js' } });
+      const files: Record<string, { contentType: string; body: string }> = {
+        'whole.html': { contentType: 'text/html', body: `<script type="importmap">${map}</script>` },
+        'wavefile.js': { contentType: 'text/javascript', body: 'export class WaveFile {}' },
+      };
+      for (const [name, file] of Object.entries(files)) await page.route(`${s.url}${name}`, (r) => r.fulfill(file));
+      await page.goto(`${s.url}whole.html`);
+      const names = await page.evaluate(`import('/heddle/stt/index.js').then((m) => Object.keys(m))`);
+      expect(names).toEqual(expect.arrayContaining(['modelPart', 'readWav', 'runMoonshine', 'decodeTokens']));
+      await page.close();
+    },
+  );
 
   step('needs no special headers', async ({ url }) => {
     const { headers } = await fetch(url);

@@ -127,7 +127,8 @@ async function download(url, bytes, heard) {
     const { done, value } = await reader.read();
     if (done) break;
     if (at + value.length <= bytes) data.set(value, at);
-    heard?.(Math.min((at += value.length), bytes), bytes);
+    at += value.length;
+    heard?.(Math.min(at, bytes), bytes);
   }
   await keeping;
   const home = (name) => name.replace(/[0-9a-f]{16}\\.bin$/, '');
