@@ -120,6 +120,35 @@ describe('wasm artifact in Node', () => {
     await expect(loader.load({ wasm: files['model.wasm'], weights: new Uint8Array(3) })).rejects.toThrow(/3 bytes/);
   });
 
+  it('keeps strings in JavaScript, from inputs through operators to outputs', async () => {
+    const program = buildProgram('text', (b) => {
+      const x = b.input('x', 'string', [2]);
+      const y = b.output('y', 'string', [2]);
+      const n = b.output('n', 'i32', [2]);
+      const arg = (h: Handle) => ({ ref: { buffer: h.id, offset: 0 }, dtype: h.dtype, shape: [2] });
+      const call = (t: readonly Tensor[]) => t;
+      b.steps({ kind: 'host', op: 'Shout', call, inputs: [arg(x)], outputs: [arg(y), arg(n)], origins: [] });
+    });
+    const { dir } = write(program);
+    const model = await (await importLoader(dir)).load({
+      host: {
+        Shout: ([t]: [Tensor]) => {
+          const texts = t.data as readonly string[];
+          return [{ data: texts.map((s) => s.toUpperCase()) }, { data: Int32Array.from(texts, (s) => s.length) }];
+        },
+      } as never,
+    });
+    const out = await model.run?.({ x: ['so', 'what'] as never });
+    expect(out?.y).toMatchObject({ dtype: 'string', shape: [2], data: ['SO', 'WHAT'] });
+    expect(out?.n).toEqual(tensor('i32', [2], [2, 4]));
+    expect(
+      check(
+        dir,
+        `import { load } from './model.mjs';\nconst m = await load({ host: { Shout: (t) => t } });\nawait m.run({ x: ['a', 'b'] });\n`,
+      ),
+    ).toEqual([]);
+  });
+
   it('asks for the operators that run in JavaScript and calls them', async () => {
     const n = { name: 'n', lo: 1, hi: 8 };
     const program = buildProgram('host', (b) => {

@@ -7,7 +7,7 @@ import { contentHash } from '../content-hash.js';
 import { checkedSymbols, describeEntry } from '../entry-spec.js';
 import { declarationText } from './declarations.js';
 import { invariant } from '../../support/errors.js';
-import { faultAddress, initialImage, type WasmLayout } from './layout.js';
+import { faultAddress, initialImage, stringConstants, type WasmLayout } from './layout.js';
 import { type LoaderEntry, type LoaderPlan, loaderText, workerText } from './loader-template.js';
 import { emitWasm, INLINE_LIMIT, type WasmOptions, type WasmOutput } from './program.js';
 
@@ -93,6 +93,7 @@ function planLoader(program: Program, { layout, sharedAt }: WasmOutput, weights:
     entries: Object.fromEntries(entries),
     checked: checkedSymbols(program).map((s) => [s.name, s.lo, s.hi]),
     fault: faultAddress(program),
+    strings: stringConstants(program),
     host: layout.hosts.map((h) => ({ op: h.op, inputs: args(h.inputs), outputs: args(h.outputs) })),
   };
 }

@@ -19,6 +19,7 @@ const ARRAY_TYPES: Readonly<Record<string, string>> = {
   i8: 'Int8Array',
   i4: 'Int8Array',
   i2: 'Int8Array',
+  string: 'readonly string[]',
 };
 
 export const arrayType = (dtype: string): string => ARRAY_TYPES[dtype] ?? 'Uint8Array';
@@ -89,7 +90,7 @@ function declareModel(entries: readonly EntrySpec[], types: readonly string[], t
 }
 
 function declareLoad(hostOps: readonly string[], threads: boolean): string {
-  const tensor = 'Tensor<string, ArrayBufferView>';
+  const tensor = 'Tensor<string, ArrayBufferView | readonly string[]>';
   const host = `{\n${hostOps.map((op) => `    readonly ${property(op)}: (inputs: readonly ${tensor}[], step: number) => readonly ${tensor}[];\n`).join('')}  }`;
   const needed = hostOps.length > 0;
   return [

@@ -50,7 +50,7 @@ export interface WasmLayout {
   readonly io: Region;
   readonly entries: readonly EntryLayout[];
   readonly hosts: readonly HostLayout[];
-  /** Address of each buffer, by buffer id. */
+  /** Address of each buffer, by buffer id. Strings are the host's, under their buffer's number in place of an address. */
   readonly addresses: ReadonlyMap<number, number>;
   /** Whether state starts as anything but zeros. */
   readonly stateIsZero: boolean;
@@ -102,7 +102,8 @@ export function planLayout(program: Program, scratchBytes: number, hosts: readon
   const regionOf = { const: constants, state, arena };
   const cursors = program.entries.map(() => next);
   for (const b of program.buffers) {
-    if ('entry' in b.place) {
+    if (b.dtype === 'string') addresses.set(b.id, b.id);
+    else if ('entry' in b.place) {
       const at = cursors[b.place.entry];
       invariant(at !== undefined, `buffer ${b.name} belongs to entry ${b.place.entry}, which is none`);
       addresses.set(b.id, at);
@@ -165,13 +166,19 @@ function layEntries(program: Program, addresses: ReadonlyMap<number, number>): E
 export const layHostArgs = (args: readonly HostArg[]): HostLayout['inputs'] =>
   args.map((a) => ({ dtype: a.dtype, rank: a.shape.length }));
 
+/** Constants that are strings, by address. */
+export const stringConstants = (program: Program): readonly (readonly [address: number, data: readonly string[]])[] =>
+  program.buffers.flatMap((b) =>
+    b.dtype === 'string' && b.place.kind === 'const' ? [[b.id, b.place.data.data as readonly string[]] as const] : [],
+  );
+
 /** The bytes memory starts with: constants, and state that is not zero. Addresses ascend. */
 export function initialImage(program: Program, layout: WasmLayout): { address: number; bytes: Uint8Array }[] {
   const image: { address: number; bytes: Uint8Array }[] = [];
   for (const b of program.buffers) {
     const tensor = b.place.kind === 'const' ? b.place.data : b.place.kind === 'state' ? b.place.init : null;
     const address = layout.addresses.get(b.id);
-    if (tensor === null || address === undefined) continue;
+    if (tensor === null || address === undefined || b.dtype === 'string') continue;
     const data = tensor.data;
     invariant(ArrayBuffer.isView(data), `buffer ${b.name} holds strings`);
     if (b.place.kind === 'state' && isZero(data)) continue;

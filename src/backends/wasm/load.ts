@@ -7,7 +7,7 @@ import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { sizeOf, STORAGE, type Tensor, type TypedArray } from '../../support/tensor.js';
 import { checkedSymbols, describeEntry, findEntry, outsideSize, solveInputs } from '../entry-spec.js';
-import { faultAddress, initialImage, type ValueLayout, type WasmLayout } from './layout.js';
+import { faultAddress, initialImage, stringConstants, type ValueLayout, type WasmLayout } from './layout.js';
 import { collectHosts, emitWasm } from './program.js';
 import { knowsRelaxed } from './relaxed.js';
 
@@ -23,13 +23,14 @@ export async function instantiateWasm(program: Program, mark?: (point: number) =
     relaxed: knowsRelaxed(),
   });
   const memory = makeMemory(layout.pages);
+  const strings: Strings = new Map(stringConstants(program));
   const { instance } = await WebAssembly.instantiate(module.slice(), {
     env: { memory },
-    host: hostImports(program, layout, memory),
+    host: hostImports(program, layout, memory, strings),
     ...(mark ? { profile: { mark } } : {}),
   });
   for (const { address, bytes } of initialImage(program, layout)) new Uint8Array(memory.buffer).set(bytes, address);
-  return openSession(program, layout, memory, instance);
+  return openSession(program, layout, { memory, strings, instance });
 }
 
 function makeMemory(pages: number): WebAssembly.Memory {
@@ -41,12 +42,16 @@ function makeMemory(pages: number): WebAssembly.Memory {
   }
 }
 
-function openSession(
-  program: Program,
-  layout: WasmLayout,
-  memory: WebAssembly.Memory,
-  instance: WebAssembly.Instance,
-): Session {
+/** Contents of string buffers, under their numbers. */
+type Strings = Map<number, readonly string[]>;
+
+interface Instance {
+  readonly memory: WebAssembly.Memory;
+  readonly strings: Strings;
+  readonly instance: WebAssembly.Instance;
+}
+
+function openSession(program: Program, layout: WasmLayout, { memory, strings, instance }: Instance): Session {
   const { address, bytes } = layout.state;
   const initial = layout.stateIsZero ? null : new Uint8Array(memory.buffer, address, bytes).slice();
   const specs = program.entries.map(describeEntry);
@@ -58,11 +63,11 @@ function openSession(
       const [spec, entry] = [specs[index], layout.entries[index]];
       invariant(spec && entry, `entry ${index} has no layout`);
       const symbols = solveInputs(spec, inputs);
-      for (const v of entry.inputs) writeTensor(memory, v.address, inputs[v.name] as RuntimeTensor);
+      for (const v of entry.inputs) writeTensor(memory, strings, v.address, inputs[v.name] as RuntimeTensor);
       invoke(program, memory, () =>
         (instance.exports[entry.name] as EntryFunction)(...entry.symbols.map((s) => symbols.get(s.name) as number)),
       );
-      return Object.fromEntries(entry.outputs.map((v) => [v.name, readOutput(memory, v)]));
+      return Object.fromEntries(entry.outputs.map((v) => [v.name, readOutput(memory, strings, v)]));
     },
     async reset() {
       const state = new Uint8Array(memory.buffer, address, bytes);
@@ -88,28 +93,38 @@ function invoke(program: Program, memory: WebAssembly.Memory, run: () => void): 
   }
 }
 
-function writeTensor(memory: WebAssembly.Memory, address: number, t: RuntimeTensor): void {
-  invariant(ArrayBuffer.isView(t.data), 'a string tensor has no bytes');
-  new Uint8Array(memory.buffer).set(new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength), address);
+function writeTensor(memory: WebAssembly.Memory, strings: Strings, address: number, t: RuntimeTensor): void {
+  if (!ArrayBuffer.isView(t.data)) strings.set(address, t.data);
+  else new Uint8Array(memory.buffer).set(new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength), address);
 }
 
 /** A copy of the elements at `address`. */
-function readTensor(memory: WebAssembly.Memory, dtype: DType, address: number, shape: readonly number[]): Tensor {
-  invariant(dtype !== 'string', 'memory holds no strings');
+function readTensor(
+  memory: WebAssembly.Memory,
+  strings: Strings,
+  dtype: DType,
+  address: number,
+  shape: readonly number[],
+): Tensor {
+  if (dtype === 'string') return { dtype, shape, data: strings.get(address) ?? [] };
   const elements = sizeOf(shape);
   const bytes = memory.buffer.slice(address, address + elements * DTYPE_INFO[dtype].bytes);
   const data: TypedArray = new STORAGE[dtype](bytes);
   return { dtype, shape, data };
 }
 
-function readOutput(memory: WebAssembly.Memory, v: ValueLayout): RuntimeTensor & Tensor {
+function readOutput(memory: WebAssembly.Memory, strings: Strings, v: ValueLayout): RuntimeTensor {
   const shape = [...new Int32Array(memory.buffer, v.sizes, v.rank)];
-  const t = readTensor(memory, v.dtype, v.address, shape);
-  return { ...t, data: t.data as TypedArray };
+  return readTensor(memory, strings, v.dtype, v.address, shape) as RuntimeTensor;
 }
 
 /** One import per host step: tensors are read from memory, the step's own function called, its results written back. */
-function hostImports(program: Program, layout: WasmLayout, memory: WebAssembly.Memory): WebAssembly.ModuleImports {
+function hostImports(
+  program: Program,
+  layout: WasmLayout,
+  memory: WebAssembly.Memory,
+  strings: Strings,
+): WebAssembly.ModuleImports {
   const imports: WebAssembly.ModuleImports = {};
   collectHosts(program).forEach((step, n) => {
     const host = layout.hosts[n];
@@ -122,14 +137,18 @@ function hostImports(program: Program, layout: WasmLayout, memory: WebAssembly.M
         at += a.rank;
         return { dtype: a.dtype, address, shape };
       };
-      const inputs = host.inputs.map(take).map((a) => readTensor(memory, a.dtype, a.address, a.shape));
+      const inputs = host.inputs.map(take).map((a) => readTensor(memory, strings, a.dtype, a.address, a.shape));
       const outputs = host.outputs.map(take);
       const results = step.call(inputs);
       outputs.forEach((o, i) => {
         const result = results[i];
-        const fits = result?.dtype === o.dtype && sizeOf(result.shape) === sizeOf(o.shape);
-        invariant(fits, `host op ${step.op} gave ${result?.dtype}[${result?.shape}] for ${o.dtype}[${o.shape}]`);
-        writeTensor(memory, o.address, result as RuntimeTensor);
+        const room = program.buffers[step.outputs[i]?.ref.buffer ?? -1]?.elements ?? 0;
+        const fits = result?.dtype === o.dtype && (o.dtype === 'string' || result.data.length <= room);
+        invariant(
+          fits,
+          `host op ${step.op} gave ${result?.dtype}[${result?.shape}] for ${room} elements of ${o.dtype}`,
+        );
+        writeTensor(memory, strings, o.address, result as RuntimeTensor);
       });
     };
   });

@@ -19,6 +19,8 @@ export interface LoaderPlan {
   /** Sizes that data decide and a run checks, and where it leaves the number of one that does not fit, and its value. */
   readonly checked: readonly (readonly [name: string, lo: number, hi: number])[];
   readonly fault: number;
+  /** Constants that are strings. */
+  readonly strings: readonly (readonly [address: number, data: readonly string[]])[];
   readonly host: readonly {
     readonly op: string;
     readonly inputs: readonly HostArg[];
@@ -40,7 +42,7 @@ const TYPES = {
   f64: Float64Array, f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, i64: BigInt64Array, u64: BigUint64Array,
   i32: Int32Array, u32: Uint32Array, i16: Int16Array, u16: Uint16Array, i8: Int8Array, i4: Int8Array, i2: Int8Array,
 };
-const typeOf = (dtype) => TYPES[dtype] ?? Uint8Array;
+const typeOf = (dtype) => (dtype === 'string' ? Array : TYPES[dtype] ?? Uint8Array);
 const count = (shape) => shape.reduce((n, d) => n * d, 1);
 const show = (s) => (Array.isArray(s) ? s[0] + '(' + show(s[1]) + ', ' + show(s[2]) + ')' : s);
 
@@ -83,7 +85,7 @@ function check([name, dtype, shape], value, entry, symbols) {
     throw new Error('E402 input "' + name + '": expected ' + dtype + '[' + shape.map(show).join(', ') + ']: ' + why);
   };
   if (value == null) fail('it is missing');
-  const data = ArrayBuffer.isView(value) ? value : value.data;
+  const data = ArrayBuffer.isView(value) || Array.isArray(value) ? value : value.data;
   const type = typeOf(dtype);
   if (!(data instanceof type)) fail('data is no ' + type.name);
   const got = value.shape ?? inferShape(data, shape, symbols, fail);
@@ -153,11 +155,16 @@ const hostImports = (memory, host) =>
       };
       const ins = inputs.map(take).map((t) => ({ ...t, data: copy(memory, t) }));
       const outs = outputs.map(take);
-      host[op](ins, n).forEach((r, i) => new Uint8Array(memory.buffer).set(bytesOf(r.data), outs[i].address));
+      host[op](ins, n).forEach((r, i) => put(memory, outs[i].address, r.data));
     }];
   }));
 
+/** Bytes into memory; strings stay here, under a number where others have an address. */
+const put = (memory, address, data) =>
+  Array.isArray(data) ? memory.strings.set(address, data) : new Uint8Array(memory.buffer).set(bytesOf(data), address);
+
 const copy = (memory, { dtype, shape, address }) => {
+  if (dtype === 'string') return memory.strings.get(address) ?? [];
   const type = typeOf(dtype);
   return new type(memory.buffer, address, count(shape)).slice();
 };
@@ -179,7 +186,7 @@ function call(entry, invoke, memory, inputs) {
   for (const name in inputs)
     if (!entry.inputs.some((i) => i[0] === name)) throw new Error('E402 there is no input "' + name + '"');
   const given = entry.inputs.map((i) => check(i, inputs[i[0]], entry, symbols));
-  given.forEach((t, i) => new Uint8Array(memory.buffer).set(bytesOf(t.data), entry.inputs[i][3]));
+  given.forEach((t, i) => put(memory, entry.inputs[i][3], t.data));
   guarded(memory, () => invoke(...entry.symbols.map(([name]) => symbols.get(name))));
   return Object.fromEntries(entry.outputs.map(([name, dtype, rank, address, sizes]) => {
     const shape = [...new Int32Array(memory.buffer, sizes, rank)];
@@ -203,6 +210,7 @@ export async function load(options = {}) {
     MODEL.weights && readWeights(options.weights, WEIGHTS, MODEL.weights[1], options.onWeights),
   ]);
   const memory = new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages, shared: kind });
+  memory.strings = new Map(MODEL.strings);
   const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });
   if (weights) new Uint8Array(memory.buffer).set(weights, MODEL.weights[0]);
   const [address, bytes, zero] = MODEL.state;

@@ -2,11 +2,11 @@
 // writes its outputs' sizes. Memory is imported as `env.memory` unless the module shall own it; nothing else is
 // imported, save `host.<n>` where the program has host steps and `profile.mark` in a profiling build.
 
-import type { Dim } from '../../ir/dim.js';
+import { type Dim, dimSyms } from '../../ir/dim.js';
 import type { BufferRef, Program, ProgramBuffer, ProgramEntry, Step } from '../../ir/program.js';
 import type { Kernel } from '../../ir/kernel.js';
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
-import { CompileError, invariant, never } from '../../support/errors.js';
+import { invariant, never } from '../../support/errors.js';
 import { dimToExpr } from '../dim-expr.js';
 import { checkedSymbols } from '../entry-spec.js';
 import { NO_POINT, profilePoints } from '../profile-points.js';
@@ -122,17 +122,7 @@ export function collectHosts(program: Program): readonly HostStep[] {
     }
   };
   for (const e of program.entries) visit(e.steps);
-  for (const h of found) checkHost(h);
   return found;
-}
-
-function checkHost(h: HostStep): void {
-  if ([...h.inputs, ...h.outputs].every((a) => a.dtype !== 'string')) return;
-  const origin = h.origins[0];
-  throw new CompileError('E301', 'WebAssembly memory holds no strings', {
-    at: { op: h.op, node: origin?.node, operator: origin?.index },
-    hint: 'Run the string operators before the model',
-  });
 }
 
 function hostType(h: HostLayout): FunctionType {
@@ -262,7 +252,10 @@ function writePlainStep(cx: EntryContext, s: Step): void {
     case 'host':
       for (const a of [...s.inputs, ...s.outputs]) {
         writeRef(cx, a.ref);
-        for (const dim of a.shape) writeDim(cx, dim);
+        for (const dim of a.shape) {
+          for (const name of dimSyms(dim).keys()) declareSymbol(cx, name); // the call itself may decide it
+          writeDim(cx, dim);
+        }
       }
       return c.call(cx.hosts.indexOf(s));
     default:
