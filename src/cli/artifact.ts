@@ -23,6 +23,9 @@ export interface ArtifactOptions {
   readonly weights: 'inline' | 'file' | undefined;
   /** WebAssembly: whether there is a second module with relaxed SIMD. */
   readonly relaxed?: 'auto' | 'off' | 'only';
+  /** C: whom the project is built for, and whether its kernels are compiled for several processors. */
+  readonly cpu?: string;
+  readonly multiversion?: boolean;
   /** C: also a main.c that runs .npy files. */
   readonly main: boolean;
 }
@@ -32,7 +35,13 @@ export async function emitArtifact(target: ArtifactTarget, program: Program, opt
   switch (target) {
     case 'c': {
       const { emitC } = await import('../backends/c/emit.js');
-      return emitC(program, { prefix: options.name, main: options.main, ...weights });
+      return emitC(program, {
+        prefix: options.name,
+        main: options.main,
+        multiversion: options.multiversion ?? false,
+        ...(options.cpu ? { cpu: options.cpu } : {}),
+        ...weights,
+      });
     }
     case 'wasm': {
       const { emitWasmArtifact } = await import('../backends/wasm/artifact.js');

@@ -5,6 +5,7 @@ import { CompileError, type Problem } from '../../support/errors.js';
 import { sanitize } from '../names.js';
 import { printHeader } from './header.js';
 import { type CInterface, describeInterface } from './interface.js';
+import { flagsFor } from './machine.js';
 import { printMain } from './npy-main.js';
 import { innerSteps } from './overlap.js';
 import { printCMake, printMakefile } from './project.js';
@@ -21,6 +22,10 @@ export interface EmitCOptions {
   readonly weights?: 'inline' | 'file';
   /** Whether to write a main.c that runs .npy files. */
   readonly main?: boolean;
+  /** Whom the project is built for (machine.ts); by default the machine that builds it. */
+  readonly cpu?: string;
+  /** A copy of each kernel for several processors, chosen when the program starts. */
+  readonly multiversion?: boolean;
   /** Calls `heddle_mark`, which the caller defines, around every step (backends/profile-points.ts). */
   readonly profile?: boolean;
 }
@@ -36,9 +41,14 @@ export function emitC(program: Program, options: EmitCOptions = {}): Record<stri
   const weightsInline =
     (options.weights ?? (program.weightBytes > INLINE_WEIGHT_LIMIT ? 'file' : 'inline')) === 'inline';
   const c: CInterface = describeInterface(program, prefix);
-  const project = { prefix, weightsInline, main: options.main ?? false };
+  const project = {
+    prefix,
+    weightsInline,
+    main: options.main ?? false,
+    machine: flagsFor(options.cpu ?? 'generic', options.multiversion ?? false),
+  };
   return {
-    [`${prefix}.c`]: printSource(program, c, weightsInline, options.profile),
+    [`${prefix}.c`]: printSource(program, c, { weightsInline, profile: options.profile, clones: options.multiversion }),
     [`${prefix}.h`]: printHeader(program, c, { weightsInline }),
     ...(weightsInline
       ? {}

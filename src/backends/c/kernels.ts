@@ -19,6 +19,7 @@ export function printKernels(
   program: Program,
   lang: Lang,
   onHelper: (name: string) => void,
+  clones: boolean,
 ): readonly (KernelText | undefined)[] {
   const origins = new Map<number, readonly Origin[]>();
   for (const entry of program.entries) {
@@ -27,12 +28,13 @@ export function printKernels(
     });
   }
   const aliasing = findAliasing(program);
+  if (clones) onHelper('CLONES');
   return program.kernels.map((kernel, i) => {
     const from = origins.get(i);
     if (!from) return undefined;
     const name = kernelName(i, kernel.name);
     const printed = printKernel(kernel, lang, onHelper);
-    const head = `static void ${name}(${parameters(printed, aliasing[i] ?? [], onHelper)}) {`;
+    const head = `${clones ? 'CLONES ' : ''}static void ${name}(${parameters(printed, aliasing[i] ?? [], onHelper)}) {`;
     const text = `${comment(kernel.name, from)}${head}\n${printed.lines.join('\n')}\n}`;
     return { name, text, hasLocals: printed.hasLocals };
   });

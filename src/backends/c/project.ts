@@ -7,6 +7,8 @@ export interface ProjectFiles {
   readonly prefix: string;
   readonly weightsInline: boolean;
   readonly main: boolean;
+  /** What the compiler is told of the machine. */
+  readonly machine: readonly string[];
 }
 
 /** Value-safe flags that let compilers vectorise; whether a·b+c may be fused is the program's numerics. */
@@ -16,7 +18,7 @@ export const numericFlags = (program: Program): readonly string[] => [
   program.numerics === 'strict' ? '-ffp-contract=off' : '-ffp-contract=fast',
 ];
 
-export function printMakefile(program: Program, { prefix, weightsInline, main }: ProjectFiles): string {
+export function printMakefile(program: Program, { prefix, weightsInline, main, machine }: ProjectFiles): string {
   const objects = [`${prefix}.o`, ...(weightsInline ? [] : [`${prefix}_weights.o`])].join(' ');
   const rules = [
     `lib${prefix}.a: ${objects}\n\t$(AR) rcs $@ $^`,
@@ -28,7 +30,7 @@ export function printMakefile(program: Program, { prefix, weightsInline, main }:
     `clean:\n\trm -f ${[objects, `lib${prefix}.a`, ...(main ? [prefix] : [])].join(' ')}`,
   ];
   return `# Builds lib${prefix}.a${main ? ` and the program ${prefix}, which runs .npy files` : ''}.
-CFLAGS ?= -O3 -march=native
+CFLAGS ?= ${['-O3', ...machine].join(' ')}
 NUMERICS = ${numericFlags(program).join(' ')}
 
 all: lib${prefix}.a${main ? ` ${prefix}` : ''}
@@ -39,7 +41,8 @@ ${rules.join('\n\n')}
 `;
 }
 
-export function printCMake(program: Program, { prefix, weightsInline, main }: ProjectFiles): string {
+export function printCMake(program: Program, { prefix, weightsInline, main, machine }: ProjectFiles): string {
+  const own = machine.filter((flag) => flag !== '-march=native');
   const weights = weightsInline
     ? ''
     : `set_source_files_properties(${prefix}_weights.S PROPERTIES
@@ -57,7 +60,7 @@ add_library(${prefix} STATIC ${prefix}.c${weightsInline ? '' : ` ${prefix}_weigh
 target_include_directories(${prefix} PUBLIC \${CMAKE_CURRENT_SOURCE_DIR})
 set_target_properties(${prefix} PROPERTIES C_STANDARD 99 C_EXTENSIONS OFF)
 if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
-  target_compile_options(${prefix} PRIVATE $<$<COMPILE_LANGUAGE:C>:-O3 ${numericFlags(program).join(' ')}>)
+  target_compile_options(${prefix} PRIVATE $<$<COMPILE_LANGUAGE:C>:-O3 ${[...own, ...numericFlags(program)].join(' ')}>)
 endif()
 ${weights}${main ? `\nadd_executable(run_${prefix} main.c)\ntarget_link_libraries(run_${prefix} PRIVATE ${prefix})\n` : ''}`;
 }

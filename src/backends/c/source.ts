@@ -8,14 +8,23 @@ import { collectHelpers, scalarHelpers } from './helpers.js';
 import { type CEntry, type CInterface, commentText, storageType } from './interface.js';
 import { ALIAS_TYPES, printKernels } from './kernels.js';
 import { createCLang } from './lang.js';
+import { CLONES } from './machine.js';
 import { createPlaces } from './places.js';
 import { printEntryBody, type StepContext } from './steps.js';
 import { createVectorCells } from './vector.js';
 import { weightArray } from './weights.js';
 
-export function printSource(program: Program, c: CInterface, weightsInline: boolean, profile = false): string {
+export interface SourceOptions {
+  readonly weightsInline: boolean;
+  readonly profile?: boolean | undefined;
+  /** Whether kernels are compiled for several processors. */
+  readonly clones?: boolean | undefined;
+}
+
+export function printSource(program: Program, c: CInterface, options: SourceOptions): string {
+  const { weightsInline, profile = false, clones = false } = options;
   const strict = program.numerics === 'strict';
-  const helpers = new Map(Object.entries({ ...scalarHelpers(strict), ...ALIAS_TYPES, ALIGNED16 }));
+  const helpers = new Map(Object.entries({ ...scalarHelpers(strict), ...ALIAS_TYPES, ALIGNED16, CLONES }));
   const names = [...helpers.keys()];
   const lang: Lang = createCLang(
     names,
@@ -24,7 +33,7 @@ export function printSource(program: Program, c: CInterface, weightsInline: bool
   const used = new Set<string>();
   const onHelper = (name: string): void => void used.add(name);
   const places = createPlaces(program, weightsInline);
-  const kernels = printKernels(program, lang, onHelper);
+  const kernels = printKernels(program, lang, onHelper, clones);
   const points = profile ? new Map(profilePoints(program).map((step, i) => [step, i])) : undefined;
   const badSize = `${c.upper}_BAD_SIZE`;
   const cx: StepContext = { program, lang, places, badSize, kernels, onHelper, points };

@@ -9,6 +9,8 @@ import { formatReport, reportCompile } from '../compile-report.js';
 import { countMacs } from '../count-work.js';
 import { DUMP_OPTIONS, type DumpFlags, watchPasses } from '../dump.js';
 import { openModel } from '../model-file.js';
+import { type Cpu, CPU_NAMES } from '../../passes/schedule/cpus.js';
+import { nativeCpu } from '../native-cpu.js';
 import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
 import { printJson, printLine } from '../print.js';
 import { startProgress } from '../progress.js';
@@ -22,6 +24,8 @@ type CompileFlags = ModelFlags &
     readonly output: string | undefined;
     readonly name: string;
     readonly weights: string | undefined;
+    readonly cpu: string;
+    readonly multiversion: boolean;
     readonly relaxed: string;
     readonly threads: number;
     readonly main: boolean;
@@ -39,6 +43,17 @@ export const compileCommand: CommandModule<unknown, CompileFlags> = {
       output: { alias: 'o', type: 'string', requiresArg: true, describe: 'Folder for the artifact; made if missing' },
       name: { type: 'string', requiresArg: true, default: 'model', describe: 'C: prefix of files and global names' },
       weights: { choices: ['inline', 'file'], describe: 'Where weights go; by default by size' },
+      cpu: {
+        choices: [...CPU_NAMES, 'native'],
+        default: 'generic',
+        requiresArg: true,
+        describe: 'C: whose vectors it is scheduled for; any compiler takes the code',
+      },
+      multiversion: {
+        type: 'boolean',
+        default: false,
+        describe: 'C: kernels compiled for several x86-64 processors, chosen when the program starts (gcc)',
+      },
       relaxed: {
         choices: ['auto', 'off', 'only'],
         default: 'auto',
@@ -67,7 +82,8 @@ async function compile(flags: CompileFlags): Promise<void> {
   const { model } = openModel(flags.model);
   progress.update(`importing ${flags.model}`);
   const module = importSource(model, options);
-  const settings = { ...options, ...watch.options, target, threads: checkThreads(flags.threads) };
+  const cpu = flags.cpu === 'native' ? nativeCpu() : (flags.cpu as Cpu);
+  const settings = { ...options, ...watch.options, target, cpu, threads: checkThreads(flags.threads) };
   if (flags['stop-after'] !== undefined) {
     const stopped = flags['stop-after'] === 'import' ? module : optimizeModule(module, settings);
     printLine(printModule(stopped).trimEnd());
@@ -79,6 +95,8 @@ async function compile(flags: CompileFlags): Promise<void> {
   const files = await emitArtifact(target, program, {
     name: flags.name,
     weights: flags.weights as 'inline' | 'file' | undefined,
+    cpu: flags.cpu,
+    multiversion: flags.multiversion,
     relaxed: flags.relaxed as 'auto' | 'off' | 'only',
     main: flags.main,
   });

@@ -3,7 +3,7 @@
 
 import type { VectorTarget } from './target.js';
 
-export const CPU_NAMES = ['generic', 'avx2', 'avx512', 'neon'] as const;
+export const CPU_NAMES = ['generic', 'sse2', 'avx2', 'avx512', 'avx512vnni', 'neon'] as const;
 export type Cpu = (typeof CPU_NAMES)[number];
 
 const cpu = (lanes: number, vectors: number, rows: number): VectorTarget => ({
@@ -14,7 +14,9 @@ const cpu = (lanes: number, vectors: number, rows: number): VectorTarget => ({
 
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
   generic: cpu(4, 2, 4),
+  sse2: cpu(4, 2, 4),
   avx2: cpu(8, 2, 6),
   avx512: cpu(16, 2, 8),
+  avx512vnni: cpu(16, 2, 8),
   neon: cpu(4, 2, 8),
 };
