@@ -12,12 +12,13 @@ import { readTflite } from './frontend/tflite/read.js';
 import type { Kernel } from './ir/kernel.js';
 import type { Program } from './ir/program.js';
 import type { Module } from './ir/tensor.js';
-import { finishGridKernel, finishKernel } from './passes/kernel/finish.js';
+import { finishGridKernel, finishKernel, finishScheduled } from './passes/kernel/finish.js';
 import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
 import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
 import { GPU_PIPELINE, PIPELINE, REQUIRED } from './passes/pipeline.js';
 import { type Cpu, CPUS } from './passes/schedule/cpus.js';
+import { type ScheduledKernel, unscheduled } from './passes/schedule/operands.js';
 import type { VectorTarget } from './passes/schedule/target.js';
 import { CompileError } from './support/errors.js';
 import type { Tensor } from './support/tensor.js';
@@ -58,6 +59,7 @@ const VECTORS: Readonly<Record<Exclude<Target, 'c'>, VectorTarget | null>> = {
     lanes: 4,
     supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
     tile: { vectors: 2, rows: 4 },
+    dot: { quads: false, lanes: [4], tile: { vectors: 2, rows: 4 } },
   },
   webgpu: null,
 };
@@ -84,11 +86,12 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const full = isFull(options);
   const vectors = target === 'c' ? CPUS[options.cpu ?? 'generic'] : VECTORS[target];
   const optimised = optimizeModule(m, options);
-  const finish = (k: Kernel): Kernel =>
-    target === 'webgpu'
-      ? finishGridKernel(k, { exact: numerics === 'strict' })
-      : finishKernel(k, full && vectors ? { target: vectors, numerics } : undefined, target === 'wasm' ? threads : 1);
-  return lowerModule(optimised, { numerics, finish, generic: lowerGeneric, shareRows: full });
+  const finish = (k: Kernel, constants: ReadonlySet<number>): ScheduledKernel => {
+    if (target === 'webgpu') return unscheduled(finishGridKernel(k, { exact: numerics === 'strict' }));
+    if (!full || !vectors) return unscheduled(finishKernel(k));
+    return finishScheduled(k, { target: vectors, numerics }, constants, target === 'wasm' ? threads : 1);
+  };
+  return lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows: full });
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>

@@ -90,7 +90,9 @@ const emit = (w: Walk, line: string): void => void w.out.push('  '.repeat(w.dept
 
 /** Declares `name`, whose value is `text`; a constant that turns out not to be used vanishes again (see dropIdle). */
 function declare(w: Walk, e: Expr, name: string, text: string, mutable = false): void {
-  const line = w.lang.declare(computeType(e.dtype), e.lanes, name, text, mutable);
+  const narrow = e.lanes > 1 && e.dtype !== 'i1';
+  const type = narrow ? storedType(e.dtype) : computeType(e.dtype);
+  const line = w.lang.declare(type, e.lanes, name, text, mutable);
   if (!mutable) w.constants.push({ name, line });
   emit(w, line);
 }

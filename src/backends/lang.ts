@@ -68,7 +68,13 @@ export interface Lang {
   readonly store: (into: StoredType, from: ComputeType) => Cell;
   /** `$0` condition, `$1` where it holds, `$2` else; by default C's conditional operator. */
   readonly select?: Cell;
-  readonly declare: (type: ComputeType, lanes: number, name: string, value: string, mutable: boolean) => string;
+  readonly declare: (
+    type: ComputeType | StoredType,
+    lanes: number,
+    name: string,
+    value: string,
+    mutable: boolean,
+  ) => string;
   /** The lines that open a loop, the last with its brace. */
   readonly loop: (head: LoopHead) => readonly string[];
   /** Local storage; `hoist`: declared once at the top of the function rather than where it stands. */
@@ -94,6 +100,10 @@ export interface VectorCells {
   /** `$0` < `$1` ? `$1` : `$0` for max, `$1` < `$0` ? `$1` : `$0` for min; floats. */
   readonly extremum: (op: 'min' | 'max', type: DType, lanes: number) => Cell;
   readonly splat: (type: DType, lanes: number) => Cell;
+  /** A short vector as often as it fits: `$0`. */
+  readonly repeat: (type: DType, group: number, lanes: number) => Cell;
+  /** `$0` sums in `lanes` lanes of i32, `$1` and `$2` narrow lanes in groups, of types a and b. */
+  readonly dot: (a: DType, b: DType, lanes: number) => Cell;
   /** `$0` vector. */
   readonly extract: (type: DType, lanes: number, lane: number) => Cell;
   /** `$0` first value. */

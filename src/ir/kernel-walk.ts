@@ -1,7 +1,7 @@
 // Walking and rebuilding kernels: the expressions and nested bodies of each statement, in one place.
 
 import type { Kernel, Stmt } from './kernel.js';
-import { type Expr, visitExpr } from './scalar.js';
+import { type Expr, rewriteExpr, visitExpr } from './scalar.js';
 import type { Dim } from './dim.js';
 import { never } from '../support/errors.js';
 
@@ -79,6 +79,30 @@ export function visitKernelExprs(body: readonly Stmt[], f: (e: Expr) => void): v
   visitStmts(body, (s) => {
     for (const e of stmtExprs(s)) visitExpr(e, f, seen);
   });
+}
+
+/** Buffer slots a body loads from, stores to or declares. */
+export function slotsOf(body: readonly Stmt[]): Set<number> {
+  const slots = new Set<number>();
+  visitKernelExprs(body, (x) => {
+    if (x.k === 'load') slots.add(x.src);
+  });
+  visitStmts(body, (s) => {
+    if (s.s === 'store' || s.s === 'atomic' || s.s === 'alloc') slots.add(s.buf);
+  });
+  return slots;
+}
+
+/** A body with its buffer slots renumbered. */
+export function mapSlots(body: readonly Stmt[], f: (slot: number) => number): readonly Stmt[] {
+  const memo = new Map<Expr, Expr>();
+  const node = (x: Expr): Expr => (x.k === 'load' && f(x.src) !== x.src ? { ...x, src: f(x.src) } : x);
+  const go = (list: readonly Stmt[]): readonly Stmt[] =>
+    list.map((stmt) => {
+      const s = mapStmt(stmt, (x) => rewriteExpr(x, node, memo), go);
+      return s.s === 'store' || s.s === 'atomic' || s.s === 'alloc' ? { ...s, buf: f(s.buf) } : s;
+    });
+  return go(body);
 }
 
 /** Sizes a body mentions. */

@@ -226,6 +226,10 @@ function createParser(s: ExprScope) {
       if (args.length > 1 || (!arg && name !== 'iota')) return t.fail(`${name} takes one value`, at);
       return { k: 'vec', op: name satisfies VectorOp, args, lane, dtype, lanes };
     }
+    if (name === 'dot') {
+      if (args.length !== 3) return t.fail('dot takes a sum and two vectors', at);
+      return { k: 'vec', op: name, args, lane, dtype, lanes };
+    }
     if (name !== 'bitcast' || !arg || args.length > 1) return t.fail(`there is no operation ${name}`, at);
     if (DTYPE_INFO[arg.dtype].bits !== DTYPE_INFO[dtype].bits)
       return t.fail(`${arg.dtype} has not the width of ${dtype}`, at);

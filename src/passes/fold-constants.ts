@@ -11,6 +11,7 @@ import { lowerGeneric } from './lower/generic.js';
 import { lowerModule } from './lower/module.js';
 import { materialize } from './materialize.js';
 import type { PassContext } from './pass.js';
+import { unscheduled } from './schedule/operands.js';
 
 /** A folded constant may be this many elements larger than its inputs… */
 const GROWTH = 4096;
@@ -80,7 +81,8 @@ function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, 
   const module: Module = { ...m, states: [], entries: [{ name: 'fold', inputNames: [], outputNames: names, body }] };
   const program = lowerModule(materialize(module), {
     numerics: 'strict',
-    finish: (k) => finishKernel(k),
+    finish: (k) => unscheduled(finishKernel(k)),
+    evaluate: c.evaluate,
     generic: lowerGeneric,
     shareRows: false,
   });

@@ -7,6 +7,8 @@ import { DTYPE_INFO, type DType, isFloat } from '../../support/dtype.js';
 import { fill, atom } from '../cell.js';
 import { type CellLookup, computeType, type Lang, STORED, type StoredType, type VectorCells } from '../lang.js';
 import { C_TYPES } from './lang.js';
+import { defineDot, highProduct, repeatBody } from './vector-dot.js';
+import type { Body, Define, VectorType } from './vector-type.js';
 
 export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
 #define HEDDLE_SIMD @GNU_C /* vector types of gcc and clang, or structs of lanes */
@@ -21,16 +23,6 @@ export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
 #define LANE(v, i) ((v).lane[i])
 #define ON_LANES static inline
 #endif`;
-
-type Define = (name: string, text: string) => void;
-
-interface VectorType {
-  readonly name: string;
-  readonly lanes: number;
-  /** Of one lane; masks are i32. */
-  readonly lane: StoredType;
-  readonly isMask: boolean;
-}
 
 const laneBytes = (t: VectorType): number => DTYPE_INFO[t.lane].bytes;
 
@@ -53,7 +45,9 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       const name = `${op}_${v.name}`;
       const unary = ['neg', 'abs', 'floor', 'ceil', 'trunc', 'rint', 'sqrt', 'clz', 'popcnt'].includes(op);
       const args = unary ? `@${v.name} a` : `@${v.name} a, @${v.name} b`;
-      f(name, result, args, { simd: simdOp(op, v, strict), lane: laneOp(op, t, v, result, scalar()) });
+      const lane = laneOp(op, t, v, result, scalar());
+      if (op === 'mulhi_s' && v.name.startsWith('i32x')) define(name, highProduct(name, v, type, lane, define));
+      else f(name, result, args, { simd: simdOp(op, v, strict), lane });
       return unary ? `@${name}($0)` : `@${name}($0, $1)`;
     },
     cast: (from, to, lanes) => {
@@ -97,6 +91,12 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       else f(`splat_${v.name}`, v, `${C_TYPES[v.lane]} x`, { simd, lane: 'x' });
       return `@splat_${v.name}($0)`;
     },
+    repeat: (t, group, lanes) => {
+      const [v, g] = [type(t, lanes), type(t, group)];
+      f(`repeat_${v.name}_${g.name}`, v, `@${g.name} x`, repeatBody(v, g, type));
+      return `@repeat_${v.name}_${g.name}($0)`;
+    },
+    dot: (a, b, lanes) => defineDot({ define, type, a, b, lanes }),
     extract: (t, lanes, lane) => {
       const v = type(t, lanes);
       return v.isMask ? `@LANE($0, ${lane}) != 0` : `@LANE($0, ${lane})`;
@@ -160,13 +160,6 @@ function defineType(define: Define, t: DType, lanes: number): VectorType {
   return { name, lanes, lane, isMask };
 }
 
-interface Body {
-  /** Where vectors have operators for it. */
-  readonly simd: string | undefined;
-  /** One lane of the result. */
-  readonly lane: string;
-}
-
 function functionText(name: string, v: VectorType, args: string, body: Body): string {
   const loop = `  @${v.name} r;\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
   const indent = body.simd?.startsWith('#') ? '' : '  ';
@@ -220,6 +213,7 @@ function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undef
   const count = `((${unsigned})b & (${one})${DTYPE_INFO[v.lane].bits - 1})`;
   if (op === 'shl') return `return (@${v.name})((${unsigned})a << ${count});`;
   if (op === 'shr_u') return `return (@${v.name})((${unsigned})a >> ${count});`;
+  if (op === 'shr_s') return `return (@${v.name})((${signed})a >> (${signed})${count});`;
   return undefined;
 }
 

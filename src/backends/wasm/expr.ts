@@ -80,6 +80,7 @@ function writeNode(k: KernelState, e: Expr): void {
     }
     case 'vec': {
       const [arg] = e.args;
+      if (e.op === 'dot') return writeDot(k, e);
       if (e.op === 'iota') return writeIota(k, arg ?? null, e.dtype, e.lanes, write);
       invariant(arg, `${e.op} without a value`);
       if (e.op === 'splat') return writeSplat(k, arg, e.dtype, e.lanes, write);
@@ -147,6 +148,19 @@ function writeShiftCount(k: KernelState, count: Expr, lanes: number): void {
   invariant(uniform?.lanes === 1, `WebAssembly shifts ${lanes} lanes by one count only`);
   writeExpr(k, uniform);
   if (VALUE_TYPE_OF[computeType(uniform.dtype)] === 'i64') k.c.op('i32.wrap_i64');
+}
+
+/** Pairs of i16 into i32 lanes. */
+function writeDot(k: KernelState, e: Extract<Expr, { k: 'vec' }>): void {
+  const [acc, a, b] = e.args;
+  invariant(
+    acc && a?.dtype === 'i16' && b?.dtype === 'i16' && a.lanes === 8,
+    'WebAssembly has a dot of i16 pairs only',
+  );
+  writeExpr(k, acc);
+  writeExpr(k, a);
+  writeExpr(k, b);
+  k.c.op('i32x4.dot_i16x8_s', 'i32x4.add');
 }
 
 function writeSelect(k: KernelState, e: Extract<Expr, { k: 'select' }>): void {

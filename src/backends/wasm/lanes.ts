@@ -39,6 +39,7 @@ function constantBytes(dtype: DType, lanes: number, value: (lane: number) => num
 
 /** Pushes `lanes` copies of the scalar `e`. */
 export function writeSplat(k: KernelState, e: Expr, dtype: DType, lanes: number, write: (e: Expr) => void): void {
+  if (e.lanes > 1) return writeGroupSplat(k, e, write);
   const shape = laneShape(dtype, lanes);
   if (e.k === 'const') return k.c.v128(constantBytes(dtype, lanes, () => e.value));
   if (writeLoadSplat(k, e, lanes, write)) return;
@@ -49,6 +50,17 @@ export function writeSplat(k: KernelState, e: Expr, dtype: DType, lanes: number,
     if (lanes === 2) k.c.op('i64.extend_i32_s');
   }
   k.c.op(`${shape}.splat`);
+}
+
+/** A group of 32 bits that lies in memory, repeated. */
+function writeGroupSplat(k: KernelState, e: Expr, write: (e: Expr) => void): void {
+  invariant(e.k === 'load' && !e.guard, 'a repeated group is a load');
+  const slot = slotOf(k, e.src);
+  const [index] = e.index;
+  const bytes = slot.kind === 'memory' && slot.dtype === e.dtype ? DTYPE_INFO[slot.dtype].bytes * e.lanes : 0;
+  invariant(slot.kind === 'memory' && index && bytes === 4, 'WebAssembly repeats groups of 32 bits');
+  const offset = writeAddress(k, e.src, slot, index, write);
+  k.c.memory('v128.load32_splat', offset);
 }
 
 /** An element fetched only to be copied into every lane is one instruction. */

@@ -287,6 +287,7 @@ export const SIMD = {
   'i32x4.min_u': 0xb7,
   'i32x4.max_s': 0xb8,
   'i32x4.max_u': 0xb9,
+  'i32x4.dot_i16x8_s': 0xba,
   'i32x4.extmul_low_i16x8_s': 0xbc,
   'i32x4.extmul_high_i16x8_s': 0xbd,
   'i32x4.extmul_low_i16x8_u': 0xbe,

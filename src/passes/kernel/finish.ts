@@ -4,6 +4,7 @@ import type { Kernel } from '../../ir/kernel.js';
 import { type GridOptions, gridKernel } from '../schedule/grid.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
+import type { ScheduledKernel } from '../schedule/operands.js';
 import { shareKernel } from '../schedule/share.js';
 import { bindLets } from './bind-lets.js';
 import { boundExtrema } from './bounded-extrema.js';
@@ -12,15 +13,30 @@ import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
 import { simplifyKernel } from './simplify-index.js';
 
-/** Without a schedule kernels keep their plain loops: the interpreter, and constant folding. */
-export function finishKernel(kernel: Kernel, schedule?: ScheduleOptions, threads = 1): Kernel {
+/** Kernels with their plain loops: for the interpreter, and constant folding. */
+export const finishKernel = (kernel: Kernel): Kernel => nameValues(simplifyKernel(legalizeKernel(kernel)));
+
+/** For a target with vectors; `constants` are the parameters whose buffers are constant. */
+export function finishScheduled(
+  kernel: Kernel,
+  schedule: ScheduleOptions,
+  constants: ReadonlySet<number>,
+  threads = 1,
+): ScheduledKernel {
   const legal = legalizeKernel(kernel); // first: schedules look at what will be computed
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
-  const scheduled = schedule ? simplifyKernel(scheduleKernel(simple, schedule), { unloop: true }) : simple; // again: tile bounds decide guards
-  const spelled = schedule ? boundExtrema(scheduled, schedule.numerics) : scheduled; // after scheduling, which looks for reductions by max
+  const scheduled = scheduleKernel(simple, schedule, constants);
+  const again = simplifyKernel(scheduled.kernel, { unloop: true }); // tile bounds decide guards
+  const spelled = boundExtrema(again, schedule.numerics); // after scheduling, which looks for reductions by max
   const shared = threads > 1 ? shareKernel(spelled, threads) : spelled; // when loops have their final steps
-  return propagateCopies(bindLets(shared)); // last: what a schedule repeats is computed once
+  const operands = scheduled.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));
+  return { kernel: nameValues(shared), operands };
 }
+
+const finishFill = (kernel: Kernel): Kernel => nameValues(simplifyKernel(kernel, { unloop: true }));
+
+/** Last: what a schedule repeats is computed once. */
+const nameValues = (kernel: Kernel): Kernel => propagateCopies(bindLets(kernel));
 
 /** For a GPU: grids instead of vectors, and nothing in f64. */
 export function finishGridKernel(kernel: Kernel, options?: GridOptions): Kernel {

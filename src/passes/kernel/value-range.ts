@@ -63,7 +63,7 @@ function compute(e: Expr, scope: RangeScope): Range {
     case 'cast':
       return e.arg.dtype === 'i1' ? BIT : isCounted(e.arg.dtype) ? rangeOf(e.arg, scope) : FULL;
     case 'vec':
-      return e.op === 'iota' || !e.args[0] ? FULL : rangeOf(e.args[0], scope);
+      return e.op === 'iota' || e.op === 'dot' || !e.args[0] ? FULL : rangeOf(e.args[0], scope);
     case 'op':
       return e.dtype === 'i32' ? operation(e, scope) : ofType(e.dtype);
     case 'bitcast':

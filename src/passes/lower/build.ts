@@ -1,6 +1,7 @@
 // The program under construction: buffers without places yet, kernels shared by structure, steps of the region
 // being lowered. Buffers may be renamed into others (a branch's result placed in the output) until the end.
 
+import { invariant } from '../../support/errors.js';
 import type { DType } from '../../support/dtype.js';
 import type { Tensor } from '../../support/tensor.js';
 import { add, dimKey, dimSyms, product, type Sym, symDim, upperBound } from '../../ir/dim.js';
@@ -9,6 +10,8 @@ import { kernelKey } from '../../ir/kernel-key.js';
 import { kernelDims } from '../../ir/kernel-walk.js';
 import type { BufferRef, Origin, Step } from '../../ir/program.js';
 import type { ConstData, TensorType } from '../../ir/tensor.js';
+import type { Operand, ScheduledKernel } from '../schedule/operands.js';
+import { type ConstSource, type Evaluate, fillConstant, fillKey } from './fill.js';
 
 /** A buffer before planning. */
 export interface VirtualBuffer {
@@ -51,8 +54,13 @@ export interface KernelTask {
   readonly inPlace?: readonly (readonly [number, number])[];
 }
 
-export function createProgramBuilder(finish: (k: Kernel) => Kernel): ProgramBuilder {
+/** Kernel passes; `constants` are the parameters whose buffers are constant. */
+export type Finish = (k: Kernel, constants: ReadonlySet<number>) => ScheduledKernel;
+
+export function createProgramBuilder(finish: Finish, evaluate: Evaluate): ProgramBuilder {
   const shared = new Map<string, number>();
+  const operands: (readonly Operand[])[] = [];
+  const filled = new Map<string, BufferRef>();
   let steps: Step[] = [];
   let region = 0;
   let regions = 0;
@@ -73,24 +81,35 @@ export function createProgramBuilder(finish: (k: Kernel) => Kernel): ProgramBuil
     },
     emitKernel(task) {
       const raw: Kernel = { name: task.name, params: task.params, syms: symsOf(task), body: task.body };
-      const key = kernelKey(raw);
+      const constants = new Set(task.refs.flatMap((ref, k) => (isConstant(p.buffers, ref) ? [k] : [])));
+      const key = `${[...constants]}|${kernelKey(raw)}`;
       let index = shared.get(key);
       if (index === undefined) {
         index = p.kernels.length;
-        p.kernels.push(finish(raw));
+        const scheduled = finish(raw, constants);
+        p.kernels.push(scheduled.kernel);
+        operands.push(scheduled.operands);
         shared.set(key, index);
-        if (task.inPlace) p.inPlace.set(index, task.inPlace);
+        const same = scheduled.operands.every((o, k) => o.kind !== 'given' || o.slot === k);
+        if (task.inPlace && same) p.inPlace.set(index, task.inPlace);
       }
       const kernel = p.kernels[index] as Kernel;
       task.refs.forEach((ref, slot) => {
-        widenScratch(p, ref, kernel.params[slot]);
+        const at = (operands[index as number] ?? []).findIndex((o) => o.kind === 'given' && o.slot === slot);
+        widenScratch(p, ref, kernel.params[at]);
       });
-      const refs = [
-        ...task.refs,
-        ...kernel.params
-          .slice(task.refs.length)
-          .map((q) => p.newBuffer(`${task.name}.${q.name}`, { dtype: q.dtype, shape: [q.size] }, { kind: 'arena' })),
-      ];
+      const refs = (operands[index] ?? []).map((o, k): BufferRef => {
+        const q = kernel.params[k] as BufferParam;
+        const type = { dtype: q.dtype, shape: [q.size] };
+        if (o.kind === 'given') return task.refs[o.slot] as BufferRef;
+        if (o.kind === 'scratch') return p.newBuffer(`${task.name}.${q.name}`, type, { kind: 'arena' });
+        const sources = o.reads.map((slot) => constSource(p.buffers, task.refs[slot] as BufferRef));
+        const contents = fillKey(o, sources);
+        const place = { kind: 'const', data: fillConstant(o, sources, evaluate) } as const;
+        const ref = filled.get(contents) ?? p.newBuffer(`${task.name}.${q.name}`, type, place);
+        filled.set(contents, ref);
+        return ref;
+      });
       steps.push({
         kind: 'kernel',
         kernel: index,
@@ -121,6 +140,15 @@ function widenScratch(p: ProgramBuilder, ref: BufferRef, param: BufferParam | un
   if (param?.access !== 'scratch' || !buffer) return;
   const elements = Math.max(buffer.elements, upperBound(param.size, `"${buffer.name}"`));
   p.buffers[ref.buffer] = { ...buffer, elements };
+}
+
+const isConstant = (buffers: readonly VirtualBuffer[], ref: BufferRef): boolean =>
+  ref.offset === 0 && buffers[ref.buffer]?.place.kind === 'const';
+
+function constSource(buffers: readonly VirtualBuffer[], ref: BufferRef): ConstSource {
+  const b = buffers[ref.buffer];
+  invariant(b?.place.kind === 'const', 'constants are filled from constants');
+  return { id: b.id, name: b.name, data: b.place.data };
 }
 
 /** Symbols a body or its buffer sizes mention. */

@@ -2,24 +2,26 @@
 // gives every buffer its place. The only way from level one to level two.
 
 import { invariant, never } from '../../support/errors.js';
-import type { Kernel } from '../../ir/kernel.js';
 import type { BufferRef, Program, ProgramEntry, Step } from '../../ir/program.js';
 import type { Entry, Module, Value } from '../../ir/tensor.js';
 import { planMemory } from '../plan-memory.js';
-import { createProgramBuilder, type ProgramBuilder, resolveRef } from './build.js';
+import { createProgramBuilder, type Finish, type ProgramBuilder, resolveRef } from './build.js';
+import type { Evaluate } from './fill.js';
 import type { lowerGeneric } from './generic.js';
 import { lowerRegion, place, type RegionLowering, storageOf } from './region.js';
 
 export interface LowerOptions {
   readonly numerics: 'fast' | 'strict';
   /** Kernel passes: what a freshly lowered kernel goes through. */
-  readonly finish: (k: Kernel) => Kernel;
+  readonly finish: Finish;
+  /** Runs a program without inputs. */
+  readonly evaluate: Evaluate;
   readonly generic: typeof lowerGeneric;
   readonly shareRows: boolean;
 }
 
 export function lowerModule(m: Module, options: LowerOptions): Program {
-  const p = createProgramBuilder(options.finish);
+  const p = createProgramBuilder(options.finish, options.evaluate);
   const states = new Map(m.states.map((s) => [s.name, p.newBuffer(s.name, s.type, { kind: 'state', init: s.init })]));
   const consts: RegionLowering['consts'] = new Map();
   const drafts = m.entries.map((entry, k) =>

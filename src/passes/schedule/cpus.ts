@@ -10,6 +10,7 @@ const cpu = (lanes: number, vectors: number, rows: number): VectorTarget => ({
   lanes,
   supports: () => true,
   tile: { vectors, rows },
+  dot: { quads: true, lanes: [16, 8, 4].filter((n) => n <= lanes), tile: { vectors, rows: Math.min(rows, 6) } },
 });
 
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {

@@ -6,19 +6,30 @@ import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
 import { chooseSchedule } from './choose.js';
+import { chooseDot } from './dot.js';
+import { tileDot } from './dot-tile.js';
 import { vectorizeElementwise } from './elementwise.js';
 import { reduceInLanes, tileAlongReduction } from './lanes.js';
 import { atWidth, constOf, plainBody, type ScheduleOptions, wrap } from './loops.js';
 import { mergeNest } from './merge.js';
 import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
+import { type ScheduledKernel, withOperands } from './operands.js';
 import { createPanels, type Panels } from './pack.js';
 import { invertDivisors, scheduleRow } from './row-loops.js';
 import { tileParallel } from './tile.js';
 
-export function scheduleKernel(kernel: Kernel, o: ScheduleOptions): Kernel {
+/** `constants`: the parameters whose buffers are constant wherever the kernel is called. */
+export function scheduleKernel(kernel: Kernel, o: ScheduleOptions, constants: ReadonlySet<number>): ScheduledKernel {
   const panels = createPanels(kernel);
-  const body = uniqueNames(scheduleBody(kernel.body, o, panels, kernel));
-  return { ...kernel, params: [...kernel.params, ...panels.params], body };
+  const { dot } = o.target;
+  const products = kernel.body.flatMap((s): readonly Stmt[] => {
+    const found = dot && panels.allowed ? matchNest(s) : null;
+    const nest = found?.reduction ? mergeNest(found) : null;
+    const choice = nest?.reduction && dot ? chooseDot(nest, nest.reduction, kernel, constants, dot) : null;
+    return nest?.reduction && choice && dot ? tileDot(nest, nest.reduction, choice, dot, o, panels) : [s];
+  });
+  const body = uniqueNames(scheduleBody(products, o, panels, kernel));
+  return withOperands(kernel, body, panels.params);
 }
 
 function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels, kernel: Kernel): readonly Stmt[] {

@@ -5,22 +5,42 @@ import { e } from '../../ir/expr.js';
 import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
 import { visitStmts } from '../../ir/kernel-walk.js';
 import { type Expr, i32, type LoadExpr, load, rewriteExpr, substituteVars, variable } from '../../ir/scalar.js';
+import { DTYPE_INFO } from '../../support/dtype.js';
 import type { TileSchedule } from './choose.js';
+import { type AddedParam, FIRST_LOCAL } from './operands.js';
 import { constOf, lanesAt, type ScheduleOptions, wrap } from './loops.js';
 import { mergeReduction } from './merge.js';
 import { type For, loadsOf, type Reduction } from './nest.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 export interface Panels {
-  /** Scratch parameters added so far. */
-  readonly params: readonly BufferParam[];
+  /** Parameters added so far. */
+  readonly params: readonly AddedParam[];
   /** Whether the kernel can take more parameters. */
   readonly allowed: boolean;
+  /** A panel that other nests may use, too. */
   add(dtype: BufferParam['dtype'], size: number): number;
+  /** A panel of one nest, declared by a statement in front of it where it is small. */
+  addOwn(dtype: BufferParam['dtype'], size: number): { readonly slot: number; readonly declare: readonly Stmt[] };
+  /** A panel and the statements that fill it: none where `isConstant`, as it is then filled at compile time. */
+  addFilled(
+    dtype: BufferParam['dtype'],
+    size: number,
+    isConstant: boolean,
+    fill: (slot: number) => readonly Stmt[],
+  ): { readonly slot: number; readonly fill: readonly Stmt[] };
 }
 
+/** Bytes of a panel that need no memory from the planner. */
+const MAX_LOCAL = 1024;
+
 export function createPanels(kernel: Kernel): Panels {
-  const params: BufferParam[] = [];
+  const params: AddedParam[] = [];
+  const push = (dtype: BufferParam['dtype'], size: number, fill: AddedParam['fill'], isShared = false): number => {
+    const param = { name: `panel${params.length}`, dtype, access: fill ? 'read' : 'scratch', size } as const;
+    return kernel.params.length + params.push({ param, fill, isShared }) - 1;
+  };
+  let own = 0;
   let locals = false;
   visitStmts(kernel.body, (s) => {
     if (s.s === 'alloc') locals = true;
@@ -30,11 +50,20 @@ export function createPanels(kernel: Kernel): Panels {
     allowed: !locals,
     // One nest runs at a time, so those of a type share a panel of the largest size.
     add: (dtype, size) => {
-      const known = params.findIndex((p) => p.dtype === dtype);
-      const at = known < 0 ? params.length : known;
-      const most = Math.max(size, Number(params[at]?.size ?? 0));
-      params[at] = { name: `panel${at}`, dtype, access: 'scratch', size: most };
+      const at = params.findIndex((p) => p.isShared && p.param.dtype === dtype);
+      const known = params[at];
+      if (!known) return push(dtype, size, null, true);
+      params[at] = { ...known, param: { ...known.param, size: Math.max(size, Number(known.param.size)) } };
       return kernel.params.length + at;
+    },
+    addOwn: (dtype, size) => {
+      if (size * DTYPE_INFO[dtype].bytes > MAX_LOCAL) return { slot: push(dtype, size, null), declare: [] };
+      const buf = FIRST_LOCAL + own++;
+      return { slot: buf, declare: [{ s: 'alloc', buf, dtype, size, space: 'local' }] };
+    },
+    addFilled: (dtype, size, isConstant, fill) => {
+      const stmts = fill(kernel.params.length + params.length);
+      return { slot: push(dtype, size, isConstant ? stmts : null), fill: isConstant ? [] : stmts };
     },
   };
 }

@@ -4,7 +4,7 @@
 import { type Dim, upperBound } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
-import { mapStmt, visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
+import { mapStmt, slotsOf } from '../../ir/kernel-walk.js';
 import { dimExpr, type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
 import { invariant } from '../../support/errors.js';
 import { isShared } from './grid-rows.js';
@@ -53,17 +53,6 @@ function privatize(k: Kernel, slot: number, loop: For): { params: Kernel['params
 /** Sizes are taken at their bounds: a stretch must not depend on symbols the kernel does not get. */
 const boundOf = (d: Dim): number => upperBound(d, 'scratch');
 const boundExpr = (d: Dim): Expr => dimExpr(boundOf(d));
-
-function slotsOf(body: readonly Stmt[]): Set<number> {
-  const slots = new Set<number>();
-  visitKernelExprs(body, (x) => {
-    if (x.k === 'load') slots.add(x.src);
-  });
-  visitStmts(body, (s) => {
-    if (s.s === 'store' || s.s === 'atomic' || s.s === 'alloc') slots.add(s.buf);
-  });
-  return slots;
-}
 
 /** Reads and writes of `from` go to `to` instead, at a mapped index. */
 export function redirect(body: readonly Stmt[], from: number, to: number, index: (x: Expr) => Expr): readonly Stmt[] {

@@ -10,6 +10,16 @@ export interface VectorTarget {
   readonly supports: (op: PrimitiveOp | 'select' | 'cast' | 'bitcast', dtype: DType, lanes: number) => boolean;
   /** Vectors along the vector axis, and rows, of a register tile. */
   readonly tile: { readonly vectors: number; readonly rows: number };
+  /** The `dot` operation, where there is one. */
+  readonly dot?: DotTarget;
+}
+
+export interface DotTarget {
+  /** Whether quads of bytes are as good as pairs of 16 bits. */
+  readonly quads: boolean;
+  /** Numbers of sums in a vector, the best first. */
+  readonly lanes: readonly number[];
+  readonly tile: { readonly vectors: number; readonly rows: number };
 }
 
 /** A target with operators on 32-bit lanes of f32, i32 and u32. */

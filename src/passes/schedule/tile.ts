@@ -84,7 +84,7 @@ function unroll(loops: readonly For[], steps: readonly Stmt[]): readonly Stmt[] 
 }
 
 /** The epilogue and store of one accumulator: in one vector where the target can, else lane by lane. */
-function storeVector(
+export function storeVector(
   store: Store,
   accName: string,
   acc: Expr,

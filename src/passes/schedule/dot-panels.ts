@@ -1,0 +1,166 @@
+// What a contraction by dot products packs. Columns: tile by tile, a tile's groups in the order of the reduction, zeros
+// where a group or a vector is not full; and the sums of the columns, where the row operand has a zero point. Rows: one
+// after the other, each in the order of the reduction, and their sums where the column operand has a zero point.
+
+import { isZero } from '../../ir/affine.js';
+import { e } from '../../ir/expr.js';
+import type { Stmt } from '../../ir/kernel.js';
+import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
+import { type DotSchedule, sizeOfLoops } from './dot.js';
+import { constOf, lanesAt, type ScheduleOptions, wrap } from './loops.js';
+import type { For } from './nest.js';
+import type { Panels } from './pack.js';
+import { splat, vectorizeExpr } from './vectorize.js';
+
+/** Positions in the packed columns. */
+export interface ColumnLayout {
+  /** Columns of a whole tile, and how many columns whole tiles hold. */
+  readonly tile: number;
+  readonly whole: number;
+  /** Columns of the last tile, vectors filled up. */
+  readonly rest: number;
+  /** Length of the reduction, groups filled up. */
+  readonly depth: number;
+  readonly group: number;
+}
+
+export function layoutColumns(s: DotSchedule, vectors: number): ColumnLayout {
+  const width = constOf(s.columns.hi) as number;
+  const tile = s.lanes * Math.max(1, Math.min(vectors, Math.floor(width / s.lanes)));
+  const whole = width - (width % tile);
+  const rest = Math.ceil((width - whole) / s.lanes) * s.lanes;
+  const depth = Math.ceil(sizeOfLoops(s.depth) / s.group) * s.group;
+  return { tile, whole, rest, depth, group: s.group };
+}
+
+/** Row-major position in some loops. */
+const positionIn = (loops: readonly For[]): Expr =>
+  loops.reduce<Expr>((at, f, k) => e.add(k === 0 ? at : e.mul(at, f.hi), variable(f.var, 'i32')), i32(0));
+
+/** The columns of one position of the loops they use. */
+const stretch = (l: ColumnLayout): number => (l.whole + l.rest) * l.depth;
+
+/** Where the columns' tile that starts at `start` begins. */
+export const tileAt = (s: DotSchedule, l: ColumnLayout, start: Expr): Expr =>
+  e.add(e.mul(positionIn(s.used), stretch(l)), e.mul(start, l.depth));
+
+export const sumAt = (s: DotSchedule, l: ColumnLayout, column: Expr): Expr =>
+  e.add(e.mul(positionIn(s.used), l.whole + l.rest), column);
+
+export interface PackedColumns {
+  readonly slot: number;
+  /** The columns' sums, one i32 each. */
+  readonly sums: number | null;
+  /** Statements that fill both; none where it is done at compile time. */
+  readonly fill: readonly Stmt[];
+}
+
+export function packColumns(s: DotSchedule, l: ColumnLayout, panels: Panels): PackedColumns {
+  const size = sizeOfLoops(s.used) * stretch(l);
+  const columns = panels.addFilled(s.y.dtype, size, s.isConstant, (slot) => [
+    clear(slot, size),
+    ...wrap(s.used, [...fillColumns(s, l, slot)]),
+  ]);
+  if (isZero(s.x.zero)) return { slot: columns.slot, sums: null, fill: columns.fill };
+  const count = sizeOfLoops(s.used) * (l.whole + l.rest);
+  const sums = panels.addFilled('i32', count, s.isConstant, (slot) => [
+    clear(slot, count),
+    ...wrap([...s.used, s.columns], sumColumn(s, l, slot)),
+  ]);
+  return { slot: columns.slot, sums: sums.slot, fill: [...columns.fill, ...sums.fill] };
+}
+
+const each = (name: string, lo: Expr, hi: Expr, step: number, body: readonly Stmt[]): Stmt => ({
+  s: 'for',
+  var: name,
+  lo,
+  hi,
+  step,
+  mode: 'serial',
+  body,
+});
+
+const clear = (slot: number, size: number): Stmt =>
+  each('z', i32(0), i32(size), 1, [{ s: 'store', buf: slot, index: variable('z', 'i32'), value: i32(0) }]);
+
+function fillColumns(s: DotSchedule, l: ColumnLayout, slot: number): readonly Stmt[] {
+  const width = constOf(s.columns.hi) as number;
+  const start = variable('tile', 'i32');
+  const column = variable('column', 'i32');
+  const k = variable('k', 'i32');
+  const tileOf = (from: number, to: number, step: number, real: number): readonly Stmt[] => {
+    if (to <= from) return [];
+    const group = e.mul(e.div(k, l.group), step * l.group);
+    const at = e.add(tileAt(s, l, start), group, e.mul(column, l.group), e.rem(k, l.group));
+    const value = substituteVars(s.y.value, new Map([[s.columns.var, e.add(start, column)]]));
+    const store: Stmt = { s: 'store', buf: slot, index: at, value };
+    const along = each('column', i32(0), i32(real), 1, [store]);
+    const depth = wrap(s.depth, [{ s: 'let', var: 'k', value: positionIn(s.depth), mutable: false }, along]);
+    return [each('tile', i32(from), i32(to), step, depth)];
+  };
+  return [
+    ...tileOf(0, l.whole, l.tile, l.tile),
+    ...tileOf(l.whole, l.whole + l.rest, Math.max(1, l.rest), width - l.whole),
+  ];
+}
+
+function sumColumn(s: DotSchedule, l: ColumnLayout, slot: number): readonly Stmt[] {
+  const total = variable('total', 'i32');
+  return [
+    { s: 'let', var: 'total', value: i32(0), mutable: true },
+    ...wrap(s.depth, [{ s: 'set', var: 'total', value: e.add(total, s.y.value) }]),
+    { s: 'store', buf: slot, index: sumAt(s, l, variable(s.columns.var, 'i32')), value: total },
+  ];
+}
+
+export interface PackedRows {
+  readonly slot: number;
+  readonly fill: readonly Stmt[];
+  /** The sum of a row's packed values, or 0 where nobody asks. */
+  readonly sum: (row: number) => Expr;
+}
+
+/** Packs `rows` rows; `atRow` moves an expression to one of them. */
+export function packRows(
+  s: DotSchedule,
+  l: ColumnLayout,
+  slot: number,
+  rows: number,
+  atRow: (x: Expr, row: number) => Expr,
+  o: ScheduleOptions,
+): PackedRows {
+  const fill = Array.from({ length: rows }, (_, row) => fillRow(s, atRow(s.x.value, row), slot, row * l.depth, o));
+  const summed = !isZero(s.y.zero);
+  const sums = Array.from({ length: summed ? rows : 0 }, (_, row) => sumRow(s, slot, row, l.depth));
+  return {
+    slot,
+    fill: [...fill.flat(), ...sums.flat()],
+    sum: (row) => (summed ? variable(`row_sum${row}`, 'i32') : i32(0)),
+  };
+}
+
+/** One row, in vectors along its innermost loop where it can be. */
+function fillRow(s: DotSchedule, value: Expr, slot: number, first: number, o: ScheduleOptions): readonly Stmt[] {
+  const at = e.add(positionIn(s.depth), first);
+  const last = s.depth[s.depth.length - 1] as For;
+  const outer = s.depth.slice(0, -1);
+  const { lanes } = o.target;
+  const size = constOf(last.hi) as number;
+  const whole = size - (size % lanes);
+  const wide = whole > 0 ? vectorizeExpr(value, lanesAt(last.var, variable(last.var, 'i32'), o)) : null;
+  if (!wide || wide.lanes === 1) return wrap(s.depth, [{ s: 'store', buf: slot, index: at, value }]);
+  const main: Stmt = { s: 'store', buf: slot, index: at, value: splat(wide, lanes) };
+  const inner: Stmt[] = [{ ...last, hi: i32(whole), step: lanes, body: [main] }];
+  if (whole < size) inner.push({ ...last, lo: i32(whole), body: [{ s: 'store', buf: slot, index: at, value }] });
+  return wrap(outer, inner);
+}
+
+function sumRow(s: DotSchedule, slot: number, row: number, depth: number): readonly Stmt[] {
+  const name = `row_sum${row}`;
+  const k = variable('k', 'i32');
+  const next = e.add(variable(name, 'i32'), load(slot, [e.add(k, row * depth)], 'i32'));
+  return [
+    { s: 'let', var: name, value: i32(0), mutable: true },
+    each('k', i32(0), i32(sizeOfLoops(s.depth)), 1, [{ s: 'set', var: name, value: next }]),
+  ];
+}

@@ -1,0 +1,199 @@
+// Applies a dot schedule: rows in tiles, each packed once and then multiplied with every tile of columns. The zero points
+// enter where the sums start: Σ (a−za)(b−zb) = Σ a·b − za·Σb − zb·Σa + K·za·zb. A row alone takes several tiles at once,
+// so that there are sums enough to keep the multiplier busy.
+
+import { isZero } from '../../ir/affine.js';
+import { e } from '../../ir/expr.js';
+import type { Stmt } from '../../ir/kernel.js';
+import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { invariant } from '../../support/errors.js';
+import { type DotSchedule, sizeOfLoops } from './dot.js';
+import {
+  type ColumnLayout,
+  layoutColumns,
+  type PackedColumns,
+  type PackedRows,
+  packColumns,
+  packRows,
+  sumAt,
+  tileAt,
+} from './dot-panels.js';
+import { constOf, lanesAt, type ScheduleOptions, tileLoop, wrap } from './loops.js';
+import type { Nest, Reduction } from './nest.js';
+import type { Panels } from './pack.js';
+import type { DotTarget } from './target.js';
+import { storeVector } from './tile.js';
+import { splat, vectorizeExpr } from './vectorize.js';
+
+/** What the functions below share. */
+interface Site {
+  readonly nest: Nest;
+  readonly r: Reduction;
+  readonly s: DotSchedule;
+  readonly l: ColumnLayout;
+  readonly columns: PackedColumns;
+  readonly o: ScheduleOptions;
+  /** Sums of the last tile where its last vector is not full. */
+  readonly spill: number | null;
+}
+
+export function tileDot(
+  nest: Nest,
+  r: Reduction,
+  s: DotSchedule,
+  dot: DotTarget,
+  o: ScheduleOptions,
+  panels: Panels,
+): readonly Stmt[] {
+  const l = layoutColumns(s, dot.tile.vectors);
+  const columns = packColumns(s, l, panels);
+  const count = rowsOfTile(s, dot);
+  const width = constOf(s.columns.hi) as number;
+  const spill = l.whole + l.rest > width ? panels.addOwn('i32', count * l.rest) : null;
+  const packing = panels.addOwn(s.x.dtype, count * l.depth);
+  const declare = [...(spill?.declare ?? []), ...packing.declare];
+  const wide = { ...o, target: { ...o.target, lanes: s.lanes } };
+  const site: Site = { nest, r, s, l, columns, o: wide, spill: spill?.slot ?? null };
+  const body = (rows: number): readonly Stmt[] => {
+    const atRow = (x: Expr, row: number): Expr =>
+      s.rows ? substituteVars(x, new Map([[s.rows.var, e.add(variable(`${s.rows.var}_u`, 'i32'), row)]])) : x;
+    const packed = packRows(s, l, packing.slot, rows, atRow, o);
+    return [...packed.fill, ...columnLoops(site, packed, rows, dot, atRow)];
+  };
+  const outer = nest.loops.filter((f) => f !== s.columns && f !== s.rows);
+  const tiled = (rows: number): readonly Stmt[] =>
+    wrap(outer, s.rows ? [tileLoop(s.rows, rows, `${s.rows.var}_u`, body(rows))] : body(1));
+  const known = s.rows === null || constOf(s.rows.hi) !== null || count === 1;
+  if (known) return [...declare, ...columns.fill, ...tiled(count)];
+  const few = e.lt((s.rows as NonNullable<typeof s.rows>).hi, count);
+  return [...declare, ...columns.fill, { s: 'if', cond: few, then: tiled(1), else: tiled(count) }];
+}
+
+/** Rows of a tile: as many as registers allow, evenly over the rows there are. */
+function rowsOfTile(s: DotSchedule, dot: DotTarget): number {
+  const size = s.rows ? constOf(s.rows.hi) : 1;
+  return size === null ? dot.tile.rows : Math.ceil(size / Math.ceil(size / dot.tile.rows));
+}
+
+type AtRow = (x: Expr, row: number) => Expr;
+
+function columnLoops(t: Site, packed: PackedRows, rows: number, dot: DotTarget, atRow: AtRow): readonly Stmt[] {
+  const { l } = t;
+  const name = `${t.s.columns.var}_v`;
+  const start = variable(name, 'i32');
+  const loop = (from: number, to: number, tiles: number): readonly Stmt[] =>
+    to > from
+      ? [
+          {
+            ...t.s.columns,
+            var: name,
+            lo: i32(from),
+            hi: i32(to),
+            step: tiles * l.tile,
+            body: tileBody(t, packed, rows, start, tiles, l.tile, atRow),
+          },
+        ]
+      : [];
+  const several = Math.max(1, Math.floor((dot.tile.rows * dot.tile.vectors * t.s.lanes) / (rows * l.tile)));
+  const main = l.whole - (l.whole % (several * l.tile));
+  const rest = l.rest > 0 ? tileBody(t, packed, rows, i32(l.whole), 1, l.rest, atRow) : [];
+  return [...loop(0, main, several), ...loop(main, l.whole, 1), ...rest];
+}
+
+/** Sums of `rows` rows and `tiles` tiles of columns from `start` on: begin, reduce, store. */
+function tileBody(
+  t: Site,
+  packed: PackedRows,
+  rows: number,
+  start: Expr,
+  tiles: number,
+  width: number,
+  atRow: AtRow,
+): readonly Stmt[] {
+  const { s, l, r } = t;
+  const vectors = width / s.lanes;
+  const cells = Array.from({ length: rows * tiles * vectors }, (_, n) => {
+    const [row, k] = [Math.floor(n / (tiles * vectors)), n % (tiles * vectors)];
+    const [tile, v] = [Math.floor(k / vectors), k % vectors];
+    const tileStart = e.add(start, tile * width);
+    const name = `${r.acc}_${row}_${k}`;
+    return { row, v, tileStart, name, base: e.add(tileStart, v * s.lanes), acc: variable(name, 'i32', s.lanes) };
+  });
+  const step = variable('g', 'i32');
+  const reduce = cells.map((c): Stmt => {
+    const at = e.add(c.row * l.depth, e.mul(step, s.group));
+    const a = vec('splat', [load(packed.slot, [at], s.x.dtype, { lanes: s.group })], s.x.dtype, s.group * s.lanes);
+    const index = e.add(tileAt(s, l, c.tileStart), e.mul(step, width * s.group), c.v * s.lanes * s.group);
+    const type = s.group === 2 ? 'i16' : s.y.dtype;
+    const b = load(t.columns.slot, [index], type, { lanes: s.group * s.lanes });
+    return { s: 'set', var: c.name, value: vec('dot', [c.acc, a, b], 'i32', s.lanes) };
+  });
+  const begin = cells.map((c): Stmt => {
+    const value = startOf(t, packed, c.row, c.base, atRow);
+    return { s: 'let', var: c.name, value, mutable: true };
+  });
+  const groups: Stmt = {
+    s: 'for',
+    var: 'g',
+    lo: i32(0),
+    hi: i32(l.depth / s.group),
+    step: 1,
+    mode: 'serial',
+    body: reduce,
+  };
+  const finish = cells.flatMap((c) => storeCell(t, c, vectors, atRow));
+  return [...begin, groups, ...finish];
+}
+
+/** What a vector of sums starts from: the reduction's own start, and what the zero points add. */
+function startOf(t: Site, packed: PackedRows, row: number, base: Expr, atRow: AtRow): Expr {
+  const { s, l, r } = t;
+  const column = variable(s.columns.var, 'i32');
+  const parts: Expr[] = [r.init];
+  if (t.columns.sums !== null) {
+    const sum = load(t.columns.sums, [sumAt(s, l, column)], 'i32');
+    parts.push(e.neg(e.mul(atRow(s.x.zero, row), sum)));
+  }
+  if (!isZero(s.y.zero)) {
+    const rest = e.sub(e.mul(atRow(s.x.zero, row), sizeOfLoops(s.depth)), packed.sum(row));
+    parts.push(e.mul(s.y.zero, rest));
+  }
+  const value = parts.reduce((p, q) => e.add(p, q));
+  const wide = vectorizeExpr(value, lanesAt(s.columns.var, base, t.o));
+  invariant(wide, 'zero points are vectors along the columns');
+  return splat(wide, s.lanes);
+}
+
+interface Cell {
+  readonly row: number;
+  readonly v: number;
+  readonly name: string;
+  readonly base: Expr;
+  readonly acc: Expr;
+}
+
+/** The epilogue of one vector; where only some lanes are columns, one by one from memory. */
+function storeCell(t: Site, c: Cell, vectors: number, atRow: AtRow): readonly Stmt[] {
+  const { s, l, r, nest, o } = t;
+  const total = constOf(s.columns.hi) as number;
+  const partial = t.spill !== null && c.base.k === 'const' && Number(c.base.value) + s.lanes > total;
+  if (!partial || c.v !== vectors - 1)
+    return storeVector(nest.store, r.acc, c.acc, s.columns.var, c.base, (x) => atRow(x, c.row), o);
+  const first = Number((c.base as { value: number }).value);
+  const at = c.row * l.rest;
+  const value = load(t.spill as number, [e.add(variable(s.columns.var, 'i32'), at - first)], 'i32');
+  return [
+    { s: 'store', buf: t.spill as number, index: i32(at), value: c.acc },
+    {
+      ...s.columns,
+      lo: i32(first),
+      body: [
+        {
+          ...nest.store,
+          index: atRow(nest.store.index, c.row),
+          value: substituteVars(atRow(nest.store.value, c.row), new Map([[r.acc, value]])),
+        },
+      ],
+    },
+  ];
+}

@@ -1,0 +1,155 @@
+// Integer contractions by dot products of narrow lanes: every form of operand and size gives what the interpreter gives,
+// in WebAssembly and in C for each way the compiler's flags choose. Sums are exact, so results are equal to the bit.
+
+import { afterAll, describe, expect, it } from 'vitest';
+import { createInterpreter } from '../../src/backends/interp/interpreter.js';
+import { buildC } from '../../src/backends/c/load-node.js';
+import { instantiateWasm } from '../../src/backends/wasm/load.js';
+import { type CompileOptions, lowerToProgram } from '../../src/compile.js';
+import { visitKernelExprs } from '../../src/ir/kernel-walk.js';
+import { parseModule } from '../../src/ir/parse.js';
+import type { Program } from '../../src/ir/program.js';
+import type { Session } from '../../src/runtime/session.js';
+import type { Tensor, TypedArray } from '../../src/support/tensor.js';
+
+interface Case {
+  readonly name: string;
+  readonly text: string;
+}
+
+const product = (
+  name: string,
+  [m, k, n]: readonly [number, number, number],
+  a: string,
+  b: string,
+  term: string,
+): Case => ({
+  name: `${name} ${m}×${k}×${n}`,
+  text: `module "${name}" {
+  entry "run" ("a": %0 ${a}[${m}, ${k}]) {
+    %1 "b" = const ${b}[${k}, ${n}] random(3)
+    %2 "z" = const ${b}[${n}] random(4)
+    %3 "y" = generic %0, %1, %2 : i32[${m}, ${n}] reduce add [${k}] = ${term} @ MatMulInteger "y" 0
+    return "y": %3
+  }
+}
+`,
+});
+
+const SIZES = [
+  [7, 19, 24],
+  [1, 33, 21],
+  [4, 64, 16],
+  [13, 8, 5],
+] as const;
+
+const FORMS: readonly (readonly [string, string, string, string])[] = [
+  ['signed', 'i8', 'i8', 'i32($0[i0, r0]) * i32($1[r0, i1])'],
+  ['row zero point', 'u8', 'i8', '(i32($0[i0, r0]) - 131) * i32($1[r0, i1])'],
+  ['both zero points', 'u8', 'u8', '(i32($0[i0, r0]) - 131) * (i32($1[r0, i1]) - 7)'],
+  ['zero points by column', 'i8', 'u8', '(i32($0[i0, r0]) - -5) * (i32($1[r0, i1]) - i32($2[i1]))'],
+  ['sixteen bits', 'i16', 'i16', 'i32($0[i0, r0]) * i32($1[r0, i1])'],
+];
+
+const CONVOLUTION: Case = {
+  name: 'a padded convolution that ends in bytes',
+  text: `module "conv" {
+  entry "run" ("x": %0 i8[1, 9, 7, 3]) {
+    %1 "w" = const i8[3, 3, 3, 20] random(5)
+    %2 "b" = const i32[20] [1, 20, -300, 4000, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, -20000]
+    %3 "q" = const i32[20] [1000000000, 2000000000, -1000000000, 4, 5, 6, 7, 8, 9, 10, 11, 1200000000, 13, 14, 15, 16, 17, 18, 19, 1900000000]
+    %4 "y" = generic %0, %1, %2, %3 : i8[1, 9, 7, 20] reduce add [3, 3, 3] = i32($0[0, i1 + r0 - 1, i2 + r1 - 1, r2 else -3]) * i32($1[r0, r1, r2, i3]) then i8(min(max(mulhi_s(acc + $2[i3], $3[i3]) + 2, -128), 127)) @ CONV_2D "y" 0
+    return "y": %4
+  }
+}
+`,
+};
+
+/** Both operands known only at run time: packed there. */
+const RUN_TIME: Case = {
+  name: 'two inputs',
+  text: `module "inputs" {
+  entry "run" ("a": %0 u8[37, 30], "b": %1 i8[30, 18]) {
+    %2 "y" = generic %0, %1 : i32[37, 18] reduce add [30] = (i32($0[i0, r0]) - 99) * i32($1[r0, i1]) @ MatMulInteger "y" 0
+    return "y": %2
+  }
+}
+`,
+};
+
+const CASES: readonly Case[] = [
+  ...FORMS.flatMap(([name, a, b, term]) => SIZES.map((size) => product(name, size, a, b, term))),
+  CONVOLUTION,
+  RUN_TIME,
+];
+
+const sessions: Session[] = [];
+afterAll(async () => {
+  for (const s of sessions) await s.close();
+});
+
+const MAKERS = { i8: Int8Array, u8: Uint8Array, i16: Int16Array } as const;
+
+function inputsFor(p: Program): Record<string, Tensor> {
+  let state = 11;
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 8;
+  };
+  const values = (p.entries[0]?.inputs ?? []).map((v) => {
+    const shape = v.shape as number[];
+    const data: TypedArray = MAKERS[v.dtype as 'i8'].from({ length: shape.reduce((a, b) => a * b, 1) }, next);
+    return [v.name, { dtype: v.dtype, shape, data } as Tensor] as const;
+  });
+  return Object.fromEntries(values);
+}
+
+const compile = (text: string, options: CompileOptions): Program => lowerToProgram(parseModule(text), options);
+
+const usesDot = (p: Program): boolean => {
+  let found = false;
+  for (const k of p.kernels)
+    visitKernelExprs(k.body, (e) => {
+      if (e.k === 'vec' && e.op === 'dot') found = true;
+    });
+  return found;
+};
+
+const expected = new Map(
+  CASES.map(({ name, text }) => {
+    const p = compile(text, {});
+    return [name, createInterpreter(p).runSync(inputsFor(p)).y] as const;
+  }),
+);
+
+describe('dot products of narrow lanes', () => {
+  it('in WebAssembly', async () => {
+    for (const { name, text } of CASES) {
+      const p = compile(text, { target: 'wasm' });
+      expect(usesDot(p), name).toBe(true);
+      const session = await instantiateWasm(p);
+      sessions.push(session);
+      expect((await session.run(inputsFor(p))).y, name).toEqual(expected.get(name));
+    }
+  });
+
+  const builds = [
+    ['generic', []],
+    ['generic', ['-march=native']],
+    ['avx512', ['-march=native']],
+    ['avx2', ['-mavx2']],
+    ['avx512', []],
+    ['generic', ['-DHEDDLE_SIMD=0']],
+  ] as const;
+  for (const [cpu, cflags] of builds)
+    it(`in C for ${cpu} ${cflags.join(' ')}`, async () => {
+      const programs = CASES.map(({ text }, i) => ({ name: `m${i}`, program: compile(text, { target: 'c', cpu }) }));
+      const built = await buildC(programs, { cflags: ['-O1', ...cflags] });
+      for (const [i, { name }] of CASES.entries()) {
+        const { program } = programs[i] as (typeof programs)[number];
+        const session = built.get(`m${i}`) as Session;
+        sessions.push(session);
+        expect((await session.run(inputsFor(program))).y, name).toEqual(expected.get(name));
+      }
+    }, 120_000);
+});
