@@ -50,7 +50,6 @@ async function offerBackends() {
 /** Runs a section's job from its start to its times, or to what went wrong. */
 async function perform(outcome, what, request, transfer, show) {
   const target = chosenBackend();
-  outcome.start('starting…');
   try {
     const hear = (heard) => {
       outcome.hear(heard);
@@ -73,6 +72,7 @@ function takeFiles(section, outcome, take) {
   const drop = section.querySelector('.drop');
   const use = async (file) => {
     if (!file || section.classList.contains('busy')) return;
+    outcome.start('opening the file…');
     try {
       await take(file);
     } catch (error) {

@@ -9,6 +9,7 @@ export function preparePicture({ section, outcome, perform, takeFiles }) {
   let picture;
 
   async function read() {
+    outcome.start('starting…');
     draw(canvas, picture);
     const bitmap = await createImageBitmap(picture);
     await perform('readText', { bitmap }, [bitmap], { all: ({ lines }) => show(lines) });

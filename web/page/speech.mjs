@@ -10,6 +10,7 @@ export function prepareSpeech({ section, outcome, perform, takeFiles }) {
   let samples;
 
   async function transcribe() {
+    outcome.start('starting…');
     const part = ({ text }) => text && outcome.show(text);
     await perform('transcribe', { samples }, [], {
       part,
@@ -39,6 +40,7 @@ export function prepareSpeech({ section, outcome, perform, takeFiles }) {
 }
 
 async function orFail(outcome, work) {
+  outcome.start('opening the recording…');
   try {
     await work();
   } catch (error) {
@@ -66,7 +68,7 @@ function prepareRecorder(button, outcome, take) {
   let recorder;
   button.addEventListener('click', () => {
     if (recorder) recorder.stop();
-    else orFail(outcome, start);
+    else start().catch((error) => outcome.fail(error.message));
   });
 
   async function start() {

@@ -54,8 +54,9 @@ export async function createExecutor(
   const WORKGROUP = 64;
   const SLOT = 256;
   const SLOTS = 1024;
-  /** Bytes of a constant whose values stay at hand. */
+  /** Constants whose values stay at hand: so few bytes, or of a type that counts and conditions have. */
   const SMALL = 1024;
+  const COUNTS = /^([iu](32|64)|i1)$/;
   const STORAGE = 0x80;
   const UNIFORM = 0x40;
   const COPY_SRC = 0x4;
@@ -153,7 +154,7 @@ export async function createExecutor(
     if (!b.data) return;
     const bytes = bytesOf(all).subarray(b.data[0], b.data[0] + b.data[1]);
     write(buffer, 0, bytes);
-    if (b.kind === 'state' || bytes.length <= SMALL) contents.set(b, bytes.slice());
+    if (b.kind === 'state' || bytes.length <= SMALL || COUNTS.test(b.dtype)) contents.set(b, bytes.slice());
   };
 
   const makePipeline = async (k: number): Promise<GPUComputePipeline> => {
