@@ -2,6 +2,7 @@
 
 import type { Browser, Page, Worker } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import wavefile from 'wavefile';
 import { findChromium, openChromium } from './chromium.js';
 import { openSite, type Site } from './site.js';
 
@@ -188,6 +189,16 @@ describe.skipIf(!program)('the example page', () => {
     await part(page, 'Write down speech').locator('input[type=file]').setInputFiles(text);
     await page.getByText('“notes.txt” is no recording that this browser can open.').waitFor();
     expect(await page.getByRole('button', { name: 'Use a sample' }).first().isEnabled()).toBe(true);
+    await page.close();
+  });
+
+  step('hears the first half minute of a longer recording, and says so', async (s) => {
+    const page = await visit(s);
+    const wav = new wavefile.WaveFile();
+    wav.fromScratch(1, 8000, '16', new Int16Array(8000 * 31));
+    const file = { name: 'long.wav', mimeType: 'audio/wav', buffer: Buffer.from(wav.toBuffer()) };
+    await part(page, 'Write down speech').locator('input[type=file]').setInputFiles(file);
+    expect((await outcome(page, 'Write down speech')).result.join()).toContain('Only the first 30 seconds were heard');
     await page.close();
   });
 

@@ -7,19 +7,17 @@ const SHORTEST_SECONDS = 0.2;
 export function prepareSpeech({ section, outcome, perform, takeFiles }) {
   const player = section.querySelector('audio');
   const again = section.querySelector('.again');
-  let samples;
+  let heard;
 
   async function transcribe() {
     outcome.start('starting…');
     const part = ({ text }) => text && outcome.show(text);
-    await perform('transcribe', { samples }, [], {
-      part,
-      all: ({ text }) => outcome.show(text || 'Nothing was said.'),
-    });
+    const all = ({ text }) => outcome.show(text || 'Nothing was said.', ...(heard.isCut ? [cutNote()] : []));
+    await perform('transcribe', { samples: heard.samples }, [], { part, all });
   }
 
   async function take(blob, name) {
-    samples = await decode(blob, name);
+    heard = await decode(blob, name);
     URL.revokeObjectURL(player.src);
     Object.assign(player, { src: URL.createObjectURL(blob), hidden: false });
     again.hidden = false;
@@ -60,7 +58,13 @@ async function decode(blob, name) {
     const channel = audio.getChannelData(c);
     for (let i = 0; i < length; i++) mixed[i] += channel[i] / audio.numberOfChannels;
   }
-  return mixed;
+  return { samples: mixed, isCut: length < audio.length };
+}
+
+function cutNote() {
+  const note = document.createElement('small');
+  note.textContent = ` (Only the first ${LONGEST_SECONDS} seconds were heard.)`;
+  return note;
 }
 
 /** A button that starts and stops the microphone, and stops it by itself when the recording is as long as can be. */
