@@ -89,6 +89,19 @@ async function runBoth(program: Program, scheduled: Program, calls: readonly Cal
 }
 
 describe.skipIf(!device)('webgpu', () => {
+  it('hands tensors on without reading them', async () => {
+    const program = find('elementwise with a dynamic length');
+    const session = await createWebGpuSession(program, device as GPUDevice);
+    const first = await session.runOnDevice({ x: tensor('f32', [3], [1, 2, 3]) }, ['y']);
+    expect(first.y).toMatchObject({ dtype: 'f32', shape: [3], buffer: { size: 12 } });
+    expect((await session.runOnDevice(first as { x: Tensor }, []).catch((e) => e)).message).toMatch(
+      /E402|no input "y"/,
+    );
+    const again = await session.runOnDevice({ x: first.y as Tensor }, []);
+    expect(again.y).toEqual(tensor('f32', [3], [7, 11, 15]));
+    await session.close();
+  });
+
   for (const { name, program, calls } of cases) {
     it(`runs ${name} as the interpreter does`, () => runBoth(program, program, calls));
   }
