@@ -5,10 +5,12 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { readSpeech } from '../dist/cli/audio.js';
 import { benchModel } from '../dist/cli/bench/bench-model.js';
 import { formatBench, reportBench } from '../dist/cli/bench/bench-report.js';
 import { MEASURE } from '../dist/cli/bench/measure.js';
 import { locatePeer, PEER_NAMES, parsePeers } from '../dist/cli/bench/peers.js';
+import { benchSpeech, benchSpeechLengths } from '../dist/cli/bench/speech.js';
 import { parseTargets } from '../dist/cli/commands/parse-targets.js';
 import { startProgress } from '../dist/cli/progress.js';
 import { reportError } from '../dist/cli/report-error.js';
@@ -24,6 +26,14 @@ const SUITES = {
   onnx: () => modelsIn(join(SHARED, 'models', 'onnx'), 'model.onnx'),
   tflite: () => modelsIn(join(SHARED, 'conformance', 'tflite', 'models'), 'model.tflite'),
   gemm: () => makeModels('gemm', GEMM_SIZES),
+};
+
+const JFK = join(SHARED, 'stt', 'audio', 'jfk.wav');
+
+/** Suites that are no lists of models: Moonshine end to end on 11 s of speech, and its encoder over lengths. */
+const SPEECH = {
+  speech: async (request) => benchSpeech((await readSpeech(JFK)).samples, request),
+  lengths: (request) => benchSpeechLengths([1, 2, 4, 8, 15, 30, 60], request),
 };
 
 /** Several cases share one model file's contents: the plain name stands for them. */
@@ -55,15 +65,28 @@ function readFlags() {
       against: { type: 'string', default: 'onnxruntime-node,onnxruntime-web,litert' },
       samples: { type: 'string', default: String(MEASURE.samples) },
       numerics: { type: 'string', default: 'fast' },
+      build: { type: 'string', default: 'native' },
       json: { type: 'boolean', default: false },
     },
   });
   const suites = values.suite.split(',');
-  const unknown = suites.find((name) => !(name in SUITES));
-  if (unknown) throw new Error(`there is no suite "${unknown}"; suites: ${Object.keys(SUITES).join(', ')}`);
+  const known = Object.keys({ ...SUITES, ...SPEECH });
+  const unknown = suites.find((name) => !known.includes(name));
+  if (unknown) throw new Error(`there is no suite "${unknown}"; suites: ${known.join(', ')}`);
   const filter = new RegExp(values.filter);
-  const models = suites.flatMap((suite) => SUITES[suite]().map((path) => ({ suite, path })));
-  return { ...values, models: models.filter(({ path }) => filter.test(path)) };
+  const speech = suites.filter((suite) => suite in SPEECH);
+  const models = suites.flatMap((suite) => (suite in SPEECH ? [] : SUITES[suite]().map((path) => ({ suite, path }))));
+  return { ...values, speech, models: models.filter(({ path }) => filter.test(path)) };
+}
+
+/** A model in both numerics, C also as plain C99, as asked for. */
+async function inVariants(variants, path, request) {
+  const results = [];
+  for (const { numerics, build } of variants) {
+    const targets = build === 'native' ? request.targets : request.targets.filter((t) => t === 'c');
+    results.push(await benchModel(path, { ...request, targets, build, options: { numerics } }));
+  }
+  return results;
 }
 
 async function main() {
@@ -84,15 +107,26 @@ async function main() {
   };
   const rows = [];
   const notes = [];
+  const variants = flags.numerics
+    .split(',')
+    .flatMap((numerics) => flags.build.split(',').map((build) => ({ numerics, build })));
   const browser = onGpu ? await openBrowser() : null;
   for (const [i, { suite, path }] of flags.models.entries()) {
     const say = (text) => progress.update(`${i + 1}/${flags.models.length} ${text}`);
     const all = [
-      ...(request.targets.length > 0 ? [await benchModel(path, { ...request, say })] : []),
+      ...(request.targets.length > 0 ? await inVariants(variants, path, { ...request, say }) : []),
       ...(browser ? [await benchOnGpu(browser, path, { ...request, say })] : []),
     ];
     rows.push(...all.flatMap((found) => found.rows.map((row) => ({ ...row, suite }))));
     notes.push(...all.flatMap((found) => found.notes));
+  }
+  for (const suite of flags.speech) {
+    const say = (text) => progress.update(text);
+    for (const numerics of flags.numerics.split(',')) {
+      const found = await SPEECH[suite]({ ...request, numerics, say });
+      rows.push(...found.rows.map((row) => ({ ...row, suite })));
+      notes.push(...found.notes);
+    }
   }
   await browser?.close();
   progress.done();

@@ -34,6 +34,8 @@ export interface OpenedMoonshine {
   /** `openMs` is the target's own compiler and loading. */
   readonly timings: { readonly encoderMs: number; readonly decoderMs: number; readonly openMs: number };
   readonly weightBytes: number;
+  readonly programs: Programs;
+  readonly sessions: Readonly<Record<'encoder' | 'decoder', Session>>;
   close(): Promise<void>;
 }
 
@@ -58,6 +60,8 @@ export async function openMoonshine(place: string, options: OpenOptions): Promis
     model: { encoder: sessionPart(sessions.encoder), decoder: sessionPart(sessions.decoder), cache },
     timings: { encoderMs: half - start, decoderMs: compiled - half, openMs: performance.now() - compiled },
     weightBytes: encoder.weightBytes + decoder.weightBytes,
+    programs: { encoder, decoder },
+    sessions,
     async close() {
       await sessions.encoder.close();
       await sessions.decoder.close();

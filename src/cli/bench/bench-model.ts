@@ -9,7 +9,7 @@ import { gatherInputs } from '../run-inputs.js';
 import type { Target } from '../targets.js';
 import { sizesSeen } from '../testing/test-case.js';
 import type { BenchInput, Contender } from './contender.js';
-import { type Costs, type HeddleContender, openHeddle } from './heddle.js';
+import { type Build, type Costs, type HeddleContender, openHeddle } from './heddle.js';
 import { type MeasureOptions, measure, type Timing } from './measure.js';
 import { openPeer, type PeerName, peerOf } from './peers.js';
 
@@ -30,6 +30,8 @@ export interface BenchRow extends Costs {
   /** Largest difference of any output value, as a fraction of the largest output. */
   readonly difference: number | null;
   readonly numerics: 'fast' | 'strict';
+  /** How C was built. */
+  readonly build?: Build;
 }
 
 export interface BenchNote {
@@ -47,6 +49,7 @@ export interface BenchRequest {
   /** As `run` takes them. */
   readonly input: readonly string[];
   readonly seed: number;
+  readonly build?: Build;
   readonly measure: MeasureOptions;
   readonly say: (text: string) => void;
 }
@@ -115,7 +118,7 @@ async function compare(
     }
   };
   const targets: HeddleContender[] = [];
-  for (const t of r.targets) targets.push(...(await open(t, () => checked(openHeddle(t, input, options)))));
+  for (const t of r.targets) targets.push(...(await open(t, () => checked(openHeddle(t, input, options, r.build)))));
   const peers: Contender[] = [];
   for (const p of targets.length > 0 ? r.peers : []) peers.push(...(await open(p, () => checked(openPeer(p, input)))));
   const contenders = [...targets, ...peers];
@@ -174,6 +177,7 @@ function rowsOf(
     peer_best_ms: other && round(other.best, 4),
     difference: difference === null ? null : round(difference, 2),
     numerics,
+    ...(t.name === 'c' && r.build ? { build: r.build } : {}),
     ...costs,
   });
   if (peers.length === 0) return [row('', null, null)];

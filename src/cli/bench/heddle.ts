@@ -28,19 +28,30 @@ export interface HeddleContender extends Contender, Costs {
 }
 
 /** What gcc is told; the numeric flags come with the program. */
-export const C_FLAGS: readonly string[] = ['-O3', '-march=native'];
+const C_FLAGS: Readonly<Record<Build, readonly string[]>> = {
+  native: ['-O3', '-march=native'],
+  plain: ['-O3', '-DHEDDLE_PLAIN_C'],
+};
 
-export async function openHeddle(target: Target, input: BenchInput, options: CompileOptions): Promise<HeddleContender> {
+/** C with the compiler's vector types for this machine, or as standard C99 for any. */
+export type Build = 'native' | 'plain';
+
+export async function openHeddle(
+  target: Target,
+  input: BenchInput,
+  options: CompileOptions,
+  build: Build = 'native',
+): Promise<HeddleContender> {
   const start = performance.now();
-  const settings = { ...(target === 'c' && { cpu: nativeCpu() }), ...options, target };
+  const settings = { ...(target === 'c' && build === 'native' && { cpu: nativeCpu() }), ...options, target };
   const program = lowerToProgram(importSource(openModel(input.file).model, settings), settings);
   await emitCode(target, program);
   const compile_ms = performance.now() - start;
-  const code_bytes = await codeBytes(target, program);
+  const code_bytes = await codeBytes(target, program, build);
   const costs = { compile_ms, code_bytes, ...memoryOf(program) };
   const inputs = nameInputs(program, input.tensors);
   if (target === 'c') {
-    const session = (await openC([{ name: 'model', program }], { cflags: C_FLAGS })).get('model');
+    const session = (await openC([{ name: 'model', program }], { cflags: C_FLAGS[build] })).get('model');
     if (!session) throw new Error('the one program was built');
     return { ...contend(target, program, session, inputs), time: (repeats) => session.time(inputs, repeats), ...costs };
   }
@@ -67,17 +78,17 @@ async function emitCode(target: Target, program: Program): Promise<void> {
   if (target !== 'interp') await emitArtifact(target, program, { name: 'model', weights: 'file', main: false });
 }
 
-async function codeBytes(target: Target, program: Program): Promise<number> {
+export async function codeBytes(target: Target, program: Program, build: Build = 'native'): Promise<number> {
   if (target === 'wasm') {
     const { emitWasm } = await import('../../backends/wasm/program.js');
     return emitWasm(program, { weights: 'file' }).module.length;
   }
   if (target !== 'c') return 0;
   const { objectTextBytes } = await import('./object-size.js');
-  return objectTextBytes(program, C_FLAGS);
+  return objectTextBytes(program, C_FLAGS[build]);
 }
 
-function memoryOf(p: Program): Pick<Costs, 'weight_bytes' | 'arena_bytes' | 'memory_bytes'> {
+export function memoryOf(p: Program): Pick<Costs, 'weight_bytes' | 'arena_bytes' | 'memory_bytes'> {
   const io = p.buffers
     .filter((b) => b.place.kind === 'input' || b.place.kind === 'output')
     .reduce((n, b) => n + b.elements * DTYPE_INFO[b.dtype].bytes, 0);

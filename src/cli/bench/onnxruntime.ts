@@ -5,10 +5,13 @@ import type { DType } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { type BenchInput, type Contender, timeCalls } from './contender.js';
+import type { Part } from '../../stt/part.js';
+import { readBytes } from '../model-file.js';
 import type { Find } from './peers.js';
 
 interface OrtTensor {
   readonly data: ArrayLike<number | bigint>;
+  readonly dims: readonly number[];
 }
 
 interface OrtSession {
@@ -47,8 +50,12 @@ export const openOnnxruntimeNode = (input: BenchInput, find: Find): Promise<Cont
 export const openOnnxruntimeWeb = (input: BenchInput, find: Find): Promise<Contender> =>
   open('onnxruntime-web', 'wasm', input, find);
 
-/** In one process both share a registry of providers, where the native one comes first: each must be asked for by name. */
-async function open(name: string, provider: 'cpu' | 'wasm', input: BenchInput, find: Find): Promise<Contender> {
+async function openSession(
+  name: string,
+  provider: 'cpu' | 'wasm',
+  input: Pick<BenchInput, 'file' | 'bytes'>,
+  find: Find,
+): Promise<{ ort: Ort; session: OrtSession }> {
   const loaded = (await import(pathToFileURL(find(name)).href)) as Ort & { default?: Ort };
   const ort = loaded.default ?? loaded;
   ort.env.wasm.numThreads = 1;
@@ -60,6 +67,34 @@ async function open(name: string, provider: 'cpu' | 'wasm', input: BenchInput, f
     graphOptimizationLevel: 'all',
     logSeverityLevel: 3,
   });
+  return { ort, session };
+}
+
+/** A network by the names of its inputs and outputs, for loops that call it many times. */
+export async function openOrtPart(
+  name: 'onnxruntime-node' | 'onnxruntime-web',
+  file: string,
+  find: Find,
+): Promise<Part & { close(): Promise<void> }> {
+  const provider = name === 'onnxruntime-node' ? 'cpu' : 'wasm';
+  const { ort, session } = await openSession(name, provider, { file, bytes: readBytes(file) }, find);
+  return {
+    run: async (inputs) => {
+      const tensors = Object.entries(inputs) as [string, Tensor][];
+      const out = await session.run(
+        Object.fromEntries(tensors.map(([key, t]) => [key, new ort.Tensor(typeName(name, t), t.data, t.shape)])),
+      );
+      return Object.fromEntries(
+        Object.entries(out).map(([key, t]) => [key, { dtype: 'f32', shape: t.dims, data: t.data as Float32Array }]),
+      );
+    },
+    close: () => session.release(),
+  };
+}
+
+/** In one process both share a registry of providers, where the native one comes first: each must be asked for by name. */
+async function open(name: string, provider: 'cpu' | 'wasm', input: BenchInput, find: Find): Promise<Contender> {
+  const { ort, session } = await openSession(name, provider, input, find);
   const feeds = Object.fromEntries(
     input.tensors.map((t, i) => {
       const input = session.inputNames[i];
