@@ -91,7 +91,8 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
     if (!full || !vectors) return unscheduled(finishKernel(k));
     return finishScheduled(k, { target: vectors, numerics }, constants, target === 'wasm' ? threads : 1);
   };
-  return lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows: full });
+  const shareRows = !full ? 'none' : target === 'webgpu' ? 'all' : 'chains';
+  return lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows });
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>

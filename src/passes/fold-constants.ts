@@ -84,7 +84,7 @@ function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, 
     finish: (k) => unscheduled(finishKernel(k)),
     evaluate: c.evaluate,
     generic: lowerGeneric,
-    shareRows: false,
+    shareRows: 'none',
   });
   const tensors = c.evaluate(program);
   return new Map(

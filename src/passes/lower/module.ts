@@ -8,6 +8,7 @@ import { planMemory } from '../plan-memory.js';
 import { createProgramBuilder, type Finish, type ProgramBuilder, resolveRef } from './build.js';
 import type { Evaluate } from './fill.js';
 import type { lowerGeneric } from './generic.js';
+import type { RowSharing } from './row-groups.js';
 import { lowerRegion, place, type RegionLowering, storageOf } from './region.js';
 
 export interface LowerOptions {
@@ -17,7 +18,7 @@ export interface LowerOptions {
   /** Runs a program without inputs. */
   readonly evaluate: Evaluate;
   readonly generic: typeof lowerGeneric;
-  readonly shareRows: boolean;
+  readonly shareRows: RowSharing;
 }
 
 export function lowerModule(m: Module, options: LowerOptions): Program {

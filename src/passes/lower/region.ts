@@ -10,7 +10,8 @@ import type { BufferRef, Origin } from '../../ir/program.js';
 import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
 import { createKernelContext, isVirtual, type KernelContext } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
-import { findRowGroups, lowerRows, type RowGroup } from './rows.js';
+import { findRowGroups, type RowGroup, type RowSharing } from './row-groups.js';
+import { lowerRows } from './rows.js';
 import { lowerConcat, type lowerGeneric, lowerScatter } from './generic.js';
 
 export interface RegionLowering {
@@ -20,15 +21,15 @@ export interface RegionLowering {
   readonly states: ReadonlyMap<string, BufferRef>;
   /** How a generic becomes a kernel; the schedule pass may replace the plain one. */
   readonly generic: typeof lowerGeneric;
-  /** Whether row-wise chains become one kernel. */
-  readonly shareRows: boolean;
+  /** Which generics become one kernel. */
+  readonly shareRows: RowSharing;
 }
 
 const nameOf = (n: Node): string => n.origin.node || `${n.origin.op}_${n.origin.index}` || n.kind;
 const sizeOf = (t: TensorType): Dim => product(t.shape);
 
 export function lowerRegion(l: RegionLowering, region: Region): void {
-  const { groups, absorbed } = l.shareRows ? findRowGroups(region) : NO_GROUPS;
+  const { groups, absorbed } = findRowGroups(region, l.shareRows);
   for (const node of region.nodes) {
     const group = groups.get(node);
     if (absorbed.has(node)) continue;
@@ -39,13 +40,12 @@ export function lowerRegion(l: RegionLowering, region: Region): void {
   }
 }
 
-const NO_GROUPS: ReturnType<typeof findRowGroups> = { groups: new Map(), absorbed: new Set() };
-
 function lowerGroup(l: RegionLowering, group: RowGroup): void {
   const last = group.members[group.members.length - 1] as Node;
   const origins = group.members.map((m) => m.origin);
   const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(last), origins);
-  l.p.emitKernel(lowerRows(c, group, newOutput(l, last)));
+  const outputs = new Map([...group.outputs].map((m) => [m, newOutput(l, m)]));
+  l.p.emitKernel(lowerRows(c, group, outputs));
 }
 
 /** The buffer behind a value; re-indexing views have none (the materialise pass keeps them out of here). */

@@ -1,206 +1,115 @@
-// Row-wise chains share their outer loops: a softmax or a layer norm is several generics over the same rows, and run as
-// one kernel, row by row. A reduction over the row becomes a variable, an intermediate row a small scratch buffer.
-// Found by shapes and index maps alone. The group is computed where its last member stands.
+// A row group as one kernel: a loop over the rows around a loop nest for each member. A reduction over the row becomes a
+// variable, an intermediate row a small scratch buffer, or a stretch of its own buffer where others read it too.
 
 import { dimEq, product } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
 import type { BufferRef } from '../../ir/program.js';
-import { type Expr, load, rewriteExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
-import type { Node, NodeOf, Region, Value } from '../../ir/tensor.js';
-import { regionsOf } from '../../ir/tensor.js';
+import { type Expr, i32, load, rewriteExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
+import type { Node, Value } from '../../ir/tensor.js';
 import { throughViews } from '../through-views.js';
 import { flatten, type KernelContext, type Ranges, readValue } from './access.js';
 import type { KernelTask } from './build.js';
 import { identity, nest, rangesOf } from './generic.js';
+import { type Generic, isOwn, isRowNumber, type RowGroup, sourceOf } from './row-groups.js';
 
-type Generic = NodeOf<'generic'>;
+/** Where a member's row is: a variable, a scratch buffer for one row, or all rows in memory. */
+type Place =
+  | { readonly k: 'number'; readonly value: Expr }
+  | { readonly k: 'row'; readonly slot: number }
+  | { readonly k: 'whole'; readonly slot: number; readonly shape: Generic['shape'] };
 
-/** Members in execution order; the last one's output is the group's. */
-export interface RowGroup {
-  readonly members: readonly Generic[];
+interface Lowering {
+  readonly c: KernelContext;
+  readonly group: RowGroup;
+  readonly outputs: ReadonlyMap<Generic, BufferRef>;
+  readonly made: Map<Node, Place>;
 }
 
-/** Groups of a region (not of nested ones), by last member; and every other member. */
-export function findRowGroups(region: Region): { groups: Map<Node, RowGroup>; absorbed: Set<Node> } {
-  const users = realUsers(region);
-  const order = new Map(region.nodes.map((n, k): [Node, number] => [n, k]));
-  const groups = new Map<Node, RowGroup>();
-  const absorbed = new Set<Node>();
-  for (let k = region.nodes.length - 1; k >= 0; k--) {
-    const last = region.nodes[k] as Node;
-    if (!isElementwise(last) || absorbed.has(last) || last.shape.length === 0) continue;
-    const members = grow(last, users, order, absorbed);
-    if (!members.some((m) => m.reducer !== null)) continue;
-    members.sort((a, b) => (order.get(a) as number) - (order.get(b) as number));
-    groups.set(last, { members });
-    for (const m of members) if (m !== last) absorbed.add(m);
-  }
-  return { groups, absorbed };
-}
-
-const isElementwise = (n: Node | null | undefined): n is Generic =>
-  n?.kind === 'generic' && n.reducer === null && n.binds.length === 0;
-
-/** Who computes with a value, views looked through; null stands for anybody outside the region's own nodes. */
-function realUsers(region: Region): (v: Value) => ReadonlySet<Node | null> {
-  const direct = new Map<Value, Set<Node | null>>();
-  const add = (v: Value, n: Node | null): void => {
-    const set = direct.get(v) ?? new Set();
-    set.add(n);
-    direct.set(v, set);
-  };
-  const outside = (r: Region): void => {
-    for (const v of r.results) add(v, null);
-    for (const n of r.nodes) {
-      for (const v of n.inputs) add(v, null);
-      regionsOf(n).forEach(outside);
-    }
-  };
-  for (const v of region.results) add(v, null);
-  for (const n of region.nodes) {
-    for (const v of n.inputs) add(v, n);
-    regionsOf(n).forEach(outside);
-  }
-  const resolve = (v: Value): Set<Node | null> => {
-    const out = new Set<Node | null>();
-    for (const n of direct.get(v) ?? []) {
-      if (n?.kind === 'view') for (const m of resolve(n.outputs[0] as Value)) out.add(m);
-      else out.add(n);
-    }
-    return out;
-  };
-  return resolve;
-}
-
-/** Adds producers until no more fit: every reader inside, every read at the reader's own row. */
-function grow(
-  last: Generic,
-  users: (v: Value) => ReadonlySet<Node | null>,
-  order: ReadonlyMap<Node, number>,
-  taken: ReadonlySet<Node>,
-): Generic[] {
-  const group = new Set<Generic>([last]);
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const m of [...group]) {
-      for (const v of m.inputs) {
-        const p = sourceOf(v).producer;
-        if (!p || group.has(p) || taken.has(p) || !order.has(p) || !fitsRow(p, last)) continue;
-        const readers = [...users(p.outputs[0] as Value)];
-        if (!readers.every((r) => r !== null && group.has(r as Generic) && readsOwnRow(r as Generic, p, last)))
-          continue;
-        group.add(p);
-        changed = true;
-      }
-    }
-  }
-  return [...group];
-}
-
-interface Source {
-  readonly views: readonly Value[];
-  readonly producer: Generic | null;
-}
-
-function sourceOf(v: Value): Source {
-  const views: Value[] = [];
-  let at = v;
-  while (at.node?.kind === 'view') {
-    views.push(at);
-    at = at.node.inputs[0] as Value;
-  }
-  return { views, producer: at.node?.kind === 'generic' ? at.node : null };
-}
-
-/** A row of the last member's shape, or one number a row. */
-function fitsRow(p: Generic, last: Generic): boolean {
-  if (p.binds.length > 0) return false;
-  const rows = last.shape.slice(0, -1);
-  const sameRows = (shape: Generic['shape']): boolean => shape.every((d, k) => dimEq(d, rows[k] ?? -1));
-  if (p.reducer === null)
-    return p.shape.length === last.shape.length && p.shape.every((d, k) => dimEq(d, last.shape[k] ?? -1));
-  return !p.reducer.startsWith('arg') && p.reduce.length === 1 && p.shape.length === rows.length && sameRows(p.shape);
-}
-
-/** Index at the producer of each of a reader's loads of it; null where a view is in the way. */
-function readsOf(reader: Generic, p: Generic): (readonly Expr[] | null)[] {
-  const out: (readonly Expr[] | null)[] = [];
-  for (const body of [reader.body, ...(reader.post ? [reader.post] : [])])
-    visitExpr(body, (x) => {
-      if (x.k !== 'load') return;
-      const { views, producer } = sourceOf(reader.inputs[x.src] as Value);
-      if (producer !== p) return;
-      out.push(x.guard || x.pad ? null : throughViews(x.index, views));
-    });
-  return out;
-}
-
-/** Whether an index is the group's own position along axis `k`. */
-const isOwn = (x: Expr, k: number, last: Generic): boolean =>
-  (x.k === 'var' && x.name === `i${k}`) || (x.k === 'const' && last.shape[k] === 1);
-
-function readsOwnRow(reader: Generic, p: Generic, last: Generic): boolean {
-  const rows = last.shape.length - 1;
-  return readsOf(reader, p).every((index) => index?.slice(0, rows).every((x, k) => isOwn(x, k, last)) ?? false);
-}
-
-/** One kernel for the group: a loop over rows around a loop nest per member. */
-export function lowerRows(c: KernelContext, group: RowGroup, out: BufferRef): KernelTask {
+/** `outputs`: memory for the members that others read. */
+export function lowerRows(c: KernelContext, group: RowGroup, outputs: ReadonlyMap<Generic, BufferRef>): KernelTask {
+  const l: Lowering = { c, group, outputs, made: new Map() };
+  const body = group.members.flatMap((m, k) => (isSingle(l, m) ? lowerNumber(l, m, k) : lowerRow(l, m, k)));
   const last = group.members[group.members.length - 1] as Generic;
-  const rank = last.shape.length;
-  const row = last.shape.slice(0, -1);
-  const width = last.shape[rank - 1] as Generic['shape'][number];
-  const made = new Map<Node, Expr | number>();
-  const lower = (body: Expr, reader: Generic, ranges: Ranges): Expr =>
-    rewriteExpr(body, (x) => {
-      if (x.k !== 'load') return x;
-      const v = reader.inputs[x.src] as Value;
-      const { views, producer } = sourceOf(v);
-      const at = producer && made.get(producer);
-      if (at === undefined || at === null) return readValue(c, v, x.index, ranges, { guard: x.guard, pad: x.pad });
-      if (typeof at !== 'number') return at;
-      const index = throughViews(x.index, views) as readonly Expr[];
-      return load(at, [index[rank - 1] as Expr], x.dtype);
-    });
-  const body = group.members.flatMap((m, k): readonly Stmt[] => {
-    const ranges = rangesOf(m.shape, m.reduce);
-    const term = lower(m.body, m, ranges);
-    if (m.reducer !== null) {
-      const accName = `acc${k}`;
-      const acc = variable(accName, term.dtype);
-      const step: Stmt = {
-        s: 'set',
-        var: accName,
-        value: { k: 'op', op: m.reducer as 'add', args: [acc, term], dtype: term.dtype, lanes: 1 },
-      };
-      const start: Stmt = { s: 'let', var: accName, value: identity(m.reducer, term.dtype), mutable: true };
-      const result = m.post ? substituteVars(lower(m.post, m, ranges), new Map([['acc', acc]])) : acc;
-      const name = `m${k}`;
-      made.set(m, variable(name, result.dtype));
-      return [start, ...nest('r', m.reduce, [step], false), { s: 'let', var: name, value: result, mutable: false }];
-    }
-    const column = variable(`i${rank - 1}`, 'i32');
-    const type = (m.outputs[0] as Value).type;
-    const isLast = m === last;
-    const slot = isLast
-      ? c.write(out, { dtype: type.dtype, size: product(type.shape) })
-      : c.scratch(`row${k}`, type.dtype, width);
-    if (!isLast) made.set(m, slot);
-    const index = isLast
-      ? flatten(
-          Array.from({ length: rank }, (_, j) => variable(`i${j}`, 'i32')),
-          last.shape,
-        )
-      : column;
-    const store: Stmt = { s: 'store', buf: slot, index, value: term };
-    return nest('i', [width], [store], true).map((s) => renameLoop(s, `i${rank - 1}`));
-  });
   const output = c.outputSlot();
-  return c.task(nest('i', row, body, true), inPlaceOperands(c, group, output));
+  return c.task(nest('i', group.rows, body, true), isSingle(l, last) ? [] : inPlaceOperands(c, group, output));
 }
 
-/** Operands whose memory the result may take: read at the row being computed only, by the last member at its own element. */
+/** One number a row; an elementwise row of one element is as well a row. */
+function isSingle({ group }: Lowering, m: Generic): boolean {
+  return (
+    m.reducer !== null ||
+    (m.shape.length <= group.rows.length
+      ? isRowNumber(m, group.rows)
+      : group.rows.length === 0 && m.shape.every((d) => d === 1))
+  );
+}
+
+/** A body with loads of members as what they became. */
+function lowerBody(l: Lowering, body: Expr, reader: Generic): Expr {
+  const ranges: Ranges = rangesOf(reader.shape, reader.reduce);
+  return rewriteExpr(body, (x) => {
+    if (x.k !== 'load') return x;
+    const v = reader.inputs[x.src] as Value;
+    const { views, producer } = sourceOf(v);
+    const at = producer && l.made.get(producer);
+    if (!at) return readValue(l.c, v, x.index, ranges, { guard: x.guard, pad: x.pad });
+    if (at.k === 'number') return at.value;
+    const index = throughViews(x.index, views) as readonly Expr[];
+    if (at.k === 'whole') return load(at.slot, [flatten(index, at.shape)], x.dtype);
+    return load(at.slot, [index[l.group.rows.length] as Expr], x.dtype);
+  });
+}
+
+const rowVars = (n: number): Expr[] => Array.from({ length: n }, (_, k) => variable(`i${k}`, 'i32'));
+
+function lowerNumber(l: Lowering, m: Generic, k: number): readonly Stmt[] {
+  const axes = l.group.rows.length;
+  const units = new Map(m.shape.slice(axes).map((_, j): [string, Expr] => [`i${axes + j}`, i32(0)]));
+  const lower = (body: Expr): Expr => substituteVars(lowerBody(l, body, m), units);
+  const name = `m${k}`;
+  const stmts: Stmt[] = [];
+  let value = lower(m.body);
+  if (m.reducer !== null) {
+    const accName = `acc${k}`;
+    const acc = variable(accName, value.dtype);
+    const next: Expr = { k: 'op', op: m.reducer as 'add', args: [acc, value], dtype: value.dtype, lanes: 1 };
+    stmts.push(
+      { s: 'let', var: accName, value: identity(m.reducer, value.dtype), mutable: true },
+      ...nest('r', m.reduce, [{ s: 'set', var: accName, value: next }], false),
+    );
+    value = m.post ? substituteVars(lower(m.post), new Map([['acc', acc]])) : acc;
+  }
+  stmts.push({ s: 'let', var: name, value, mutable: false });
+  l.made.set(m, { k: 'number', value: variable(name, value.dtype) });
+  const out = l.outputs.get(m);
+  if (!out) return stmts;
+  const { dtype, shape } = (m.outputs[0] as Value).type;
+  const slot = l.c.write(out, { dtype, size: product(shape) });
+  stmts.push({
+    s: 'store',
+    buf: slot,
+    index: flatten(rowVars(axes), l.group.rows),
+    value: variable(name, value.dtype),
+  });
+  return stmts;
+}
+
+function lowerRow(l: Lowering, m: Generic, k: number): readonly Stmt[] {
+  const axes = l.group.rows.length;
+  const { dtype, shape } = (m.outputs[0] as Value).type;
+  const width = shape[axes] as Generic['shape'][number];
+  const value = lowerBody(l, m.body, m);
+  const out = l.outputs.get(m);
+  const slot = out ? l.c.write(out, { dtype, size: product(shape) }) : l.c.scratch(`row${k}`, dtype, width);
+  l.made.set(m, out ? { k: 'whole', slot, shape } : { k: 'row', slot });
+  const index = out ? flatten(rowVars(axes + 1), shape) : variable(`i${axes}`, 'i32');
+  const store: Stmt = { s: 'store', buf: slot, index, value };
+  return nest('i', [width], [store], true).map((s) => renameLoop(s, `i${axes}`));
+}
+
+/** Operands whose memory the last result may take: read at the row being computed only, by the last member at its own element. */
 function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): KernelTask['inPlace'] {
+  if (group.outputs.size > 1) return [];
   const last = group.members[group.members.length - 1] as Generic;
   const type = (last.outputs[0] as Value).type;
   const whole = new Set<Value>();
@@ -217,7 +126,7 @@ function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): Kernel
         const upTo = m === last ? last.shape.length : last.shape.length - 1;
         const own = x.index
           .slice(0, upTo)
-          .every((i, k) => isOwn(i, k, last) && dimEq(v.type.shape[k] ?? -1, last.shape[k] ?? -1));
+          .every((i, k) => isOwn(i, k, last.shape) && dimEq(v.type.shape[k] ?? -1, last.shape[k] ?? -1));
         (fits && own && !x.guard ? whole : bad).add(v);
       });
   return [...whole].filter((v) => !bad.has(v)).map((v) => [out, c.read(v)] as const);
