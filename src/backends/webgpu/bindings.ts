@@ -10,7 +10,7 @@ import type { Piece } from './pieces.js';
 import type { Pattern } from './shader.js';
 
 /** What every WebGPU device binds to a stage. */
-const MOST_BINDINGS = 8;
+export const MOST_BINDINGS = 8;
 
 export interface Bindings {
   readonly pattern: Pattern;
@@ -25,26 +25,38 @@ export function poolOf(kernel: Kernel, slot: number): string | null {
   return `scratch of ${storedType(param.dtype)}`;
 }
 
-/** `bytesOf` a buffer tells what copying it costs. */
+/** Where a program's buffer is on the device. */
+export interface Held {
+  readonly bytes: number;
+  /** The number of the buffer of constants it lies in; null: a buffer of its own. */
+  readonly constants: number | null;
+}
+
 export function bindBuffers(
   kernel: Kernel,
   piece: Piece,
   refs: readonly BufferRef[],
-  bytesOf: (buffer: number) => number,
+  heldOf: (buffer: number) => Held,
 ): Bindings {
+  const held = refs.map((r) => heldOf(r.buffer));
   const isWritten = (k: number): boolean => piece.written.has(piece.slots[k] as number);
   const written = new Set(refs.filter((_, k) => isWritten(k)).map((r) => r.buffer));
   const groups = new Map<string, number[]>();
   refs.forEach((r, k) => {
     const pool = poolOf(kernel, piece.slots[k] as number);
-    const key = pool ?? (written.has(r.buffer) ? `buffer ${r.buffer}` : `slot ${k}`);
+    const constants = held[k]?.constants ?? null;
+    const type = storedType(kernel.params[piece.slots[k] as number]?.dtype ?? 'u8');
+    const own = constants === null ? `slot ${k}` : `constants ${constants} of ${type}`;
+    const key = pool ?? (written.has(r.buffer) ? `buffer ${r.buffer}` : own);
     groups.set(key, [...(groups.get(key) ?? []), k]);
   });
   const isPooled = (k: number): boolean => poolOf(kernel, piece.slots[k] as number) !== null;
-  const isFree = (k: number): boolean => !isPooled(k) && !written.has(refs[k]?.buffer as number);
+  const isConstant = (k: number): boolean => (held[k]?.constants ?? null) !== null;
+  const isFree = (k: number): boolean => !isPooled(k) && !isConstant(k) && !written.has(refs[k]?.buffer as number);
+  const bytes = (k: number): number => held[k]?.bytes ?? 0;
   const free = [...groups.values()].filter(([k]) => isFree(k as number)).flat();
   const gathered = gather(
-    free.sort((a, b) => bytesOf(refs[a]?.buffer as number) - bytesOf(refs[b]?.buffer as number)),
+    free.sort((a, b) => bytes(a) - bytes(b)),
     (k) => storedType(kernel.params[piece.slots[k] as number]?.dtype ?? 'u8'),
     groups.size - MOST_BINDINGS,
   );
@@ -53,7 +65,12 @@ export function bindBuffers(
   lists.sort(([a], [b]) => (a as number) - (b as number));
   const bindings = refs.map((_, k) => lists.findIndex((list) => list.includes(k)));
   const moved = refs.map(
-    (r, k) => isPooled(k) || together.has(k) || typeof r.offset !== 'number' || evalDim(r.offset, new Map()) !== 0,
+    (r, k) =>
+      isPooled(k) ||
+      isConstant(k) ||
+      together.has(k) ||
+      typeof r.offset !== 'number' ||
+      evalDim(r.offset, new Map()) !== 0,
   );
   return { pattern: { bindings, moved }, gathered };
 }

@@ -259,19 +259,24 @@ export async function createExecutor(
   };
 
   const dispatch = (step: GpuStep & { do: 'run' }, env: ReadonlyMap<string, number>): void => {
-    const count = step.count === null ? 1 : evalSize(step.count, env);
-    if (count <= 0) return;
-    if (used === SLOTS) submit();
-    const most = device.limits.maxComputeWorkgroupsPerDimension;
-    const needed = step.count === null || step.shared ? count : Math.ceil(count / WORKGROUP);
-    const rows = Math.ceil(needed / most);
-    const width = Math.ceil(needed / rows);
-    const at = (used * SLOT) / 4;
-    words[at] = count;
-    words[at + 1] = width;
-    step.sizes.forEach((s, k) => {
-      words[at + 2 + k] = evalSize(s, env);
+    const sized = step.parts.map((p) => {
+      const count = p.count === null ? 1 : Math.max(0, evalSize(p.count, env));
+      return { count, groups: p.count === null || p.shared ? count : Math.ceil(count / WORKGROUP), sizes: p.sizes };
     });
+    const needed = sized.reduce((n, p) => n + p.groups, 0);
+    if (needed === 0) return;
+    if (used === SLOTS) submit();
+    const rows = Math.ceil(needed / device.limits.maxComputeWorkgroupsPerDimension);
+    const width = Math.ceil(needed / rows);
+    let at = (used * SLOT) / 4;
+    let end = 0;
+    words[at++] = width;
+    for (const p of sized) {
+      end += p.groups;
+      words[at++] = end;
+      words[at++] = p.count;
+      for (const s of p.sizes) words[at++] = evalSize(s, env);
+    }
     if (step.gather) {
       endPass();
       for (const [from, into, start, bytes] of step.gather)

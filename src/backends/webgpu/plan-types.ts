@@ -34,16 +34,22 @@ export type GpuKnown = readonly [
 /** Bytes of a whole buffer into another from byte `at` on. */
 export type GpuGather = readonly [from: number, into: number, at: number, bytes: number];
 
+/** Work that has workgroups of its own in a dispatch. */
+export interface GpuPart {
+  /** Invocations, or null for exactly one. */
+  readonly count: GpuSize | null;
+  /** `count` is of workgroups. */
+  readonly shared?: true;
+  /** The uniform's words after the part's `end` and `total`. */
+  readonly sizes: readonly GpuSize[];
+}
+
 export type GpuStep =
-  /** `sizes`: the uniform's words after `total` and `width`. `count`: invocations, or null for exactly one. */
   | {
       readonly do: 'run';
       readonly pipeline: number;
       readonly buffers: readonly number[];
-      readonly sizes: readonly GpuSize[];
-      readonly count: GpuSize | null;
-      /** `count` is of workgroups. */
-      readonly shared?: true;
+      readonly parts: readonly GpuPart[];
       /** What it writes where that follows from the sizes: the host need not read it back. */
       readonly known?: readonly GpuKnown[];
       /** Copies to make first. */

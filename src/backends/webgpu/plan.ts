@@ -1,14 +1,14 @@
-// A program as device buffers, pipelines and steps. Every buffer of the program is a buffer of the device by itself, as
-// WebGPU forbids to bind two parts of one for reading and writing at once. Kernels that differ only in how they are bound
-// are pipelines of their own; equal texts are one pipeline.
+// A program as device buffers (buffers.ts), pipelines and steps. Kernels that do not need each other are one dispatch
+// (merge.ts). Kernels that differ only in how they are bound are pipelines of their own; equal texts are one pipeline.
 
 import { upperBound } from '../../ir/dim.js';
 import type { Kernel } from '../../ir/kernel.js';
-import type { BufferRef, HostArg, Program, ProgramBuffer, Step } from '../../ir/program.js';
+import type { BufferRef, HostArg, Program, Step } from '../../ir/program.js';
 import { CompileError, invariant, never } from '../../support/errors.js';
-import type { TypedArray } from '../../support/tensor.js';
 import { describeEntry, sizeOfDim } from '../entry-spec.js';
-import { bindBuffers, poolOf } from './bindings.js';
+import { bindBuffers, type Held, poolOf } from './bindings.js';
+import { align, type PlacedBuffer, placeBuffers } from './buffers.js';
+import { type Draft, type Merged, mergeDrafts } from './merge.js';
 import { cutPieces, type Piece } from './pieces.js';
 import type {
   GpuBufferPlan,
@@ -20,7 +20,8 @@ import type {
   GpuSize,
   GpuStep,
 } from './plan-types.js';
-import { deviceBytes, type Pattern, type Shader, writeShader } from './shader.js';
+import { deviceBytes, type Part, type Pattern, writePart } from './shader.js';
+import { writeModule } from './shader-module.js';
 import { type KnownStore, knownStores, sizeOfExpr } from './size-expr.js';
 
 export interface CompiledPlan {
@@ -31,15 +32,15 @@ export interface CompiledPlan {
 
 interface Planner {
   readonly program: Program;
-  /** Program buffer id → position in the plan. */
-  readonly buffers: ReadonlyMap<number, number>;
-  /** By position. */
-  readonly bytes: readonly number[];
+  /** By the program's buffer id. */
+  readonly places: ReadonlyMap<number, PlacedBuffer>;
+  /** Of the program's own; pools follow. */
+  readonly list: readonly GpuBufferPlan[];
   readonly pieces: Map<number, readonly Piece[]>;
   readonly pipelines: GpuPipelinePlan[];
   /** By code. */
   readonly known: Map<string, number>;
-  readonly shaders: Map<string, { readonly pipeline: number; readonly shader: Shader }>;
+  readonly parts: Map<string, Part>;
   /** Bytes of each buffer for private scratch and gathered operands; all dispatches use the same ones. */
   readonly pools: Map<string, { readonly position: number; bytes: number }>;
   hosts: number;
@@ -47,21 +48,21 @@ interface Planner {
 
 /** Throws E301 with every kernel the target cannot express. */
 export function planProgram(program: Program): CompiledPlan {
-  const { list, weights } = planBuffers(program);
+  const { list, weights, places } = placeBuffers(program);
   const p: Planner = {
     program,
-    buffers: new Map(program.buffers.map((b, k) => [b.id, k])),
-    bytes: list.map((b) => b.bytes),
+    places,
+    list,
     pieces: new Map(),
     pipelines: [],
     known: new Map(),
-    shaders: new Map(),
+    parts: new Map(),
     pools: new Map(),
     hosts: 0,
   };
   const entries = program.entries.map((entry) => {
     const spec = describeEntry(entry);
-    const bufferOf = (id: number): number => p.buffers.get(id) as number;
+    const bufferOf = (id: number): number => placeOf(p, id).position;
     return {
       name: entry.name,
       symbols: spec.symbols,
@@ -81,116 +82,123 @@ export function planProgram(program: Program): CompiledPlan {
   return { plan: { buffers, pipelines: p.pipelines, entries, needs }, weights };
 }
 
-const align = (n: number, to: number): number => Math.ceil(n / to) * to;
+const placeOf = (p: Planner, id: number): PlacedBuffer => {
+  const place = p.places.get(id);
+  invariant(place, `no buffer ${id}`);
+  return place;
+};
 
-function planBuffers(program: Program): { list: readonly GpuBufferPlan[]; weights: Uint8Array } {
-  const parts: { at: number; bytes: Uint8Array }[] = [];
-  let end = 0;
-  const keep = (bytes: Uint8Array): readonly [number, number] => {
-    const at = end;
-    parts.push({ at, bytes });
-    end = align(end + bytes.length, 16);
-    return [at, bytes.length];
+/** A reference as a buffer of the plan and an element. */
+function elementOf(p: Planner, r: BufferRef): readonly [number, GpuSize] {
+  const { position, start } = placeOf(p, r.buffer);
+  return [position, addSizes(sizeOfDim(r.offset), start)];
+}
+
+/** Kernels between two other steps are free to merge. */
+function planSteps(p: Planner, steps: readonly Step[]): readonly GpuStep[] {
+  const out: GpuStep[] = [];
+  let drafts: Draft[] = [];
+  const flush = (): void => {
+    out.push(...mergeDrafts(drafts).map((m) => runStep(p, m)));
+    drafts = [];
   };
-  const list = program.buffers.map((b): GpuBufferPlan => {
-    const size = b.dtype === 'string' ? 0 : b.elements * deviceBytes(b.dtype);
-    const common = { dtype: b.dtype, bytes: Math.max(16, align(size, 4)) };
-    const { place } = b;
-    if (place.kind === 'const')
-      return { ...common, kind: 'const', data: keep(bytesFor(b, place.data.data as TypedArray)) };
-    if (place.kind !== 'state') return { ...common, kind: 'value' };
-    const init = bytesFor(b, place.init.data as TypedArray);
-    return init.every((x) => x === 0) ? { ...common, kind: 'state' } : { ...common, kind: 'state', data: keep(init) };
-  });
-  const weights = new Uint8Array(end);
-  for (const { at, bytes } of parts) weights.set(bytes, at);
-  return { list, weights };
+  for (const s of steps) {
+    if (s.kind === 'kernel') drafts.push(...draftKernel(p, s));
+    else {
+      flush();
+      out.push(planStep(p, s));
+    }
+  }
+  flush();
+  return out;
 }
 
-function bytesFor(b: ProgramBuffer, data: TypedArray): Uint8Array {
-  if (b.dtype === 'string') return new Uint8Array(0);
-  const held = b.dtype === 'f64' ? Float32Array.from(data as Float64Array) : data;
-  return new Uint8Array(held.buffer, held.byteOffset, held.byteLength);
-}
-
-const planSteps = (p: Planner, steps: readonly Step[]): readonly GpuStep[] => steps.flatMap((s) => planStep(p, s));
-
-function planStep(p: Planner, s: Step): readonly GpuStep[] {
-  const scalar = (r: BufferRef): readonly [number, GpuSize] => [p.buffers.get(r.buffer) as number, sizeOfDim(r.offset)];
+function planStep(p: Planner, s: Exclude<Step, { kind: 'kernel' }>): GpuStep {
   switch (s.kind) {
-    case 'kernel':
-      return planKernel(p, s);
     case 'bind':
-      return [
-        {
-          do: 'bind',
-          sym: { name: s.sym.name, lo: s.sym.lo, hi: s.sym.hi, ...(s.sym.checked ? { checked: true } : {}) },
-          from: scalar(s.from),
-        },
-      ];
+      return {
+        do: 'bind',
+        sym: { name: s.sym.name, lo: s.sym.lo, hi: s.sym.hi, ...(s.sym.checked ? { checked: true } : {}) },
+        from: elementOf(p, s.from),
+      };
     case 'if':
-      return [{ do: 'if', cond: scalar(s.cond), then: planSteps(p, s.then), else: planSteps(p, s.else) }];
+      return { do: 'if', cond: elementOf(p, s.cond), then: planSteps(p, s.then), else: planSteps(p, s.else) };
     case 'loop':
-      return [{ do: 'loop', sym: s.sym.name, count: sizeOfDim(s.count), body: planSteps(p, s.body) }];
+      return { do: 'loop', sym: s.sym.name, count: sizeOfDim(s.count), body: planSteps(p, s.body) };
     case 'while':
-      return [{ do: 'while', test: planSteps(p, s.test), cond: scalar(s.cond), body: planSteps(p, s.body) }];
+      return { do: 'while', test: planSteps(p, s.test), cond: elementOf(p, s.cond), body: planSteps(p, s.body) };
     case 'host': {
-      const value = (a: HostArg): GpuHostValue => [
-        p.buffers.get(a.ref.buffer) as number,
-        sizeOfDim(a.ref.offset),
-        a.dtype,
-        a.shape.map(sizeOfDim),
-      ];
-      return [{ do: 'host', op: s.op, index: p.hosts++, inputs: s.inputs.map(value), outputs: s.outputs.map(value) }];
+      const value = (a: HostArg): GpuHostValue => [...elementOf(p, a.ref), a.dtype, a.shape.map(sizeOfDim)];
+      return { do: 'host', op: s.op, index: p.hosts++, inputs: s.inputs.map(value), outputs: s.outputs.map(value) };
     }
     default:
       return never(s, 'step');
   }
 }
 
-function planKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly GpuStep[] {
+/** One dispatch for each piece of a kernel. */
+function draftKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly Draft[] {
   const kernel = p.program.kernels[s.kernel];
   invariant(kernel, `no kernel ${s.kernel}`);
-  let pieces = p.pieces.get(s.kernel);
-  if (!pieces) {
-    pieces = cutPieces(kernel);
-    p.pieces.set(s.kernel, pieces);
-  }
+  const pieces = p.pieces.get(s.kernel) ?? cutPieces(kernel);
+  p.pieces.set(s.kernel, pieces);
   const dims = s.dims.map(sizeOfDim);
   const syms = new Map(kernel.syms.map((sym, k) => [sym.name, dims[k] as GpuSize]));
-  return pieces.flatMap((piece, k): GpuStep[] => {
+  return pieces.flatMap((piece, k): Draft[] => {
     if (piece.slots.length === 0) return [];
     const refs = piece.slots.map((slot) => s.buffers[slot] as BufferRef);
-    const { pattern, gathered } = bindBuffers(kernel, piece, refs, (id) => p.bytes[p.buffers.get(id) as number] ?? 0);
-    const { pipeline, shader } = shaderFor(p, s, k, piece, pattern);
-    const place = placeBuffers(p, kernel, piece, refs, pattern, gathered);
-    const sizes = shader.sizes.map((x): GpuSize => {
+    const { pattern, gathered } = bindBuffers(kernel, piece, refs, (id) => heldAt(p, id));
+    const part = partFor(p, s, k, piece, pattern);
+    const place = placeOperands(p, kernel, piece, refs, pattern, gathered);
+    const sizes = part.sizes.map((x): GpuSize => {
       if ('sym' in x) return dims[x.sym] as GpuSize;
       const offset = sizeOfDim((refs[x.offset] as BufferRef).offset);
       return addSizes(offset, place.starts[x.offset] ?? 0);
     });
     const count = piece.grid && sizeOfExpr(piece.grid.count, syms);
     invariant(!piece.grid || count !== null, `the grid of ${kernel.name} has a size the host cannot compute`);
-    const known = planKnown(p, s, knownStores(kernel, piece, syms));
     return [
       {
-        do: 'run',
-        pipeline,
-        buffers: place.bound,
-        sizes,
-        count,
-        ...(piece.grid?.shared ? { shared: true as const } : {}),
-        ...(known.length > 0 ? { known } : {}),
-        ...(place.gather.length > 0 ? { gather: place.gather } : {}),
+        label: labelOf(s, kernel.name),
+        part,
+        bound: place.bound,
+        size: { count, ...(piece.grid?.shared ? { shared: true as const } : {}), sizes },
+        known: planKnown(p, s, knownStores(kernel, piece, syms)),
+        gather: place.gather,
       },
     ];
   });
 }
 
+function heldAt(p: Planner, id: number): Held {
+  const { position } = placeOf(p, id);
+  const plan = p.list[position];
+  return { bytes: plan?.bytes ?? 0, constants: plan?.kind === 'const' ? position : null };
+}
+
+function runStep(p: Planner, { drafts, placed, buffers }: Merged): GpuStep {
+  const { code, access } = writeModule(placed);
+  let pipeline = p.known.get(code);
+  if (pipeline === undefined) {
+    pipeline = p.pipelines.push({ name: drafts.map((d) => d.label).join(' + '), code, access }) - 1;
+    p.known.set(code, pipeline);
+  }
+  const known = drafts.flatMap((d) => d.known);
+  const gather = drafts.flatMap((d) => d.gather);
+  return {
+    do: 'run',
+    pipeline,
+    buffers,
+    parts: drafts.map((d) => d.size),
+    ...(known.length > 0 ? { known } : {}),
+    ...(gather.length > 0 ? { gather } : {}),
+  };
+}
+
 function planKnown(p: Planner, s: Step & { kind: 'kernel' }, stores: readonly KnownStore[]): readonly GpuKnown[] {
   const place = (slot: number, index: GpuSize): readonly [number, GpuSize] => {
-    const ref = s.buffers[slot] as BufferRef;
-    return [p.buffers.get(ref.buffer) as number, ref.offset === 0 ? index : ['+', index, sizeOfDim(ref.offset)]];
+    const [position, start] = elementOf(p, s.buffers[slot] as BufferRef);
+    return [position, typeof start === 'number' ? addSizes(index, start) : ['+', index, start]];
   };
   return stores.map(({ slot, index, value }) => [
     ...place(slot, index),
@@ -200,46 +208,49 @@ function planKnown(p: Planner, s: Step & { kind: 'kernel' }, stores: readonly Kn
 
 const addSizes = (a: GpuSize, b: number): GpuSize => (typeof a === 'number' ? a + b : b === 0 ? a : ['+', a, b]);
 
-interface Placed {
+interface Operands {
   readonly bound: readonly number[];
   /** Element at which each gathered or pooled position starts, by position. */
   readonly starts: readonly (number | undefined)[];
   readonly gather: readonly GpuGather[];
 }
 
-function placeBuffers(
+function placeOperands(
   p: Planner,
   kernel: Kernel,
   piece: Piece,
   refs: readonly BufferRef[],
   pattern: Pattern,
   gathered: readonly (readonly number[])[],
-): Placed {
+): Operands {
   const bound: number[] = [];
   const starts: (number | undefined)[] = [];
   const gather: GpuGather[] = [];
   const placeOne = (r: BufferRef, i: number): number => {
+    const { position, start } = placeOf(p, r.buffer);
+    starts[i] = start;
     const slot = piece.slots[i] as number;
     const pool = poolOf(kernel, slot);
     if (pool) {
-      const { start, bytes } = placeInPool(kernel, slot, pool);
-      starts[i] = start;
-      return takePool(p, pool, bytes);
+      const room = placeInPool(kernel, slot, pool);
+      starts[i] = room.start;
+      return takePool(p, pool, room.bytes);
     }
     const own = privateBytes(p, kernel, slot, r);
-    return own > 0 ? takePool(p, `private ${i}`, own) : (p.buffers.get(r.buffer) as number);
+    return own > 0 ? takePool(p, `private ${i}`, own) : position;
   };
   refs.forEach((r, i) => {
     bound[pattern.bindings[i] as number] = placeOne(r, i);
   });
   for (const [n, list] of gathered.entries()) {
-    const sources = list.map((k) => p.buffers.get(refs[k]?.buffer as number) as number);
-    const total = sources.reduce((n, b) => n + (p.bytes[b] as number), 0);
+    const sources = list.map((k) => placeOf(p, refs[k]?.buffer as number).position);
+    const bytesOf = (b: number): number => p.list[b]?.bytes ?? 0;
+    const total = sources.reduce((n, b) => n + bytesOf(b), 0);
     const into = takePool(p, `gathered ${n}`, total);
     let at = 0;
     list.forEach((k, m) => {
       const from = sources[m] as number;
-      const bytes = p.bytes[from] as number;
+      const bytes = bytesOf(from);
       const element = deviceBytes(kernel.params[piece.slots[k] as number]?.dtype ?? 'u8');
       gather.push([from, into, at, bytes]);
       starts[k] = at / element;
@@ -253,7 +264,7 @@ function placeBuffers(
 /** Bytes of scratch that the schedule has made larger than what the program provides; 0 where it has not. */
 function privateBytes(p: Planner, kernel: Kernel, slot: number, ref: BufferRef): number {
   const param = kernel.params[slot];
-  const given = p.program.buffers[p.buffers.get(ref.buffer) as number];
+  const given = p.program.buffers.find((b) => b.id === ref.buffer);
   invariant(param && given, 'a step gives every parameter a buffer');
   if (param.access !== 'scratch') return 0;
   const elements = upperBound(param.size, param.name);
@@ -262,7 +273,7 @@ function privateBytes(p: Planner, kernel: Kernel, slot: number, ref: BufferRef):
 
 /** The position of a buffer that all kernels share, of at least that many bytes. */
 function takePool(p: Planner, name: string, bytes: number): number {
-  const pool = p.pools.get(name) ?? { position: p.program.buffers.length + p.pools.size, bytes: 16 };
+  const pool = p.pools.get(name) ?? { position: p.list.length + p.pools.size, bytes: 16 };
   pool.bytes = Math.max(pool.bytes, align(bytes, 4));
   p.pools.set(name, pool);
   return pool.position;
@@ -281,33 +292,18 @@ function placeInPool(kernel: Kernel, slot: number, name: string): { start: numbe
   return { start, bytes: at };
 }
 
-function shaderFor(
-  p: Planner,
-  s: Step & { kind: 'kernel' },
-  part: number,
-  piece: Piece,
-  pattern: Pattern,
-): { pipeline: number; shader: Shader } {
-  const key = `${s.kernel}/${part}/${pattern.bindings}/${pattern.moved}`;
-  const known = p.shaders.get(key);
-  if (known) return known;
+function partFor(p: Planner, s: Step & { kind: 'kernel' }, k: number, piece: Piece, pattern: Pattern): Part {
+  const key = `${s.kernel}/${k}/${pattern.bindings}/${pattern.moved}`;
   const kernel = p.program.kernels[s.kernel];
   invariant(kernel, `no kernel ${s.kernel}`);
-  const shader = writeShader(kernel, piece, pattern);
-  let pipeline = p.known.get(shader.code);
-  if (pipeline === undefined) {
-    pipeline = p.pipelines.length;
-    p.pipelines.push({ name: labelOf(s, shader), code: shader.code, access: shader.access });
-    p.known.set(shader.code, pipeline);
-  }
-  const made = { pipeline, shader };
-  p.shaders.set(key, made);
-  return made;
+  const part = p.parts.get(key) ?? writePart(kernel, piece, pattern);
+  p.parts.set(key, part);
+  return part;
 }
 
-const labelOf = (s: Step & { kind: 'kernel' }, shader: Shader): string => {
+const labelOf = (s: Step & { kind: 'kernel' }, name: string): string => {
   const node = s.origins.find((o) => o.node)?.node;
-  return node ? `${shader.name} "${node}"` : shader.name;
+  return node && node !== name ? `${name} "${node}"` : name;
 };
 
 /** E302 where a device of these limits cannot run the plan. */

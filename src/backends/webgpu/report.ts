@@ -4,7 +4,7 @@
 import type { Program } from '../../ir/program.js';
 import type { GpuPlan, GpuStep } from './plan-types.js';
 import { planProgram } from './plan.js';
-import { WORKGROUP } from './shader.js';
+import { WORKGROUP } from './shader-module.js';
 
 export interface GpuReport {
   /** By entry, with every size at its bound; the body of a `while` counts once. */
@@ -63,7 +63,7 @@ function countSteps(plan: GpuPlan, steps: readonly GpuStep[], serial: Set<string
         break;
       case 'run':
         add({ dispatches: 1, bytesBound: boundBytes(plan, s), readbacks: 0 });
-        if (s.count === null) serial.add(plan.pipelines[s.pipeline]?.name ?? '');
+        if (s.parts.some((x) => x.count === null)) serial.add(plan.pipelines[s.pipeline]?.name ?? '');
         break;
       case 'loop':
         add(countSteps(plan, s.body, serial), typeof s.count === 'number' ? s.count : 1);

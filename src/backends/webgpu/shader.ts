@@ -1,5 +1,5 @@
-// One piece of a kernel as a WGSL module. A pattern says how its buffers are bound at a place where it is used: which
-// parameters share a binding (one buffer read and written), and which start at an offset of their own.
+// One piece of a kernel as WGSL. A pattern says how its buffers are bound at a place where it is used: which parameters
+// share a binding (one buffer read and written), and which start at an offset of their own. Next: shader-module.ts.
 
 import type { Sym } from '../../ir/dim.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
@@ -9,14 +9,10 @@ import { DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { printKernel } from '../clike.js';
 import { type StoredType, storedType } from '../lang.js';
-import { collectTexts } from './collect.js';
-import { findHelper } from './helpers.js';
 import { isPacked, WGSL, WGSL_TYPES } from './lang.js';
 import { freeVars, type Piece } from './pieces.js';
 import { specialize } from './specialize.js';
 import { splitWords } from './words.js';
-
-export const WORKGROUP = 64;
 
 export interface Pattern {
   /** For each of the piece's slots, in order: which binding it uses. */
@@ -25,15 +21,32 @@ export interface Pattern {
   readonly moved: readonly boolean[];
 }
 
-export interface Shader {
+/** A piece as WGSL, not yet a module: shader-module.ts puts one or several together. */
+export interface Part {
   readonly name: string;
-  readonly code: string;
-  readonly access: readonly ('read' | 'write')[];
-  /** What the sizes after `total` and `width` are: the kernel's symbols by position, then offsets by position in `slots`. */
+  readonly bindings: readonly Binding[];
+  /** What the sizes of its part of the uniform are: the kernel's symbols by position, then offsets by position in `slots`. */
   readonly sizes: readonly ({ readonly sym: number } | { readonly offset: number })[];
+  /** Names of the sizes in the text. */
+  readonly sizeNames: readonly string[];
+  /** The name of the grid's variable, and whether a workgroup has one value of it; null: a single invocation. */
+  readonly grid: { readonly name: string; readonly shared: boolean } | null;
+  readonly helpers: readonly string[];
+  /** Whether 64-bit integers occur. */
+  readonly wide: boolean;
+  /** Arrays in workgroup memory: declarations at the module's level. */
+  readonly shared: readonly { readonly name: string; readonly bytes: number; readonly line: string }[];
+  readonly lines: readonly string[];
 }
 
-export function writeShader(kernel: Kernel, piece: Piece, pattern: Pattern): Shader {
+export interface Binding {
+  readonly name: string;
+  /** Of an element, in WGSL. */
+  readonly type: string;
+  readonly access: 'read' | 'write';
+}
+
+export function writePart(kernel: Kernel, piece: Piece, pattern: Pattern): Part {
   const bound = bindSlots(kernel, piece, pattern);
   const baseNames = piece.slots.map((_, k) => `base.${k}`);
   const bases = new Map<number, Expr>();
@@ -51,43 +64,28 @@ export function writeShader(kernel: Kernel, piece: Piece, pattern: Pattern): Sha
   const syms = [...sizes.map((s) => s.sym), ...(gridSym ? [gridSym] : [])];
   const helpers = new Set<string>();
   const printed = printKernel({ ...merged, syms }, WGSL, (h) => void helpers.add(h));
-  const access = bound.slots.map((slot) => (bound.written.has(slot) ? ('write' as const) : ('read' as const)));
-  const buffers = printed.params.map(
-    (p, k) =>
-      `@group(0) @binding(${k + 1}) var<storage, ${access[k] === 'write' ? 'read_write' : 'read'}> ${p.name}: ` +
-      `array<${elementType(p.type, access[k] === 'write')}>;`,
-  );
-  const shared = printed.lines.filter(isShared);
-  const sizeNames = sizes.map((_, k) => printed.syms[k] as string);
-  const lines = [
-    ...(usesWide(printed.params, [...printed.lines], helpers) ? ['alias wide = vec2<u32>;', ''] : []),
-    `struct Sizes {\n  total: u32,\n  width: u32,\n${sizeNames.map((n) => `  ${n}: i32,\n`).join('')}}`,
-    '@group(0) @binding(0) var<uniform> sizes: Sizes;',
-    ...buffers,
-    '',
-    ...collectTexts(helpers, findHelper).flatMap((t) => [t, '']),
-    ...shared.map((l) => l.trimStart()),
-    ...head(gridSym ? (printed.syms[sizes.length] as string) : null, piece.grid?.shared ?? false),
-    ...sizeNames.map((n) => `  let ${n}: i32 = sizes.${n};`),
-    ...printed.lines.filter((l) => !isShared(l)),
-    '}',
-    '',
-  ];
-  return { name: kernel.name, code: lines.join('\n'), access, sizes: sizes.map((s) => s.at) };
+  const bindings = printed.params.map((p, k): Binding => {
+    const isWritten = bound.written.has(bound.slots[k] as number);
+    return { name: p.name, type: elementType(p.type, isWritten), access: isWritten ? 'write' : 'read' };
+  });
+  return {
+    name: kernel.name,
+    bindings,
+    sizes: sizes.map((s) => s.at),
+    sizeNames: sizes.map((_, k) => printed.syms[k] as string),
+    grid: gridSym && { name: printed.syms[sizes.length] as string, shared: piece.grid?.shared ?? false },
+    helpers: [...helpers],
+    wide: usesWide(printed.params, printed.lines, helpers),
+    shared: printed.lines.flatMap((l) => {
+      const [, name, type, size] = SHARED.exec(l) ?? [];
+      const bytes = Number(size) * (type === 'wide' ? 8 : 4);
+      return name ? [{ name, bytes, line: l.trimStart() }] : [];
+    }),
+    lines: printed.lines.filter((l) => !SHARED.test(l)),
+  };
 }
 
-const isShared = (line: string): boolean => line.trimStart().startsWith('var<workgroup>');
-
-const head = (grid: string | null, shared: boolean): string[] =>
-  grid === null
-    ? ['@compute @workgroup_size(1, 1, 1)', 'fn main() {']
-    : [
-        `@compute @workgroup_size(${WORKGROUP}, 1, 1)`,
-        'fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {',
-        `  let at = ${shared ? 'group.y * sizes.width + group.x' : `(group.y * sizes.width + group.x) * ${WORKGROUP}u + lane`};`,
-        '  if (at >= sizes.total) { return; }',
-        `  let ${grid}: i32 = i32(at);`,
-      ];
+const SHARED = /^\s*var<workgroup> (\w+): array<(\w+), (\d+)>/;
 
 function elementType(type: StoredType, written: boolean): string {
   if (!isPacked(type)) return WGSL_TYPES[type];

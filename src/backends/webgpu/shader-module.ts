@@ -1,0 +1,126 @@
+// Parts put together as one WGSL module, and so as one dispatch: parts that do not need each other's results take
+// workgroups side by side, each a range of their numbers. Which part a workgroup runs is the same for all its
+// invocations, so parts may use barriers. A buffer is bound once for all parts that use it.
+
+import { invariant } from '../../support/errors.js';
+import { collectTexts } from './collect.js';
+import { findHelper } from './helpers.js';
+import type { Part } from './shader.js';
+
+export const WORKGROUP = 64;
+
+export interface Placed {
+  readonly part: Part;
+  /** Which of the module's bindings each of the part's is. */
+  readonly bindings: readonly number[];
+}
+
+export interface Shader {
+  readonly name: string;
+  readonly code: string;
+  readonly access: readonly ('read' | 'write')[];
+}
+
+/** The uniform: `width`, then for each part `end` of its workgroups, `total` of its invocations or groups, and its sizes. */
+export function writeModule(placed: readonly Placed[]): Shader {
+  const parts = placed.map((p) => p.part);
+  const bindings = joinBindings(placed);
+  const only = placed.length === 1;
+  const helpers = new Set(parts.flatMap((p) => p.helpers));
+  const names = (k: number): ReadonlyMap<string, string> => (only ? new Map() : renames(placed[k] as Placed, k));
+  const lines = [
+    ...(parts.some((p) => p.wide) ? ['alias wide = vec2<u32>;', ''] : []),
+    'struct Sizes {',
+    '  width: u32,',
+    ...parts.flatMap((p, k) => [
+      `  end_${k}: u32,`,
+      `  total_${k}: u32,`,
+      ...p.sizeNames.map((n) => `  ${sizeName(n, k, only)}: i32,`),
+    ]),
+    '}',
+    '@group(0) @binding(0) var<uniform> sizes: Sizes;',
+    ...bindings.map(
+      (b, k) =>
+        `@group(0) @binding(${k + 1}) var<storage, ${b.access === 'write' ? 'read_write' : 'read'}> ${b.name}: array<${b.type}>;`,
+    ),
+    '',
+    ...collectTexts(helpers, findHelper).flatMap((t) => [t, '']),
+    ...parts.flatMap((p, k) => p.shared.map((s) => rename(s.line, names(k)))),
+    ...(only ? [] : parts.flatMap((p, k) => writeFunction(p, k, names(k)))),
+    ...writeMain(parts),
+    '',
+  ];
+  const [first] = parts;
+  invariant(first, 'a module has a part');
+  return { name: parts.map((p) => p.name).join(' + '), code: lines.join('\n'), access: bindings.map((b) => b.access) };
+}
+
+const sizeName = (name: string, part: number, only: boolean): string => (only ? name : `part_${part}_${name}`);
+
+interface Joined {
+  name: string;
+  type: string;
+  access: 'read' | 'write';
+}
+
+function joinBindings(placed: readonly Placed[]): readonly Joined[] {
+  const out: Joined[] = [];
+  for (const { part, bindings } of placed)
+    part.bindings.forEach((b, k) => {
+      const at = bindings[k] as number;
+      const known = out[at];
+      invariant(!known || known.type === b.type, 'parts agree on the elements of a buffer');
+      const name = placed.length === 1 ? b.name : `bound_${at}`;
+      out[at] = { name, type: b.type, access: known?.access === 'write' ? 'write' : b.access };
+    });
+  return out;
+}
+
+function renames({ part, bindings }: Placed, k: number): ReadonlyMap<string, string> {
+  return new Map([
+    ...part.bindings.map((b, i): [string, string] => [b.name, `bound_${bindings[i]}`]),
+    ...part.shared.map(({ name }): [string, string] => [name, `shared_${k}_${name}`]),
+  ]);
+}
+
+const rename = (line: string, names: ReadonlyMap<string, string>): string =>
+  names.size === 0 ? line : line.replace(/(?<![.\w])[A-Za-z_]\w*/g, (word) => names.get(word) ?? word);
+
+/** The statements of a part; `group` is the number of the workgroup among the part's. */
+function bodyOf(p: Part, k: number, only: boolean, names: ReadonlyMap<string, string>, group: string): string[] {
+  const place = !p.grid
+    ? []
+    : [
+        `  let at = ${p.grid.shared ? group : `${group} * ${WORKGROUP}u + lane`};`,
+        `  if (at >= sizes.total_${k}) { return; }`,
+        `  let ${p.grid.name}: i32 = i32(at);`,
+      ];
+  return [
+    ...place,
+    ...p.sizeNames.map((n) => `  let ${n}: i32 = sizes.${sizeName(n, k, only)};`),
+    ...p.lines.map((l) => rename(l, names)),
+  ];
+}
+
+/** A single invocation among others is the first of a workgroup. */
+function writeFunction(p: Part, k: number, names: ReadonlyMap<string, string>): string[] {
+  const single = p.grid ? [] : ['  if (lane != 0u) { return; }'];
+  return [`fn part_${k}(group: u32, lane: u32) {`, ...single, ...bodyOf(p, k, false, names, 'group'), '}', ''];
+}
+
+function writeMain(parts: readonly Part[]): string[] {
+  const [first] = parts;
+  if (first && parts.length === 1 && !first.grid)
+    return ['@compute @workgroup_size(1, 1, 1)', 'fn main() {', ...bodyOf(first, 0, true, new Map(), ''), '}'];
+  const head = [
+    `@compute @workgroup_size(${WORKGROUP}, 1, 1)`,
+    'fn main(@builtin(workgroup_id) place: vec3<u32>, @builtin(local_invocation_index) lane: u32) {',
+    '  let group = place.y * sizes.width + place.x;',
+  ];
+  if (first && parts.length === 1) return [...head, ...bodyOf(first, 0, true, new Map(), 'group'), '}'];
+  const calls = parts.map((_, k) => {
+    const start = k === 0 ? '' : ` - sizes.end_${k - 1}`;
+    return `  ${k === 0 ? '' : 'else '}if (group < sizes.end_${k}) { part_${k}(group${start}, lane); }`;
+  });
+  return [...head, ...calls, '}'];
+}
