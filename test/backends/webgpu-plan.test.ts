@@ -1,0 +1,174 @@
+// What a module comes to on a GPU: how many dispatches, which share one, and that the result is still the interpreter's.
+// Modules are text; counts need no device, results do.
+
+import { describe, expect, it } from 'vitest';
+import { createInterpreter } from '../../src/backends/interp/interpreter.js';
+import { planProgram } from '../../src/backends/webgpu/plan.js';
+import type { GpuPlan, GpuStep } from '../../src/backends/webgpu/plan-types.js';
+import { createWebGpuSession } from '../../src/backends/webgpu/session.js';
+import { compareTensors } from '../../src/cli/testing/compare.js';
+import { lowerToProgram } from '../../src/compile.js';
+import { parseModule } from '../../src/ir/parse.js';
+import type { Tensor } from '../../src/support/tensor.js';
+import { tensor } from './program-builder.js';
+import { nullDevice, shaderMessages, tryDevice } from './webgpu-device.js';
+
+const device = await tryDevice();
+const checker = await nullDevice();
+
+interface Case {
+  readonly title: string;
+  readonly text: string;
+  /** Parts of each dispatch. */
+  readonly parts: readonly number[];
+  readonly inputs: Readonly<Record<string, readonly number[]>>;
+}
+
+const CASES: readonly Case[] = [
+  {
+    title: 'projections of one input are one dispatch',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[5, 6], "a": %1 f32[6, 7], "b": %2 f32[6, 3]) {
+        %3 = einsum "ac,cb->ab" %0, %1 : f32[5, 7]
+        %4 = einsum "ac,cb->ab" %0, %2 : f32[5, 3]
+        return "y": %3, "z": %4
+      }
+    }`,
+    parts: [2],
+    inputs: { x: [5, 6], a: [6, 7], b: [6, 3] },
+  },
+  {
+    title: 'what depends on another dispatch is not merged with it',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[5, 6], "a": %1 f32[6, 7], "b": %2 f32[7, 3]) {
+        %3 = einsum "ac,cb->ab" %0, %1 : f32[5, 7]
+        %4 = einsum "ac,cb->ab" %3, %2 : f32[5, 3]
+        return "y": %4
+      }
+    }`,
+    parts: [1, 1],
+    inputs: { x: [5, 6], a: [6, 7], b: [7, 3] },
+  },
+  {
+    title: 'a layer norm with kept axes is one dispatch',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[3, 100]) {
+        %1 = generic %0 : f32[3, 1] reduce add [100] = $0[i0, r0] then acc * 0.01
+        %2 = generic %0, %1 : f32[3, 1] reduce add [100] = ($0[i0, r0] - $1[i0, 0]) * ($0[i0, r0] - $1[i0, 0]) then sqrt(acc * 0.01 + 0.00001)
+        %3 = generic %0, %1, %2 : f32[3, 100] = div($0[i0, i1] - $1[i0, 0], $2[i0, 0])
+        return "y": %3
+      }
+    }`,
+    parts: [1],
+    inputs: { x: [3, 100] },
+  },
+  {
+    title: 'a row group gives out several of its results, rows and numbers',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[3, 100], "b": %1 f32[3, 100]) {
+        %2 = generic %0, %1 : f32[3, 100] = exp($0[i0, i1]) + $1[i0, i1] * $0[i0, i1] + tanh($1[i0, i1])
+        %3 = generic %2 : f32[3] reduce max [100] = $0[i0, r0]
+        %4 = generic %2, %3 : f32[3, 100] = exp($0[i0, i1] - $1[i0])
+        %5 = einsum "ab->a" %4 : f32[3]
+        return "s": %2, "max": %3, "e": %4, "sum": %5
+      }
+    }`,
+    parts: [1],
+    inputs: { x: [3, 100], b: [3, 100] },
+  },
+  {
+    title: 'numbers computed from one tensor are one dispatch, whoever reads them',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[7, 50]) {
+        %1 = generic %0 : f32[] reduce min [7, 50] = $0[r0, r1] then min(acc, 0)
+        %2 = generic %0, %1 : f32[] reduce max [7, 50] = $0[r0, r1] then div(max(acc, 0) - $1[], 255)
+        %3 = generic %1, %2 : u8[] = u8(i32(min(max(rint(neg(div($0[], $1[]))), 0), 255)))
+        %4 = generic %0, %2, %3 : u8[7, 50] = u8(i32(min(max(rint(div($0[i0, i1], $1[])) + f32($2[]), 0), 255)))
+        return "q": %4, "scale": %2, "zero": %3
+      }
+    }`,
+    parts: [1, 1],
+    inputs: { x: [7, 50] },
+  },
+  {
+    title: 'a result read before the group stands is not part of it',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[3, 100], "w": %1 f32[3, 4]) {
+        %2 = generic %0 : f32[3] reduce add [100] = $0[i0, r0]
+        %3 = generic %2, %1 : f32[4] reduce add [3] = $0[r0] * $1[r0, i0]
+        %4 = generic %0, %2, %3 : f32[3, 100] = $0[i0, i1] - $1[i0] * $2[2]
+        return "y": %4
+      }
+    }`,
+    parts: [1, 1, 1],
+    inputs: { x: [3, 100], w: [3, 4] },
+  },
+  {
+    title: 'a concat of what two reductions give is read through, transposes and reshapes too',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[4, 6], "y": %1 f32[4, 2]) {
+        %2 = concat %0, %1 : f32[4, 8] axis 1
+        %3 = view %2 : f32[8, 4] at [i1, i0]
+        %4 = reshape %3 : f32[2, 16]
+        %5 = exp %4 : f32[2, 16]
+        return "z": %5
+      }
+    }`,
+    parts: [1],
+    inputs: { x: [4, 6], y: [4, 2] },
+  },
+];
+
+const partsOf = (plan: GpuPlan): number[] =>
+  (plan.entries[0]?.steps ?? []).map((s: GpuStep) => (s.do === 'run' ? s.parts.length : 0));
+
+/** Numbers without a pattern, of both signs. */
+const filled = (shape: readonly number[]): Tensor => {
+  const n = shape.reduce((p, d) => p * d, 1);
+  return tensor(
+    'f32',
+    shape,
+    Array.from({ length: n }, (_, k) => Math.sin(k * 1.7 + n)),
+  );
+};
+
+describe('WebGPU plans', () => {
+  for (const { title, text, parts, inputs } of CASES) {
+    const program = lowerToProgram(parseModule(text), { target: 'webgpu' });
+    it(title, async () => {
+      const { plan } = planProgram(program);
+      expect(partsOf(plan)).toEqual(parts);
+      for (const { code } of plan.pipelines) expect(await shaderMessages(checker, code), code).toEqual([]);
+    });
+    it.skipIf(!device)(`${title}: same results`, async () => {
+      const given = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, filled(shape)]));
+      const want = createInterpreter(lowerToProgram(parseModule(text), { target: 'interp' })).runSync(given);
+      const session = await createWebGpuSession(program, device as GPUDevice);
+      const got = await session.run(given);
+      for (const [name, t] of Object.entries(want))
+        expect(compareTensors(got[name] as Tensor, t, { rtol: 1e-5, atol: 1e-6 }), name).toBeNull();
+      await session.close();
+    });
+  }
+
+  it('keeps constants of a type in one buffer', () => {
+    const { plan, weights } = planProgram(
+      lowerToProgram(
+        parseModule(`module "m" {
+          entry "run" ("x": %0 f32[3]) {
+            %1 = const f32[3] [1, 2, 3]
+            %2 = const f32[3] [4, 5, 6]
+            %3 = generic %0, %1, %2 : f32[3] = $0[i0] * $1[i0] + $2[i0]
+            return "y": %3
+          }
+        }`),
+        { target: 'webgpu' },
+      ),
+    );
+    expect(plan.buffers.filter((b) => b.kind === 'const')).toEqual([
+      { dtype: 'f32', kind: 'const', bytes: 32, data: [0, 32] },
+    ]);
+    expect([...new Float32Array(weights.buffer, 0, 8)]).toEqual([1, 2, 3, 0, 4, 5, 6, 0]);
+    expect(plan.needs.storageBuffers).toBe(3);
+  });
+});
