@@ -9,6 +9,7 @@ import { rewriteModule, type Rewriter, visitNodes } from '../ir/rewrite.js';
 import {
   dimExpr,
   type Expr,
+  exprKey,
   isPrimitive,
   type LoadExpr,
   load,
@@ -19,6 +20,7 @@ import {
 import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
 import { type Draft, dropUnused, loadSites, MAX_OPERANDS, slotOf } from './fuse-draft.js';
 import { mergeEpilogue } from './fuse-epilogue.js';
+import { isWorthStaging, OPEN, TILE } from './schedule/grid-stage.js';
 import { throughViews } from './through-views.js';
 
 /** What a producer may cost: repeated by each of several readers, by each element of a broadcast, by each step of a reduction. */
@@ -27,6 +29,8 @@ const CHEAP = 6;
 const CHEAP_REPEATED = 2.5;
 /** Elementwise, where arithmetic is cheap beside a copy: a GPU. */
 const CHEAP_BESIDE_MEMORY = 24;
+/** By each tile of a contraction: what it costs a GPU to write an element, read it again and start a kernel for that. */
+const CHEAP_TILED = 256;
 /** A selection reads some of its operands only at part of its elements. */
 const REPEATED_BY_SELECTION = 2;
 const MAX_BODY = 400;
@@ -141,7 +145,8 @@ function inlineProducers(
     const single =
       uses(v) <= 1 && path.views.every((x) => uses(x) <= 1) && uses(path.producer.outputs[0] as Value) <= 1;
     if (options.single && !single) continue;
-    if (!worthInlining(node, path.producer, sites.length, single, options)) continue;
+    const reads = options.anyIndex ? new Set(sites.map(exprKey)).size : sites.length; // equal ones are computed once
+    if (!worthInlining({ ...node, body: d.body }, path.producer, k, reads, single, options)) continue;
     if (!local(path.producer.outputs[0] as Value)) continue;
     const next = substituteLoads(d, k, path, options);
     if (!next) continue;
@@ -175,6 +180,7 @@ function producerOf(v: Value): ProducerPath | null {
 function worthInlining(
   consumer: NodeOf<'generic'>,
   producer: NodeOf<'generic'>,
+  slot: number,
   sites: number,
   single: boolean,
   { anyIndex }: FuseOptions,
@@ -184,8 +190,35 @@ function worthInlining(
   const most = product([anyIndex ? REPEATED_BY_SELECTION : 1, ...producer.shape]);
   const once = sites === 1 && notLarger(points, most);
   if (once) return single || cost <= CHEAP_ONCE;
+  if (anyIndex && single && sites === 1 && cost * tilesReading(consumer, slot) <= CHEAP_TILED) return true;
   if (consumer.reducer) return cost * sites <= CHEAP_REPEATED;
-  return cost * sites <= (anyIndex ? CHEAP_BESIDE_MEMORY : CHEAP);
+  return cost * sites <= (anyIndex && !isNumber(producer.shape) ? CHEAP_BESIDE_MEMORY : CHEAP);
+}
+
+const isNumber = (shape: readonly Dim[]): boolean => shape.every((d) => d === 1);
+
+/** How often a GPU's tiles (schedule/grid-stage.ts) compute a factor of a contraction; many times where there are none. */
+function tilesReading(consumer: NodeOf<'generic'>, slot: number): number {
+  const { body, shape, reduce } = consumer;
+  if (consumer.reducer !== 'add' || body.k !== 'op' || body.op !== 'mul') return MANY;
+  const uses = body.args.map((x) => mentionedAxes(x));
+  const own = body.args.findIndex((x) => loadSites({ body: x, post: null }, slot).length > 0);
+  const mine = uses[own];
+  const other = uses[1 - own];
+  if (!mine || !other) return MANY;
+  const sizeOf = (keep: (axis: string) => boolean): number =>
+    shape.reduce<number>((n, d, k) => (keep(`i${k}`) ? n * (typeof d === 'number' ? d : OPEN) : n), 1);
+  const [m, n] = [sizeOf((a) => mine.has(a) && !other.has(a)), sizeOf((a) => other.has(a) && !mine.has(a))];
+  const k = reduce.reduce<number>((p, d) => p * (typeof d === 'number' ? d : OPEN), 1);
+  return isWorthStaging(m, n, k) ? Math.ceil(n / TILE) : MANY;
+}
+
+const MANY = Number.POSITIVE_INFINITY;
+
+function mentionedAxes(x: Expr): ReadonlySet<string> {
+  const axes = new Set<string>();
+  visitExpr(x, (y) => void (y.k === 'var' && axes.add(y.name)));
+  return axes;
 }
 
 const notLarger = (a: Dim, b: Dim): boolean => dimEq(a, b) || bounds(sub(a, b))[1] <= 0;

@@ -1,7 +1,7 @@
 // Indices through views: where an element of a view lies in what the view was made of. Readers that index through need
 // no copy. A reshape is followed where that needs no division, or where the caller would rather divide than copy.
 
-import { type Dim, dimEq, product } from '../ir/dim.js';
+import { bounds, type Dim, dimEq, product, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
 import { dimExpr, type Expr, i32, substituteVars } from '../ir/scalar.js';
 import type { NodeOf, Value } from '../ir/tensor.js';
@@ -24,8 +24,7 @@ export function throughViews(index: readonly Expr[], views: readonly Value[], di
 }
 
 /**
- * Unit axes come and go, and axes merge (a·n + b). With `divide` an axis also splits, or several regroup, as long as the
- * divisors are numbers.
+ * Unit axes come and go, and axes merge (a·n + b). With `divide` an axis also splits, or several regroup.
  */
 export function throughReshape(
   index: readonly Expr[],
@@ -65,9 +64,10 @@ export function throughReshape(
   return from.slice(k).every((d) => d === 1) ? out : null;
 }
 
-const exceeds = (a: Dim, b: Dim): boolean => (typeof a === 'number' && typeof b === 'number' ? a > b : !dimEq(a, b));
+/** Whether a run is certainly the longer one, so that the other has to grow. */
+const exceeds = (a: Dim, b: Dim): boolean => bounds(sub(a, b))[0] > 0;
 
-/** Row-major position `flat` as an index; null where a divisor is not a number. */
+/** Row-major position `flat` as an index; null where a divisor may be 0. */
 function splitIndex(flat: Expr, sizes: readonly Dim[]): readonly Expr[] | null {
   const out: Expr[] = [];
   let rest = flat;
@@ -77,9 +77,9 @@ function splitIndex(flat: Expr, sizes: readonly Dim[]): readonly Expr[] | null {
       out.unshift(i32(0));
       continue;
     }
-    if (typeof size !== 'number') return null;
-    out.unshift(e.rem(rest, size));
-    rest = e.div(rest, size);
+    if (size === undefined || bounds(size)[0] < 1) return null;
+    out.unshift(e.rem(rest, dimExpr(size)));
+    rest = e.div(rest, dimExpr(size));
   }
   return [rest, ...out];
 }

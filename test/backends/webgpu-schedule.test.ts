@@ -117,7 +117,18 @@ function expectEqual(program: Program): Kernel {
 }
 
 describe('GPU schedules', () => {
-  it('compute several elements of a matrix product at once', () => {
+  it('stage the tiles of a matrix product in memory of the group', () => {
+    for (const [m, k, n] of [
+      [170, 150, 165],
+      [160, 176, 160],
+      [16, 17, 16000],
+    ] as const) {
+      const kernel = expectEqual(matmul(m, k, n));
+      expect([...modes(kernel)].sort()).toEqual(['grid', 'local', 'serial']);
+    }
+  });
+
+  it('compute several elements of a small matrix product at once', () => {
     const k = expectEqual(matmul(131, 19, 133));
     expect([...modes(k)].sort()).toEqual(['grid', 'serial']);
     let sums = 0;

@@ -5,7 +5,7 @@
 import { invariant } from '../../support/errors.js';
 import { collectTexts } from './collect.js';
 import { findHelper } from './helpers.js';
-import type { Part } from './shader.js';
+import type { Part, SharedArray } from './shader.js';
 
 export const WORKGROUP = 64;
 
@@ -27,7 +27,7 @@ export function writeModule(placed: readonly Placed[]): Shader {
   const bindings = joinBindings(placed);
   const only = placed.length === 1;
   const helpers = new Set(parts.flatMap((p) => p.helpers));
-  const names = (k: number): ReadonlyMap<string, string> => (only ? new Map() : renames(placed[k] as Placed, k));
+  const names = (k: number): ReadonlyMap<string, string> => (only ? new Map() : renames(placed[k] as Placed));
   const lines = [
     ...(parts.some((p) => p.wide) ? ['alias wide = vec2<u32>;', ''] : []),
     'struct Sizes {',
@@ -45,7 +45,7 @@ export function writeModule(placed: readonly Placed[]): Shader {
     ),
     '',
     ...collectTexts(helpers, findHelper).flatMap((t) => [t, '']),
-    ...parts.flatMap((p, k) => p.shared.map((s) => rename(s.line, names(k)))),
+    ...sharedArrays(parts).map((s) => `var<workgroup> ${only ? s.names[0] : s.name}: array<${s.type}, ${s.size}>;`),
     ...(only ? [] : parts.flatMap((p, k) => writeFunction(p, k, names(k)))),
     ...writeMain(parts),
     '',
@@ -76,12 +76,36 @@ function joinBindings(placed: readonly Placed[]): readonly Joined[] {
   return out;
 }
 
-function renames({ part, bindings }: Placed, k: number): ReadonlyMap<string, string> {
+function renames({ part, bindings }: Placed): ReadonlyMap<string, string> {
   return new Map([
     ...part.bindings.map((b, i): [string, string] => [b.name, `bound_${bindings[i]}`]),
-    ...part.shared.map(({ name }): [string, string] => [name, `shared_${k}_${name}`]),
+    ...part.shared.map((s): [string, string] => [s.name, sharedName(part, s)]),
   ]);
 }
+
+/** Parts never run in one workgroup, so they share its memory: the first array of a type is the same in all of them. */
+const sharedName = (part: Part, s: SharedArray): string =>
+  `shared_${s.type}_${part.shared.filter((x) => x.type === s.type).indexOf(s)}`;
+
+function sharedArrays(parts: readonly Part[]): readonly (SharedArray & { readonly names: readonly string[] })[] {
+  const out = new Map<string, SharedArray & { readonly names: readonly string[] }>();
+  for (const p of parts)
+    for (const s of p.shared) {
+      const name = sharedName(p, s);
+      const known = out.get(name);
+      out.set(name, {
+        name,
+        type: s.type,
+        size: Math.max(s.size, known?.size ?? 0),
+        names: [...(known?.names ?? []), s.name],
+      });
+    }
+  return [...out.values()];
+}
+
+/** Bytes of workgroup memory that a module of these parts has. */
+export const sharedBytes = (parts: readonly Part[]): number =>
+  sharedArrays(parts).reduce((n, s) => n + s.size * (s.type === 'wide' ? 8 : 4), 0);
 
 const rename = (line: string, names: ReadonlyMap<string, string>): string =>
   names.size === 0 ? line : line.replace(/(?<![.\w])[A-Za-z_]\w*/g, (word) => names.get(word) ?? word);

@@ -10,6 +10,7 @@ import { CompileError, invariant } from '../../support/errors.js';
 import { printKernel } from '../clike.js';
 import { type StoredType, storedType } from '../lang.js';
 import { isPacked, WGSL, WGSL_TYPES } from './lang.js';
+import { ownElements } from './own-elements.js';
 import { freeVars, type Piece } from './pieces.js';
 import { specialize } from './specialize.js';
 import { splitWords } from './words.js';
@@ -35,8 +36,15 @@ export interface Part {
   /** Whether 64-bit integers occur. */
   readonly wide: boolean;
   /** Arrays in workgroup memory: declarations at the module's level. */
-  readonly shared: readonly { readonly name: string; readonly bytes: number; readonly line: string }[];
+  readonly shared: readonly SharedArray[];
   readonly lines: readonly string[];
+}
+
+export interface SharedArray {
+  readonly name: string;
+  /** Of an element, in WGSL. */
+  readonly type: string;
+  readonly size: number;
 }
 
 export interface Binding {
@@ -53,7 +61,7 @@ export function writePart(kernel: Kernel, piece: Piece, pattern: Pattern): Part 
   piece.slots.forEach((slot, k) => {
     if (pattern.moved[k]) bases.set(slot, variable(baseNames[k] as string, 'i32'));
   });
-  const merged = specialize(splitWords(bindBuffers({ ...kernel, body: piece.body }, bound, bases)));
+  const merged = specialize(splitWords(bindBuffers(ownElements({ ...kernel, body: piece.body }), bound, bases)));
   const free = freeVars(merged.body);
   const symbols = kernel.syms.flatMap((s, k) => (free.has(s.name) ? [{ sym: s, at: { sym: k } }] : []));
   const offsets = piece.slots.flatMap((_, k): { sym: Sym; at: { offset: number } }[] =>
@@ -78,8 +86,7 @@ export function writePart(kernel: Kernel, piece: Piece, pattern: Pattern): Part 
     wide: usesWide(printed.params, printed.lines, helpers),
     shared: printed.lines.flatMap((l) => {
       const [, name, type, size] = SHARED.exec(l) ?? [];
-      const bytes = Number(size) * (type === 'wide' ? 8 : 4);
-      return name ? [{ name, bytes, line: l.trimStart() }] : [];
+      return name && type ? [{ name, type, size: Number(size) }] : [];
     }),
     lines: printed.lines.filter((l) => !SHARED.test(l)),
   };

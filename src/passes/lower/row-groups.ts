@@ -2,7 +2,7 @@
 // numbers computed from one tensor one after the other. Found by shapes and index maps alone; lowering is in rows.ts.
 // A group is computed where its last member stands, so whoever reads another member's result must come later.
 
-import { type Dim, dimEq } from '../../ir/dim.js';
+import { bounds, type Dim, dimEq, product } from '../../ir/dim.js';
 import { type Expr, visitExpr } from '../../ir/scalar.js';
 import type { Node, NodeOf, Region, Value } from '../../ir/tensor.js';
 import { regionsOf } from '../../ir/tensor.js';
@@ -41,7 +41,7 @@ export function findRowGroups(region: Region, sharing: RowSharing): RowGroups {
   for (let k = region.nodes.length - 1; k >= 0; k--) {
     const last = region.nodes[k] as Node;
     const frame = absorbed.has(last) ? null : frameOf(last, search.many);
-    if (!frame) continue;
+    if (!frame || (search.many && isLopsided(frame))) continue;
     const group = grow(search, frame);
     if (group.size < 2 || ![...group].some((m) => m.reducer !== null || frame.width === null)) continue;
     const members = [...group].sort((a, b) => (order.get(a) as number) - (order.get(b) as number));
@@ -87,6 +87,13 @@ function frameOf(last: Node, many: boolean): Frame | null {
   if (!many || last.reduce.length !== 1 || width === undefined) return null;
   return { last, rows: last.shape[last.shape.length - 1] === 1 ? last.shape.slice(0, -1) : last.shape, width };
 }
+
+/** Elements of a row that one group of invocations may walk for each row there is. */
+const LONG_ROW = 1 << 14;
+
+/** A few very long rows keep a GPU's groups idle: better a kernel more. */
+const isLopsided = ({ rows, width }: Frame): boolean =>
+  width !== null && bounds(width)[1] > LONG_ROW * bounds(product(rows))[1];
 
 /** Who computes with a value, views looked through. */
 function realUsers(region: Region): (v: Value) => ReadonlySet<Reader> {

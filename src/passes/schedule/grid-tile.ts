@@ -53,7 +53,7 @@ export function chooseBlock(nest: Nest, r: Reduction): Block | null {
   return best;
 }
 
-function countNodes(x: Expr): number {
+export function countNodes(x: Expr): number {
   let n = 0;
   visitExpr(x, () => void n++);
   return n;

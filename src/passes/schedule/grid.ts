@@ -11,6 +11,7 @@ import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
 import { mergeNest } from './merge.js';
 import { type For, loadsOf, matchNest } from './nest.js';
 import { type Fresh, shareRow } from './grid-rows.js';
+import { applyStage, chooseStage } from './grid-stage.js';
 import { applyBlock, chooseBlock } from './grid-tile.js';
 import { constOf, wrap } from './loops.js';
 import { privatizeScratch } from './private-scratch.js';
@@ -113,6 +114,8 @@ function gridNest(s: Stmt, cx: Context): Stmt {
   const rows = parallelNest(s, cx.sizes);
   const count = rows.loops.reduce((n, f) => n * (constOf(f.hi) ?? MANY), 1);
   const shared = rows.loops.length > 0 ? shareRow(rows.body, count, cx.exact, cx.fresh) : null;
+  const staged = shared ? null : stageNest(s, cx);
+  if (staged) return staged;
   const { loops, body } = shared ? { ...rows, body: shared } : parallelNest(shapeNest(s, cx.fresh.name), cx.sizes);
   const [first] = loops;
   if (!first) return s;
@@ -121,6 +124,15 @@ function gridNest(s: Stmt, cx: Context): Stmt {
 
 /** What an open size is taken for. */
 const MANY = 1024;
+
+/** A contraction in tiles, where all its sizes are known before it runs. */
+function stageNest(s: Stmt, cx: Context): Stmt | null {
+  const nest = matchNest(s);
+  if (!nest?.reduction) return null;
+  const isOpen = [...nest.loops, ...nest.reduction.loops].some((f) => !isKnown(f.hi, cx.sizes));
+  const stage = isOpen ? null : chooseStage(nest, nest.reduction);
+  return stage && applyStage(nest, nest.reduction, stage, cx.fresh);
+}
 
 /** Elementwise loops that walk memory as one are merged, reductions computed in blocks. */
 function shapeNest(s: Stmt, fresh: Fresh['name']): Stmt {
