@@ -61,7 +61,7 @@ export function runNode(c: NodeCase): readonly NodeResult[] {
 /** The first output. */
 export const run = (c: NodeCase): NodeResult => runNode(c)[0] as NodeResult;
 
-function modelOf(c: NodeCase): SourceModel {
+export function modelOf(c: NodeCase): SourceModel {
   const format = c.format ?? 'onnx';
   const names = c.inputs.map((t, k) => (t ? `in${k}` : ''));
   const outputs = Array.from({ length: c.outputs ?? 1 }, (_, k) => `out${k}`);

@@ -8,6 +8,7 @@ import { type Expr, variable } from '../../ir/scalar.js';
 import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, widthsFor, wrap } from './loops.js';
 import { type For, loadsOf, type Nest } from './nest.js';
 import { cutSegments, type Segment } from './segments.js';
+import { SIMD_32 } from './target.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly Stmt[] {
@@ -35,7 +36,7 @@ function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: Sc
     const narrow = atWidth(o, lanes);
     const along = { ...lanesAt(inner.var, variable(inner.var, 'i32'), narrow), gather: true };
     const value = vectorizeExpr(store.value, along);
-    if (!value) break;
+    if (!value || !SIMD_32.has(value.dtype)) break;
     const to = size === null ? e.sub(end, e.rem(e.sub(end, from), lanes)) : e.add(start, size - (size % lanes));
     loops.push({ ...inner, lo: from, hi: to, step: lanes, body: [{ ...store, value: splat(value, lanes) }] });
     from = to;
