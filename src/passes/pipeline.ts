@@ -6,6 +6,7 @@ import { deadCode } from './dead-code.js';
 import { foldConstants } from './fold-constants.js';
 import { foldScale } from './fold-scale.js';
 import { type FuseOptions, fuse } from './fuse.js';
+import { hoistFactors } from './hoist-factors.js';
 import { materialize } from './materialize.js';
 import { packConstants } from './pack-constants.js';
 import { padOperands } from './pad-operands.js';
@@ -69,6 +70,7 @@ export const PIPELINE: readonly Pass[] = [
   { name: 'fold', doc: 'Computes at compile time what is constant.', run: foldConstants },
   simplify, // before fusion: shorter bodies and fewer views between them; after folding, which shows values of constants
   { name: 'fuse', doc: 'Inlines elementwise producers, merges epilogues.', run: (m) => deadCode(fuse(m)) }, // after folding: constants are leaves
+  { name: 'hoist-factors', doc: 'Moves factors a sum does not walk out of it.', run: hoistFactors }, // after fusion brought them in; folding scales moves some into constants
   {
     name: 'fold-scale',
     doc: 'Moves constant scales after a contraction into its constant operand.',

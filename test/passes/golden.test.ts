@@ -16,6 +16,7 @@ import { selectConcats } from '../../src/passes/select-concat.js';
 import { deadCode } from '../../src/passes/dead-code.js';
 import { foldConstants } from '../../src/passes/fold-constants.js';
 import { foldScale } from '../../src/passes/fold-scale.js';
+import { hoistFactors } from '../../src/passes/hoist-factors.js';
 import { fuse } from '../../src/passes/fuse.js';
 import { materialize } from '../../src/passes/materialize.js';
 import { packConstants } from '../../src/passes/pack-constants.js';
@@ -46,6 +47,7 @@ const GOLDENS: Readonly<Record<string, Run>> = {
   'dead-code': pass(deadCode),
   'fold-constants': pass((m, c) => deadCode(foldConstants(m, c))),
   'fold-scale': pass((m, c) => deadCode(foldConstants(foldScale(m, c), c))),
+  'hoist-factors': pass(hoistFactors),
   fuse: pass((m) => deadCode(fuse(m))),
   'fuse-any-index': pass((m) => deadCode(fuse(m, { anyIndex: true }))),
   materialize: pass((m) => materialize(m)),
