@@ -78,6 +78,7 @@ export interface ImportContext {
   readonly learned: Learned;
   /** The program's inputs by value. */
   readonly params: Map<Value, string>;
+  valueNamed(name: string, scope: Scope): Value | undefined;
   importGraph(
     graph: SourceGraph,
     args: readonly Value[],
@@ -164,6 +165,7 @@ function createContext(
     quants,
     ...shared,
     params: new Map(),
+    valueNamed: (name, scope) => lookup(name, scope, context),
     stateName(graph, name) {
       const v = graph.values.get(name);
       return v?.variable ? `${graph.name || 'graph'}.${v.label ?? name}` : undefined;

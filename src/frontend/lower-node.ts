@@ -109,6 +109,7 @@ function createLowerContext(task: NodeTask): LowerContext {
       const constant = graph.initializers.get(name);
       return constant && context.b.lazyConstant(constant);
     },
+    valueNamed: (name) => context.valueNamed(name, scope),
     stateOf: (i) => context.stateName(graph, at(node.inputs, i)),
     importGraph: (g, args) => context.importGraph(g, args, context.model.format === 'onnx' ? scope : null, task.prefix),
     subgraph(index) {

@@ -141,7 +141,8 @@ async function download(url, bytes, heard) {
 }
 `;
 
-const LOADER = `
+/** For artifacts with operators that run in JavaScript, or with strings. */
+const HOSTS = `
 /** One import per operator that runs in JavaScript. */
 const hostImports = (memory, host) =>
   Object.fromEntries(MODEL.host.map(({ op, inputs, outputs }, n) => {
@@ -163,12 +164,18 @@ const hostImports = (memory, host) =>
 const put = (memory, address, data) =>
   Array.isArray(data) ? memory.strings.set(address, data) : new Uint8Array(memory.buffer).set(bytesOf(data), address);
 
-const copy = (memory, { dtype, shape, address }) => {
-  if (dtype === 'string') return memory.strings.get(address) ?? [];
-  const type = typeOf(dtype);
-  return new type(memory.buffer, address, count(shape)).slice();
-};
+/** Starts with the strings that are constants. */
+const withStrings = (memory) => ((memory.strings = new Map(MODEL.strings)), memory);
+`;
 
+const NO_HOSTS = `
+const hostImports = () => ({});
+const put = (memory, address, data) => new Uint8Array(memory.buffer).set(bytesOf(data), address);
+const withStrings = (memory) => memory;
+`;
+
+/** For artifacts with sizes that data decide. */
+const GUARD = `
 /** A trap where data ask for a size outside its bounds becomes an error that says so. */
 function guarded(memory, run) {
   const fault = new Int32Array(memory.buffer, MODEL.fault, 2).fill(0);
@@ -180,6 +187,16 @@ function guarded(memory, run) {
     throw new Error('E402 the data ask for a size "' + name + '" of ' + fault[1] + ', and the program is made for ' + lo + ' to ' + hi);
   }
 }
+`;
+
+const NO_GUARD = 'const guarded = (memory, run) => run();\n';
+
+const LOADER = `
+const copy = (memory, { dtype, shape, address }) => {
+  if (memory.strings && dtype === 'string') return memory.strings.get(address) ?? [];
+  const type = typeOf(dtype);
+  return new type(memory.buffer, address, count(shape)).slice();
+};
 
 function call(entry, invoke, memory, inputs) {
   const symbols = new Map();
@@ -209,8 +226,7 @@ export async function load(options = {}) {
     options.wasm ? compile(options.wasm) : compiled[kind],
     MODEL.weights && readWeights(options.weights, WEIGHTS, MODEL.weights[1], options.onWeights),
   ]);
-  const memory = new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages, shared: kind });
-  memory.strings = new Map(MODEL.strings);
+  const memory = withStrings(new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages, shared: kind }));
   const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });
   if (weights) new Uint8Array(memory.buffer).set(weights, MODEL.weights[0]);
   const [address, bytes, zero] = MODEL.state;
@@ -323,11 +339,23 @@ export function loaderText(name: string, plan: LoaderPlan, files: LoaderFiles): 
   const relaxed = files.relaxed
     ? `WebAssembly.validate(Uint8Array.of(${RELAXED_PROBE.join()}))?${url(files.relaxed)}:`
     : '';
+  const usesHost = plan.host.length > 0 || Object.values(plan.entries).some(hasStrings);
+  const pieces = [
+    LOADER_BASE,
+    files.weights ? WEIGHT_READER : '',
+    plan.threads ? THREADS : ALONE,
+    usesHost ? HOSTS : NO_HOSTS,
+    plan.checked.length > 0 ? GUARD : NO_GUARD,
+    LOADER,
+  ];
   return [
     `// ${title}: import { load } from './model.mjs'; const model = await load(); see model.d.ts.`,
     `const MODEL=${JSON.stringify(plan)};`,
     `const WASM=${relaxed}${url(files.module)};`,
     `const WEIGHTS=${url(files.weights)};`,
-    `${compactScript(LOADER_BASE + (files.weights ? WEIGHT_READER : '') + (plan.threads ? THREADS : ALONE) + LOADER)}\n`,
+    `${compactScript(pieces.join(''))}\n`,
   ].join('\n');
 }
+
+const hasStrings = ({ inputs, outputs }: LoaderEntry): boolean =>
+  [...inputs, ...outputs].some(([, dtype]) => dtype === 'string');

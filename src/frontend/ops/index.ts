@@ -60,6 +60,7 @@ import { records as training } from './training.js';
 import { records as random } from './random.js';
 import { records as tfliteAudio } from './tflite-audio.js';
 import { records as detection } from './detection.js';
+import { records as gradient } from './gradient.js';
 import { records as imageDecoder } from './image-decoder.js';
 import { records as strings } from './strings.js';
 import { records as vocabulary } from './vocabulary.js';
@@ -129,6 +130,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...random,
   ...tfliteAudio,
   ...detection,
+  ...gradient,
   ...imageDecoder,
   ...strings,
   ...vocabulary,

@@ -62,6 +62,8 @@ export interface LowerContext {
   declared(i: number): TensorType | undefined;
   /** A constant of the node's graph by value name (TFLite: tensors that hold blockwise scales). */
   constantNamed(name: string): Value | undefined;
+  /** A value of the node's graph that is there before it, by name. */
+  valueNamed(name: string): Value | undefined;
   /** TFLite: which outputs or inputs are variables, by position → state name. */
   stateOf(i: number): string | undefined;
   /** Builds a subgraph's nodes in the current region with `args` for its inputs; outer names stay visible. */
