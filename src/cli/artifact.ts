@@ -26,6 +26,8 @@ export interface ArtifactOptions {
   /** C: whom the project is built for, and whether its kernels are compiled for several processors. */
   readonly cpu?: string;
   readonly multiversion?: boolean;
+  /** C: operators only a host can run become calls of a function the user defines. */
+  readonly extern?: boolean;
   /** C: also a main.c that runs .npy files. */
   readonly main: boolean;
 }
@@ -38,6 +40,7 @@ export async function emitArtifact(target: ArtifactTarget, program: Program, opt
       return emitC(program, {
         prefix: options.name,
         main: options.main,
+        extern: options.extern ?? false,
         multiversion: options.multiversion ?? false,
         ...(options.cpu ? { cpu: options.cpu } : {}),
         ...weights,

@@ -56,7 +56,7 @@ export const leastTolerance = (target: Target): { readonly rtol: number; readonl
 export async function refuseForC(program: Program): Promise<void> {
   if (hostOps(program).length === 0) return;
   const { emitC } = await import('../backends/c/emit.js');
-  emitC(program);
+  emitC(program, { extern: true });
 }
 
 type HostStep = Extract<Step, { kind: 'host' }>;

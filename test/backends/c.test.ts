@@ -7,14 +7,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { emitC, type EmitCOptions } from '../../src/backends/c/emit.js';
-import { buildC } from '../../src/backends/c/load-node.js';
+import { buildC, type CSession } from '../../src/backends/c/load-node.js';
 import { findAliasing } from '../../src/backends/c/overlap.js';
 import { createInterpreter } from '../../src/backends/interp/interpreter.js';
-import { symDim } from '../../src/ir/dim.js';
-import type { Program } from '../../src/ir/program.js';
+import { type Dim, symDim } from '../../src/ir/dim.js';
+import type { HostCall, Program } from '../../src/ir/program.js';
 import { cast, constant, i32, load, rawOp } from '../../src/ir/scalar.js';
+import { CompileError } from '../../src/support/errors.js';
 import type { Tensor } from '../../src/support/tensor.js';
-import { buildProgram, iv, loop, store, tensor } from './program-builder.js';
+import { buildProgram, type Handle, iv, loop, store, tensor } from './program-builder.js';
 import { PROGRAMS, type ProgramCase } from './programs.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'heddle-test-'));
@@ -97,6 +98,35 @@ describe('emitted C', () => {
       'model_v1_0.c'
     ] as string;
     expect(source.length).toBeLessThan(4000);
+  });
+
+  it('calls a function of the user for host steps, if asked to', async () => {
+    const n = { name: 'n', lo: 1, hi: 4 };
+    const program = buildProgram('calls', (b) => {
+      const x = b.input('x', 'f32', [symDim(n)]);
+      const y = b.output('y', 'f32', [symDim(n)]);
+      const total = b.output('total', 'i64', []);
+      const arg = (h: Handle, shape: readonly Dim[]) => ({ ref: { buffer: h.id, offset: 0 }, dtype: h.dtype, shape });
+      const call: HostCall = ([t]) => {
+        const values = [...(t?.data as Float32Array)];
+        if (values.includes(-1)) throw new CompileError('E402', 'no such number');
+        return [
+          { dtype: 'f32', shape: t?.shape ?? [], data: Float32Array.from(values, (v) => v * 10) },
+          { dtype: 'i64', shape: [], data: BigInt64Array.of(BigInt(values.length)) },
+        ];
+      };
+      const outputs = [arg(y, [symDim(n)]), arg(total, [])];
+      b.steps({ kind: 'host', op: 'Tenfold', call, inputs: [arg(x, [symDim(n)])], outputs, origins: [] });
+    });
+    expect(emitC(program, { extern: true })['calls.h']).toContain('0: Tenfold(f32[n]) -> f32[n], i64[]');
+    const session = (await buildC([{ name: 'calls', program }])).get('calls') as CSession;
+    const vector = (...x: number[]) => ({ dtype: 'f32', shape: [x.length], data: Float32Array.from(x) });
+    const out = await session.run({ x: vector(1, 2, 3) });
+    expect(out.y).toEqual(vector(10, 20, 30));
+    expect(out.total?.data).toEqual(BigInt64Array.of(3n));
+    await expect(session.run({ x: vector(-1) })).rejects.toThrow(/no such number/);
+    expect((await session.run({ x: vector(4) })).y).toEqual(vector(40));
+    await session.close();
   });
 
   it('refuses host steps, all at once', () => {
@@ -333,15 +363,11 @@ describe('the server', () => {
   });
 
   it('serves the others where one program has no C', async () => {
-    const step = {
-      kind: 'host' as const,
-      op: 'StringNormalizer',
-      call: () => [],
-      inputs: [],
-      outputs: [],
-      origins: [],
-    };
-    const host = buildProgram('host', (b) => b.steps(step));
+    const host = buildProgram('host', (b) => {
+      const text = b.output('text', 'string', [1]);
+      const outputs = [{ ref: { buffer: text.id, offset: 0 }, dtype: 'string' as const, shape: [1] }];
+      b.steps({ kind: 'host', op: 'StringNormalizer', call: () => [], inputs: [], outputs, origins: [] });
+    });
     const sessions = await buildC(
       [
         { name: 'host', program: host },

@@ -1,13 +1,13 @@
 // A Program as a C project: names and contents of its files. Start at source.ts for the code, header.ts for the interface.
 
-import type { Program, Step } from '../../ir/program.js';
+import type { Program } from '../../ir/program.js';
 import { CompileError, type Problem } from '../../support/errors.js';
 import { sanitize } from '../names.js';
 import { printHeader } from './header.js';
+import { hostSteps } from './host-steps.js';
 import { type CInterface, describeInterface } from './interface.js';
 import { flagsFor } from './machine.js';
 import { printMain } from './npy-main.js';
-import { innerSteps } from './overlap.js';
 import { printCMake, printMakefile } from './project.js';
 import { printSource } from './source.js';
 import { weightAssembly, weightBytes } from './weights.js';
@@ -26,6 +26,8 @@ export interface EmitCOptions {
   readonly cpu?: string;
   /** A copy of each kernel for several processors, chosen when the program starts. */
   readonly multiversion?: boolean;
+  /** Calls `PREFIX_host`, which the caller defines, for operators only a host can run, instead of refusing them. */
+  readonly extern?: boolean;
   /** Calls `heddle_mark`, which the caller defines, around every step (backends/profile-points.ts). */
   readonly profile?: boolean;
 }
@@ -36,7 +38,7 @@ export const cPrefix = (program: Program, options: EmitCOptions = {}): string =>
 
 /** `<prefix>.c`, `<prefix>.h`, `Makefile`, `CMakeLists.txt`; with a weight file also `<prefix>.bin` and `<prefix>_weights.S`. */
 export function emitC(program: Program, options: EmitCOptions = {}): Record<string, string | Uint8Array> {
-  refuseHostSteps(program);
+  refuseHostSteps(program, options.extern ?? false);
   const prefix = cPrefix(program, options);
   const weightsInline =
     (options.weights ?? (program.weightBytes > INLINE_WEIGHT_LIMIT ? 'file' : 'inline')) === 'inline';
@@ -59,22 +61,16 @@ export function emitC(program: Program, options: EmitCOptions = {}): Record<stri
   };
 }
 
-/** One error that lists every host op: C has no host to run them. */
-function refuseHostSteps(program: Program): void {
-  const problems: Problem[] = [];
-  const visit = (steps: readonly Step[]): void => {
-    for (const step of steps) {
-      for (const inner of innerSteps(step)) visit(inner);
-      if (step.kind !== 'host') continue;
-      const origin = step.origins[0];
-      problems.push({
-        code: 'E301',
-        message: 'C cannot run this operator: it exists only as a function of the host',
-        at: { op: step.op, node: origin?.node, operator: origin?.index },
-        hint: 'Compile for wasm, or cut the model at this node',
-      });
-    }
-  };
-  for (const entry of program.entries) visit(entry.steps);
+/** One error that lists every host op that cannot be called: all, or with external functions those on strings. */
+function refuseHostSteps(program: Program, extern: boolean): void {
+  const problems = hostSteps(program).flatMap((step): Problem[] => {
+    const origin = step.origins[0];
+    const at = { op: step.op, node: origin?.node, operator: origin?.index };
+    const strings = [...step.inputs, ...step.outputs].some((a) => a.dtype === 'string');
+    if (strings) return [{ code: 'E301', message: 'C has no strings', at, hint: 'Compile for wasm' }];
+    if (extern) return [];
+    const message = 'C cannot run this operator: it exists only as a function of the host';
+    return [{ code: 'E301', message, at, hint: 'Define that function and pass --extern, or compile for wasm' }];
+  });
   if (problems.length > 0) throw new CompileError(problems);
 }

@@ -2,6 +2,7 @@
 
 import { dimKey } from '../../ir/dim.js';
 import type { Program } from '../../ir/program.js';
+import { declareHost } from './host-steps.js';
 import { type CEntry, type CInterface, type CValue, commentText } from './interface.js';
 
 export interface HeaderOptions {
@@ -34,7 +35,7 @@ ${options.weightsInline ? '' : externalWeights(c)}
 #if defined(__cplusplus)
 extern "C" {
 #endif
-
+${declareHost(program, c)}
 ${c.entries.map((e) => printEntry(e, param)).join('\n')}
 /* Puts the ${program.stateBytes} bytes of state to their initial contents. */
 void ${prefix}_reset(void *state);

@@ -10,12 +10,13 @@ import { type EntrySpec, evalSize } from '../../runtime/io.js';
 import type { RuntimeTensor, Session } from '../../runtime/session.js';
 import type { DType } from '../../support/dtype.js';
 import { CompileError, InternalError, invariant } from '../../support/errors.js';
-import { STORAGE } from '../../support/tensor.js';
+import { STORAGE, type Tensor } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
 import { createNames } from '../names.js';
 import type { Mark } from '../profile-points.js';
 import { compileObjects } from './compiler-node.js';
 import { emitC } from './emit.js';
+import { hostSteps } from './host-steps.js';
 import { numericFlags } from './project.js';
 import { emitServer, MARKS, RESET, RUN, TIME } from './server.js';
 import { type ServerProcess, startServer } from './server-process-node.js';
@@ -137,7 +138,7 @@ function removeTemporary(dir: string): void {
 
 /** Writes a program's files; returns those to compile. */
 async function writeUnit(unit: Unit, dir: string, profile = false): Promise<string[]> {
-  const files = emitC(unit.program, { prefix: unit.prefix, profile });
+  const files = emitC(unit.program, { prefix: unit.prefix, profile, extern: true });
   const kept = Object.entries(files).filter(([name]) => name !== 'Makefile' && name !== 'CMakeLists.txt');
   await Promise.all(kept.map(([name, content]) => writeFile(join(dir, name), content)));
   return kept.map(([name]) => name).filter((name) => /\.[cS]$/.test(name));
@@ -155,9 +156,13 @@ function serverSession(server: ServerProcess, unit: Unit, index: number, release
   let failure: Error | undefined;
   const request = async (parts: readonly Uint8Array[]): Promise<Uint8Array> => {
     if (failure) throw failure;
+    const refused: unknown[] = [];
     try {
-      return await server.request(parts);
+      const reply = await server.request(parts, (call) => answerHost(unit.program, call, refused));
+      if (refused.length > 0) throw refused[0];
+      return reply;
     } catch (e) {
+      if (refused.length > 0) throw refused[0];
       failure = new InternalError(
         `internal: "${unit.name}" failed in C: ${e instanceof Error ? e.message : String(e)}`,
       );
@@ -192,6 +197,26 @@ function serverSession(server: ServerProcess, unit: Unit, index: number, release
     reset: async () => void (await request([words(index, RESET, 0, 0)])),
     close: async () => release(),
   };
+}
+
+/** Runs the function a host step calls; what it throws goes to `refused`, and the model is told that it failed. */
+function answerHost(program: Program, call: Uint8Array, refused: unknown[]): readonly Uint8Array[] {
+  const view = viewOf(call);
+  const step = hostSteps(program)[view.getUint32(4, true)];
+  invariant(step, 'C calls a host step that is none');
+  try {
+    const tensors = decodeTensors(call, 12, step.inputs);
+    return [
+      words(0),
+      ...step.call(tensors).flatMap(({ data }) => {
+        invariant(ArrayBuffer.isView(data), 'C has no strings');
+        return [words(data.byteLength, 0), new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
+      }),
+    ];
+  } catch (error) {
+    refused.push(error);
+    return [words(1)];
+  }
 }
 
 /** Sizes that inputs decide are known here too; they must agree with what C wrote. */
@@ -246,19 +271,24 @@ function checkStatus(reply: DataView, spec: EntrySpec): void {
 }
 
 function decodeReply(reply: Uint8Array, spec: EntrySpec): Record<string, RuntimeTensor> {
-  const view = viewOf(reply);
-  checkStatus(view, spec);
-  let at = 8;
-  const outputs = spec.outputs.map(({ name, dtype }) => {
+  checkStatus(viewOf(reply), spec);
+  const tensors = decodeTensors(reply, 8, spec.outputs as readonly { readonly dtype: DType }[]);
+  return Object.fromEntries(spec.outputs.map(({ name }, k) => [name, tensors[k] as RuntimeTensor]));
+}
+
+/** Tensors of known types, one after another. */
+function decodeTensors(bytes: Uint8Array, from: number, types: readonly { readonly dtype: DType }[]) {
+  const view = viewOf(bytes);
+  let at = from;
+  return types.map(({ dtype }): Tensor => {
     const rank = view.getUint32(at, true);
     const shape = Array.from({ length: rank }, (_, i) => view.getInt32(at + 4 + 4 * i, true));
     at += 4 + 4 * rank;
-    const bytes = Number(view.getBigUint64(at, true));
+    const length = Number(view.getBigUint64(at, true));
     at += 8;
-    const data = reply.slice(at, at + bytes);
-    at += bytes;
+    const data = bytes.slice(at, at + length);
+    at += length;
     const Storage = STORAGE[dtype as Exclude<DType, 'string'>];
-    return [name, { dtype, shape, data: new Storage(data.buffer) }] as const;
+    return { dtype, shape, data: new Storage(data.buffer) };
   });
-  return Object.fromEntries(outputs);
 }

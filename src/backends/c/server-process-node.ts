@@ -3,16 +3,21 @@
 
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
+import { HOST } from './server.js';
 
 export interface ServerProcess {
   /** Sends the parts of one request; resolves to the reply's bytes. Rejects where the program dies or takes too long. */
-  readonly request: (parts: readonly Uint8Array[]) => Promise<Uint8Array>;
+  readonly request: (parts: readonly Uint8Array[], onHost?: HostAnswer) => Promise<Uint8Array>;
   readonly close: () => void;
   /** How often the program was started; state does not survive a restart. */
   readonly starts: () => number;
 }
 
+/** Answers a call of a host function: from the request behind its status to the parts of the answer. */
+export type HostAnswer = (request: Uint8Array) => readonly Uint8Array[];
+
 interface Pending {
+  readonly onHost: HostAnswer | undefined;
   readonly resolve: (reply: Uint8Array) => void;
   readonly reject: (why: Error) => void;
 }
@@ -40,12 +45,12 @@ export function startServer(executable: string, timeoutMs: number): ServerProces
     return r;
   };
 
-  const send = (parts: readonly Uint8Array[]): Promise<Uint8Array> => {
+  const send = (parts: readonly Uint8Array[], onHost: HostAnswer | undefined): Promise<Uint8Array> => {
     const r = ensure();
     hold(r.child, true);
     let timer: NodeJS.Timeout | undefined;
     return new Promise<Uint8Array>((resolve, reject) => {
-      r.pending = { resolve, reject };
+      r.pending = { onHost, resolve, reject };
       timer = setTimeout(() => {
         reject(new Error(`no reply within ${timeoutMs} ms`));
         r.pending = undefined;
@@ -60,8 +65,8 @@ export function startServer(executable: string, timeoutMs: number): ServerProces
   };
 
   return {
-    request: (parts) => {
-      const reply = queue.then(() => send(parts));
+    request: (parts, onHost) => {
+      const reply = queue.then(() => send(parts, onHost));
       queue = reply.catch(() => undefined);
       return reply;
     },
@@ -115,6 +120,10 @@ function receive(r: Running, chunk: Uint8Array): void {
   const reply = join(r.chunks, r.bytes).subarray(8, 8 + length);
   r.chunks = [];
   r.bytes = 0;
+  if (new DataView(reply.buffer, reply.byteOffset, 4).getUint32(0, true) === HOST) {
+    for (const part of r.pending?.onHost?.(reply.subarray(4)) ?? [Uint8Array.of(1, 0, 0, 0)]) r.child.stdin.write(part);
+    return;
+  }
   r.pending?.resolve(reply);
   r.pending = undefined;
 }

@@ -5,15 +5,21 @@
 // bytes, the bytes. Reply: u64 length of what follows, u32 status, u32 count, and per output the same. Commands: 0 run;
 // 1 reset; 2 time (after the inputs u32 repeats; one run to warm up, then the reply is u64 nanoseconds of the repeats);
 // 3 marks (a profiling build's, since the last time: count pairs of i64 point, i64 nanoseconds).
+//
+// A model's host steps come back while it runs, as a reply with status HOST: u32 model, u32 step, u32 count and the inputs
+// as above. It is answered with u32 status, and if that is 0 with u64 bytes and the bytes of each output.
 
 import type { Program } from '../../ir/program.js';
+import { DTYPE_INFO } from '../../support/dtype.js';
 import { printAdapters } from './adapters.js';
+import { type HostStep, hostSteps } from './host-steps.js';
 import { describeInterface } from './interface.js';
 
 export const RUN = 0;
 export const RESET = 1;
 export const TIME = 2;
 export const MARKS = 3;
+export const HOST = 0xffffffff;
 
 /** `profile`: for models that were emitted with it. */
 export function emitServer(
@@ -38,8 +44,70 @@ ${CLOCK}
 
 ${profile ? PROFILE_MARKS : NO_MARKS}
 
-${SERVER}`;
+${SERVER}${printHosts(models)}`;
 }
+
+/** The functions that models with host steps call. */
+function printHosts(models: readonly { readonly prefix: string; readonly program: Program }[]): string {
+  const functions = models.flatMap(({ prefix, program }, model) => {
+    const cases = hostSteps(program).map((s, k) => printHostCase(s, model, k));
+    if (cases.length === 0) return [];
+    const head = `int ${prefix}_host(int32_t step, const ${prefix}_host_input *in, const ${prefix}_host_output *out)`;
+    return [`${head} {\n  (void)in;\n  (void)out;\n  switch (step) {\n${cases.join('\n')}\n  }\n  return 1;\n}`];
+  });
+  return functions.length > 0 ? `\n${HOST_CALL}\n\n${functions.join('\n\n')}\n` : '';
+}
+
+function printHostCase({ inputs, outputs }: HostStep, model: number, step: number): string {
+  const rows = inputs.map((a, k) => `{in[${k}].data, in[${k}].shape, in[${k}].rank, ${DTYPE_INFO[a.dtype].bytes}}`);
+  const rooms = outputs.map((a, k) => `{out[${k}].data, out[${k}].room * ${DTYPE_INFO[a.dtype].bytes}}`);
+  return `    case ${step}: {
+      const host_from from[] = {${rows.join(', ') || '{0, 0, 0, 0}'}};
+      const host_into into[] = {${rooms.join(', ') || '{0, 0}'}};
+      return call_host(${model}, ${step}, ${inputs.length}, from, ${outputs.length}, into);
+    }`;
+}
+
+const HOST_CALL = `typedef struct {
+  const void *data;
+  const int32_t *shape;
+  int32_t rank, element_bytes;
+} host_from;
+
+typedef struct {
+  void *data;
+  int64_t bytes;
+} host_into;
+
+static uint64_t from_bytes(const host_from *f) {
+  uint64_t bytes = (uint64_t)f->element_bytes;
+  for (int32_t i = 0; i < f->rank; ++i) bytes *= (uint64_t)f->shape[i];
+  return bytes;
+}
+
+static int call_host(uint32_t model, uint32_t step, uint32_t inputs, const host_from *from, uint32_t outputs, const host_into *into) {
+  uint64_t length = 16;
+  for (uint32_t i = 0; i < inputs; ++i) length += 4 + 4 * (uint64_t)from[i].rank + 8 + from_bytes(&from[i]);
+  put_u64(length);
+  put_u32(0xffffffffu);
+  put_u32(model);
+  put_u32(step);
+  put_u32(inputs);
+  for (uint32_t i = 0; i < inputs; ++i) {
+    put_u32((uint32_t)from[i].rank);
+    put(from[i].shape, 4 * (size_t)from[i].rank);
+    put_u64(from_bytes(&from[i]));
+    put(from[i].data, (size_t)from_bytes(&from[i]));
+  }
+  fflush(stdout);
+  if (get_u32() != 0) return 1;
+  for (uint32_t i = 0; i < outputs; ++i) {
+    uint64_t bytes;
+    if (!get(&bytes, sizeof bytes) || bytes > (uint64_t)into[i].bytes) fail("a host function gave too much");
+    if (!get(into[i].data, (size_t)bytes)) fail("a host function's answer ends early");
+  }
+  return 0;
+}`;
 
 const CLOCK = `static int64_t nanoseconds(void) {
   struct timespec t;

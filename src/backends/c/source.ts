@@ -35,8 +35,8 @@ export function printSource(program: Program, c: CInterface, options: SourceOpti
   const places = createPlaces(program, weightsInline);
   const kernels = printKernels(program, lang, onHelper, clones);
   const points = profile ? new Map(profilePoints(program).map((step, i) => [step, i])) : undefined;
-  const badSize = `${c.upper}_BAD_SIZE`;
-  const cx: StepContext = { program, lang, places, badSize, kernels, onHelper, points };
+  const { prefix, upper } = c;
+  const cx: StepContext = { program, lang, places, prefix, upper, kernels, onHelper, points };
   const entries = c.entries.map((e) => printEntry(cx, c, e, weightsInline));
   const reset = printReset(program, c, onHelper);
   const arrays = weightsInline

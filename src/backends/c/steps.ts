@@ -2,13 +2,14 @@
 
 import { type Dim, dimSyms } from '../../ir/dim.js';
 import type { BufferRef, Origin, Program, Step } from '../../ir/program.js';
-import { invariant, never } from '../../support/errors.js';
+import { never } from '../../support/errors.js';
 import { createExprPrinter } from '../clike-expr.js';
 import { dimToExpr } from '../dim-expr.js';
 import { createRanges } from '../int-range.js';
 import { type Lang, storedType } from '../lang.js';
 import { createNames } from '../names.js';
 import { NO_POINT } from '../profile-points.js';
+import { type HostStep, hostSteps, printHostCall } from './host-steps.js';
 import { type CEntry, commentText, innerSymbols, storageType } from './interface.js';
 import type { KernelText } from './kernels.js';
 import { C_TYPES } from './lang.js';
@@ -18,8 +19,9 @@ export interface StepContext {
   readonly program: Program;
   readonly lang: Lang;
   readonly places: Places;
-  /** What a run returns where a size is outside its bounds. */
-  readonly badSize: string;
+  /** Prefixes of functions and of macros. */
+  readonly prefix: string;
+  readonly upper: string;
   readonly kernels: readonly (KernelText | undefined)[];
   readonly onHelper: (name: string) => void;
   /** In a profiling build, each step's number. */
@@ -42,7 +44,13 @@ export interface EntryBody {
 }
 
 export function printEntryBody(cx: StepContext, entry: CEntry): EntryBody {
-  const names = createNames([...cx.lang.reserved, ...cx.kernels.map((k) => k?.name ?? ''), 'value', 'i']);
+  const names = createNames([
+    ...cx.lang.reserved,
+    ...cx.kernels.map((k) => k?.name ?? ''),
+    'value',
+    'i',
+    ...HOST_NAMES(cx),
+  ]);
   const given = entry.syms.map(({ sym }) => names.fresh(sym.name));
   const inner = innerSymbols(entry).map((sym) => ({ sym, name: names.fresh(sym.name) }));
   const vars = new Map([
@@ -135,7 +143,8 @@ function printStep(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step, dep
       line('}');
       break;
     case 'host':
-      return invariant(false, `emitC let the host step ${step.op} through`);
+      for (const text of [...originLines(step.origins), ...hostCall(cx, entry, sizes, step)]) line(text);
+      break;
     default:
       never(step, 'step');
   }
@@ -156,6 +165,25 @@ function kernelCall(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step & {
   return `${cx.kernels[step.kernel]?.name}(${[...pointers, ...dims].join(', ')});`;
 }
 
+/** Locals of the calls of host functions. */
+const HOST_NAMES = ({ program }: StepContext): readonly string[] => [
+  'host_in',
+  'host_out',
+  ...hostSteps(program).flatMap((s) => s.inputs.map((_, k) => `host_shape_${k}`)),
+];
+
+function hostCall(cx: StepContext, entry: CEntry, sizes: Sizes, step: HostStep): string[] {
+  const pointer = ({ ref, dtype }: HostStep['inputs'][number], write: boolean): string =>
+    cx.places.pointer(entry, ref, write ? storageType(dtype) : `const ${storageType(dtype)}`, sizes.print);
+  return printHostCall(
+    step,
+    hostSteps(cx.program).indexOf(step),
+    cx,
+    { pointer, size: (a) => a.shape.map(sizes.print) },
+    ({ ref }) => cx.places.bufferOf(ref.buffer).elements,
+  );
+}
+
 function bindLines(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step & { kind: 'bind' }): string[] {
   const type = storageType(cx.places.bufferOf(step.from.buffer).dtype);
   const pointer = wrapPointer(cx.places.pointer(entry, step.from, `const ${type}`, sizes.print));
@@ -165,7 +193,7 @@ function bindLines(cx: StepContext, entry: CEntry, sizes: Sizes, step: Step & { 
     return [
       '{',
       `  const ${type} value = *${pointer};`,
-      `  if (value < ${lo} || value > ${top}) return ${cx.badSize};`,
+      `  if (value < ${lo} || value > ${top}) return ${cx.upper}_BAD_SIZE;`,
       `  ${sizes.nameOf(step.sym.name)} = ${type === 'int32_t' ? '' : '(int32_t)'}value;`,
       '}',
     ];

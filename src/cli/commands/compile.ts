@@ -29,6 +29,7 @@ type CompileFlags = ModelFlags &
     readonly relaxed: string;
     readonly threads: number;
     readonly main: boolean;
+    readonly extern: boolean;
     readonly json: boolean;
   };
 
@@ -66,6 +67,11 @@ export const compileCommand: CommandModule<unknown, CompileFlags> = {
         describe: 'WebAssembly: shares that long loops are cut into, for as many threads at most',
       },
       main: { type: 'boolean', default: false, describe: 'C: also a main.c that runs .npy files' },
+      extern: {
+        type: 'boolean',
+        default: false,
+        describe: 'C: call a function of yours for operators only a host can run',
+      },
       json: { type: 'boolean', default: false, describe: 'The report as JSON' },
       ...DUMP_OPTIONS,
     }) as never,
@@ -99,6 +105,7 @@ async function compile(flags: CompileFlags): Promise<void> {
     multiversion: flags.multiversion,
     relaxed: flags.relaxed as 'auto' | 'off' | 'only',
     main: flags.main,
+    extern: flags.extern,
   });
   const folder = flags.output as string;
   writeFiles(folder, files);
