@@ -108,7 +108,7 @@ describe('emitted C', () => {
       const total = b.output('total', 'i64', []);
       const arg = (h: Handle, shape: readonly Dim[]) => ({ ref: { buffer: h.id, offset: 0 }, dtype: h.dtype, shape });
       const call: HostCall = ([t]) => {
-        const values = [...(t?.data as Float32Array)];
+        const values = Array.from((t as Tensor).data as Float32Array);
         if (values.includes(-1)) throw new CompileError('E402', 'no such number');
         return [
           { dtype: 'f32', shape: t?.shape ?? [], data: Float32Array.from(values, (v) => v * 10) },
