@@ -50,6 +50,21 @@ const CASES: readonly Case[] = [
     inputs: { x: [5, 6], a: [6, 7], b: [7, 3] },
   },
   {
+    title: 'a chain whose values take turns in memory',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[9, 9]) {
+        %1 = einsum "ac,cb->ab" %0, %0 : f32[9, 9]
+        %2 = einsum "ac,cb->ab" %1, %0 : f32[9, 9]
+        %3 = einsum "ac,cb->ab" %2, %0 : f32[9, 9]
+        %4 = einsum "ac,cb->ab" %3, %1 : f32[9, 9]
+        %5 = einsum "ac,cb->ab" %4, %0 : f32[9, 9]
+        return "y": %5
+      }
+    }`,
+    parts: [1, 1, 1, 1, 1],
+    inputs: { x: [9, 9] },
+  },
+  {
     title: 'a layer norm with kept axes is one dispatch',
     text: `module "m" {
       entry "run" ("x": %0 f32[3, 100]) {
@@ -170,5 +185,24 @@ describe('WebGPU plans', () => {
     ]);
     expect([...new Float32Array(weights.buffer, 0, 8)]).toEqual([1, 2, 3, 0, 4, 5, 6, 0]);
     expect(plan.needs.storageBuffers).toBe(3);
+  });
+
+  it('shares the memory of what never lives at the same time', () => {
+    const { plan } = planProgram(
+      lowerToProgram(
+        parseModule(`module "m" {
+          entry "run" ("x": %0 f32[9, 9]) {
+            %1 = einsum "ac,cb->ab" %0, %0 : f32[9, 9]
+            %2 = einsum "ac,cb->ab" %1, %0 : f32[9, 9]
+            %3 = einsum "ac,cb->ab" %2, %0 : f32[9, 9]
+            %4 = einsum "ac,cb->ab" %3, %1 : f32[9, 9]
+            %5 = einsum "ac,cb->ab" %4, %0 : f32[9, 9]
+            return "y": %5
+          }
+        }`),
+        { target: 'webgpu' },
+      ),
+    );
+    expect(plan.buffers).toHaveLength(5); // in, out, the first product, and two that take turns
   });
 });

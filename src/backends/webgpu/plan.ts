@@ -21,6 +21,7 @@ import type {
   GpuStep,
 } from './plan-types.js';
 import { deviceBytes, type Part, type Pattern, writePart } from './shader.js';
+import { shareBuffers } from './share-buffers.js';
 import { writeModule } from './shader-module.js';
 import { type KnownStore, knownStores, sizeOfExpr } from './size-expr.js';
 
@@ -60,7 +61,7 @@ export function planProgram(program: Program): CompiledPlan {
     pools: new Map(),
     hosts: 0,
   };
-  const entries = program.entries.map((entry) => {
+  const planned = program.entries.map((entry) => {
     const spec = describeEntry(entry);
     const bufferOf = (id: number): number => placeOf(p, id).position;
     return {
@@ -71,10 +72,11 @@ export function planProgram(program: Program): CompiledPlan {
       steps: planSteps(p, entry.steps),
     };
   });
-  const buffers = [
+  const all = [
     ...list,
     ...[...p.pools.values()].map(({ bytes }): GpuBufferPlan => ({ dtype: 'u8', bytes, kind: 'value' })),
   ];
+  const { buffers, entries } = shareBuffers(all, planned);
   const needs = {
     storageBuffers: Math.max(0, ...p.pipelines.map((x) => x.access.length)),
     bindingBytes: Math.max(0, ...buffers.map((b) => b.bytes)),
