@@ -40,6 +40,8 @@ export interface GpuPart {
   readonly count: GpuSize | null;
   /** `count` is of workgroups. */
   readonly shared?: true;
+  /** Of everything it reads and writes, at the sizes' bounds, each element once. */
+  readonly bytes: number;
   /** The uniform's words after the part's `end` and `total`. */
   readonly sizes: readonly GpuSize[];
 }

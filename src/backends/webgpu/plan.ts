@@ -164,12 +164,25 @@ function draftKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly Draft[]
         label: labelOf(s, kernel.name),
         part,
         bound: place.bound,
-        size: { count, ...(piece.grid?.shared ? { shared: true as const } : {}), sizes },
+        size: {
+          count,
+          ...(piece.grid?.shared ? { shared: true as const } : {}),
+          bytes: bytesMoved(kernel, piece),
+          sizes,
+        },
         known: planKnown(p, s, knownStores(kernel, piece, syms)),
         gather: place.gather,
       },
     ];
   });
+}
+
+function bytesMoved(kernel: Kernel, piece: Piece): number {
+  const bytes = piece.slots.map((slot) => {
+    const param = kernel.params[slot];
+    return param ? upperBound(param.size, param.name) * deviceBytes(param.dtype) : 0;
+  });
+  return bytes.reduce((n, b) => n + b, 0);
 }
 
 function heldAt(p: Planner, id: number): Held {

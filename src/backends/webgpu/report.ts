@@ -11,8 +11,8 @@ export interface GpuReport {
   readonly entries: readonly {
     readonly name: string;
     readonly dispatches: number;
-    /** Bytes of all buffers that dispatches bind: what is read and written at most if each element is touched once. */
-    readonly bytesBound: number;
+    /** What dispatches and copies read and write if each touches every element of its operands once. */
+    readonly bytesMoved: number;
     /** Waits for the device within a run, at most: a number the host knows already is not read back. */
     readonly readbacks: number;
   }[];
@@ -28,7 +28,7 @@ export interface GpuReport {
 
 interface Count {
   dispatches: number;
-  bytesBound: number;
+  bytesMoved: number;
   readbacks: number;
 }
 
@@ -49,20 +49,20 @@ export function reportGpu(program: Program): GpuReport {
 }
 
 function countSteps(plan: GpuPlan, steps: readonly GpuStep[], serial: Set<string>): Count {
-  const total: Count = { dispatches: 0, bytesBound: 0, readbacks: 0 };
+  const total: Count = { dispatches: 0, bytesMoved: 0, readbacks: 0 };
   const add = (c: Count, times = 1): void => {
     total.dispatches += times * c.dispatches;
-    total.bytesBound += times * c.bytesBound;
+    total.bytesMoved += times * c.bytesMoved;
     total.readbacks += times * c.readbacks;
   };
-  const wait = { dispatches: 0, bytesBound: 0, readbacks: 1 };
+  const wait = { dispatches: 0, bytesMoved: 0, readbacks: 1 };
   for (const [k, s] of steps.entries()) {
     switch (s.do) {
       case 'bind':
         if (steps[k - 1]?.do !== 'bind') add(wait); // read together
         break;
       case 'run':
-        add({ dispatches: 1, bytesBound: boundBytes(plan, s), readbacks: 0 });
+        add({ dispatches: 1, bytesMoved: movedBytes(s), readbacks: 0 });
         if (s.parts.some((x) => x.count === null)) serial.add(plan.pipelines[s.pipeline]?.name ?? '');
         break;
       case 'loop':
@@ -84,13 +84,12 @@ function countSteps(plan: GpuPlan, steps: readonly GpuStep[], serial: Set<string
   return total;
 }
 
-const boundBytes = (plan: GpuPlan, s: GpuStep & { do: 'run' }): number =>
-  s.buffers.reduce((n, b) => n + (plan.buffers[b]?.bytes ?? 0), 0) +
-  (s.gather ?? []).reduce((n, [, , , bytes]) => n + 2 * bytes, 0);
+const movedBytes = (s: GpuStep & { do: 'run' }): number =>
+  s.parts.reduce((n, p) => n + p.bytes, 0) + (s.gather ?? []).reduce((n, [, , , bytes]) => n + 2 * bytes, 0);
 
 const worse = (a: Count, b: Count): Count => ({
   dispatches: Math.max(a.dispatches, b.dispatches),
-  bytesBound: Math.max(a.bytesBound, b.bytesBound),
+  bytesMoved: Math.max(a.bytesMoved, b.bytesMoved),
   readbacks: Math.max(a.readbacks, b.readbacks),
 });
 
@@ -102,7 +101,7 @@ export function formatGpuReport(r: GpuReport): readonly string[] {
   return [
     ...r.entries.map(
       (e) =>
-        `entry ${e.name}: ${e.dispatches} dispatches, ${count(e.bytesBound)} bytes bound, ${e.readbacks ? `at most ${e.readbacks}` : 'no'} readbacks a run`,
+        `entry ${e.name}: ${e.dispatches} dispatches, ${count(e.bytesMoved)} bytes moved, ${e.readbacks ? `at most ${e.readbacks}` : 'no'} readbacks a run`,
     ),
     `${r.pipelines} pipelines, workgroups of ${r.workgroupSizes.map((s) => `(${s})`).join(' and ') || WORKGROUP}; ${count(r.deviceBytes)} bytes on the device`,
     `needs ${r.needs.storageBuffers} storage buffers a stage, bindings of ${count(r.needs.bindingBytes)} bytes`,
