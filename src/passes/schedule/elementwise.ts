@@ -19,12 +19,15 @@ export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly S
   if (!isOne(coefficient(nest.store.index, inner.var)) || (size !== null && size < NARROWEST)) return plain;
   const loads = loadsOf(nest.store.value).filter((x) => x.index.some((y) => mentions(y, inner.var)));
   const contiguous = loads.filter((x) => isOne(coefficient(x.index[0] as Expr, inner.var)));
-  if (loads.length > 2 * contiguous.length) return plain;
+  const segments = cutSegments(nest.store, inner);
+  const isApart = loads.length > 2 * contiguous.length;
   return wrap(
     outer,
-    cutSegments(nest.store, inner).flatMap((part) => vectorLoops(part, inner, o)),
+    segments.flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, o))),
   );
 }
+
+const singly = ({ store, from, to }: Segment, inner: For): Stmt => ({ ...inner, lo: from, hi: to, body: [store] });
 
 /** A segment in vectors of every width the target has, widest first, then one by one. */
 function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: ScheduleOptions): readonly Stmt[] {
@@ -41,7 +44,5 @@ function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: Sc
     loops.push({ ...inner, lo: from, hi: to, step: lanes, body: [{ ...store, value: splat(value, lanes) }] });
     from = to;
   }
-  return size !== null && constOf(e.sub(end, from)) === 0
-    ? loops
-    : [...loops, { ...inner, lo: from, hi: end, body: [store] }];
+  return size !== null && constOf(e.sub(end, from)) === 0 ? loops : [...loops, singly({ store, from, to: end }, inner)];
 }

@@ -3,7 +3,7 @@
 
 import { coefficient, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
-import { constant, type Expr, exprKey, i32, rewriteExpr, substituteVars, visitExpr } from '../../ir/scalar.js';
+import { constant, type Expr, exprKey, i32, rawOp, rewriteExpr, substituteVars, visitExpr } from '../../ir/scalar.js';
 import { simplifyExpr } from '../kernel/simplify-index.js';
 import { constOf } from './loops.js';
 import type { For, Store } from './nest.js';
@@ -18,10 +18,12 @@ export interface Segment {
 /** More pieces than this are not worth their code. */
 const MAX_SEGMENTS = 8;
 
-/** A condition `at ≥ 0` along the loop: at = start + slope · variable. */
+/** A condition `at ≥ 0` along the loop: at = start + slope · 2^exponent · variable. */
 interface Condition {
   readonly key: string;
   readonly slope: 1 | -1;
+  /** log₂ of the steps the left side takes along the loop. */
+  readonly exponent: number;
   readonly start: Expr;
 }
 
@@ -61,13 +63,18 @@ function linear(x: Expr, name: string): Condition | null {
   const [a, b] = x.args as [Expr, Expr];
   if (a.dtype !== 'i32') return null;
   const at = e.sub(x.op === 'lt' ? e.sub(b, a) : b, x.op === 'lt' ? 1 : a);
-  const slope = constOf(coefficient(at, name) ?? at);
-  if (slope !== 1 && slope !== -1) return null;
-  return { key: exprKey(x), slope, start: simplifyExpr(substituteVars(at, new Map([[name, i32(0)]]))) };
+  const step = constOf(coefficient(at, name) ?? at);
+  const exponent = step ? Math.log2(Math.abs(step)) : -1;
+  if (step === null || !Number.isInteger(exponent) || exponent < 0) return null;
+  const start = simplifyExpr(substituteVars(at, new Map([[name, i32(0)]])));
+  return { key: exprKey(x), slope: step > 0 ? 1 : -1, exponent, start };
 }
 
 /** The first position on the condition's other side: true from here, or up to here. */
-const cutOf = ({ slope, start }: Condition): Expr => (slope === 1 ? e.sub(0, start) : e.add(start, 1));
+function cutOf({ slope, exponent, start }: Condition): Expr {
+  const steps = exponent === 0 ? start : simplifyExpr(rawOp('shr_s', start, i32(exponent))); // ⌊start / 2^exponent⌋
+  return slope === 1 ? e.sub(0, steps) : e.add(steps, 1);
+}
 
 /** Constant cuts: every condition is decided in each segment. */
 function betweenCuts(
