@@ -89,6 +89,13 @@ export function parseNode(p: NodeParser): Node {
 
 function parseOrigin(t: Tokens): Origin {
   if (!t.take('@')) return { op: '', node: '', index: -1, path: [] };
+  const own = parseOne(t);
+  const also: Origin[] = [];
+  while (t.take('+')) also.push(parseOne(t));
+  return also.length > 0 ? { ...own, also } : own;
+}
+
+function parseOne(t: Tokens): Origin {
   const op = t.name('an operator');
   const node = t.one('string', 'a node name');
   const index = t.integer('a position');

@@ -1,6 +1,6 @@
 // A module as text, exactly: parse.ts reads it back to the same module, values numbered in order of appearance.
 // Elementwise operations and contractions take their short forms (print-short.ts), everything else the full one;
-// `@ op "node" 3` after a node is its origin. Data of large constants are not in the text: see constantsOf.
+// `@ op "node" 3` after a node is its origin, after ` + ` what else went into it. Data of large constants are not in the text: see constantsOf.
 
 import { never } from '../support/errors.js';
 import { type Dim, dimSyms, type Sym } from './dim.js';
@@ -142,8 +142,12 @@ function printNode(n: Node, p: Printer, indent: string): string {
 
 function printOrigin(o: Origin): string {
   if (o.op === '' && o.node === '' && o.index === -1 && o.path.length === 0) return '';
+  return ` @ ${[o, ...(o.also ?? [])].map(printOne).join(' + ')}`;
+}
+
+function printOne(o: Origin): string {
   const path = o.path.length > 0 ? ` in ${o.path.map((x) => JSON.stringify(x)).join(' ')}` : '';
-  return ` @ ${printName(o.op)} ${JSON.stringify(o.node)} ${o.index}${path}`;
+  return `${printName(o.op)} ${JSON.stringify(o.node)} ${o.index}${path}`;
 }
 
 function printPayload(n: Node, p: Printer, inputs: string, indent: string): string {

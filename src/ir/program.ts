@@ -14,6 +14,8 @@ export interface Origin {
   readonly index: number;
   /** Through functions and subgraphs, outermost first. */
   readonly path: readonly string[];
+  /** Further source operators whose work is done here too; none of these has others. */
+  readonly also?: readonly Origin[];
 }
 
 /** One memory object. `elements` is its size at the symbols' bounds. Offsets are bytes and multiples of 16. */

@@ -2,6 +2,7 @@
 // only, be its only reader, and have the same elements. Axes of size 1 come and go; where the target does not mind in
 // which order elements are stored, axes may also change places.
 
+import { joinOrigins } from '../ir/origins.js';
 import { axisVars } from '../ir/builder.js';
 import { type Dim, dimEq } from '../ir/dim.js';
 import type { Rewriter } from '../ir/rewrite.js';
@@ -107,7 +108,7 @@ function asEpilogue(
     },
     compact.operands,
     node.outputs.map((o) => o.type),
-    node.origin,
+    joinOrigins(node.origin, [reduction.origin]),
   )[0] as Value;
   return v.node as NodeOf<'generic'>;
 }

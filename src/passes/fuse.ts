@@ -5,6 +5,7 @@
 import type { DType } from '../support/dtype.js';
 import { bounds, type Dim, dimEq, product, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
+import { joinOrigins } from '../ir/origins.js';
 import { rewriteModule, type Rewriter, visitNodes } from '../ir/rewrite.js';
 import {
   dimExpr,
@@ -17,6 +18,7 @@ import {
   type ScalarOp,
   visitExpr,
 } from '../ir/scalar.js';
+import type { Origin } from '../ir/program.js';
 import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
 import { type Draft, dropUnused, loadSites, MAX_OPERANDS, slotOf } from './fuse-draft.js';
 import { mergeEpilogue } from './fuse-epilogue.js';
@@ -135,6 +137,7 @@ function inlineProducers(
   options: FuseOptions,
 ): NodeOf<'generic'> {
   const d: Draft = { body: node.body, post: node.post, operands: [...node.inputs] };
+  let { origin } = node;
   let changed = false;
   for (let k = 0; k < d.operands.length; k++) {
     const v = d.operands[k] as Value;
@@ -151,10 +154,11 @@ function inlineProducers(
     const next = substituteLoads(d, k, path, options);
     if (!next) continue;
     Object.assign(d, next);
+    origin = joinOrigins(origin, [path.producer.origin, ...viewOrigins(path.views)]);
     changed = true;
   }
   if (!changed) return node;
-  return rebuild(node, d, w);
+  return rebuild({ ...node, origin }, d, w);
 }
 
 interface ProducerPath {
@@ -162,6 +166,10 @@ interface ProducerPath {
   readonly views: readonly Value[];
   readonly producer: NodeOf<'generic'>;
 }
+
+/** Of views whose index a reader takes over, the innermost first. */
+export const viewOrigins = (views: readonly Value[]): readonly Origin[] =>
+  [...views].reverse().flatMap((v) => (v.node ? [v.node.origin] : []));
 
 /** The elementwise generic behind an operand, through views. */
 function producerOf(v: Value): ProducerPath | null {

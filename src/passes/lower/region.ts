@@ -6,6 +6,7 @@ import { invariant, never } from '../../support/errors.js';
 import { add, type Dim, mul, product, symDim } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { cast, dimExpr, i32, load, variable } from '../../ir/scalar.js';
+import { originsOf } from '../../ir/origins.js';
 import type { BufferRef, Origin } from '../../ir/program.js';
 import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
 import { createKernelContext, isVirtual, type KernelContext } from './access.js';
@@ -42,7 +43,7 @@ export function lowerRegion(l: RegionLowering, region: Region): void {
 
 function lowerGroup(l: RegionLowering, group: RowGroup): void {
   const last = group.members[group.members.length - 1] as Node;
-  const origins = group.members.map((m) => m.origin);
+  const origins = group.members.flatMap((m) => originsOf(m.origin));
   const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(last), origins);
   const outputs = new Map([...group.outputs].map((m) => [m, newOutput(l, m)]));
   l.p.emitKernel(lowerRows(c, group, outputs));
@@ -59,7 +60,7 @@ export function storageOf(l: RegionLowering, v: Value): BufferRef {
 }
 
 const context = (l: RegionLowering, node: Node): KernelContext =>
-  createKernelContext(l.p, (v) => storageOf(l, v), nameOf(node), [node.origin]);
+  createKernelContext(l.p, (v) => storageOf(l, v), nameOf(node), originsOf(node.origin));
 
 function newOutput(l: RegionLowering, node: Node, k = 0): BufferRef {
   const v = node.outputs[k] as Value;
@@ -136,7 +137,13 @@ function lowerKernelNode(l: RegionLowering, node: NodeOf<'kernel'>): void {
     .filter((q) => q.access === 'scratch')
     .map((q) => l.p.newBuffer(`${nameOf(node)}.${q.name}`, { dtype: q.dtype, shape: [q.size] }, { kind: 'arena' }));
   const refs = [...node.inputs.map((v) => storageOf(l, v)), ...outs, ...scratch];
-  l.p.emitKernel({ name: kernel.name, params: kernel.params, refs, body: kernel.body, origins: [node.origin] });
+  l.p.emitKernel({
+    name: kernel.name,
+    params: kernel.params,
+    refs,
+    body: kernel.body,
+    origins: originsOf(node.origin),
+  });
 }
 
 function lowerHostCall(l: RegionLowering, node: NodeOf<'call'>): void {
@@ -152,7 +159,7 @@ function lowerHostCall(l: RegionLowering, node: NodeOf<'call'>): void {
     call: node.host,
     inputs,
     outputs: node.outputs.map(arg),
-    origins: [node.origin],
+    origins: originsOf(node.origin),
   });
 }
 
@@ -177,7 +184,7 @@ function copyTo(l: RegionLowering, from: BufferRef, type: TensorType, to: Buffer
     ],
     refs: [from, to],
     body: [body],
-    origins: [origin],
+    origins: originsOf(origin),
   });
 }
 
