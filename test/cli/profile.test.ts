@@ -44,7 +44,7 @@ describe('run --profile', () => {
     const { profile } = JSON.parse(out) as Profile;
     const steps = profilePoints(compiled(scaled, target as 'c')).length;
     expect(profile.length).toBe(steps);
-    expect(profile.map((r) => r.node)).toContain('double, clip');
+    expect(profile.map((r) => r.node)).toContain(target === 'interp' ? 'clip' : 'double, clip');
     for (const r of profile) expect(r.calls).toBe(1);
     expect(profile.reduce((n, r) => n + r.share, 0)).toBeCloseTo(1);
     const { traceEvents } = JSON.parse(readFileSync(trace, 'utf8')) as { traceEvents: { ph: string; dur: number }[] };
