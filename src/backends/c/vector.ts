@@ -16,12 +16,18 @@ export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
 #if HEDDLE_SIMD
 #define LANE(v, i) ((v)[i])
 #define ON_LANES static inline __attribute__((always_inline))
+#define EACH_LANE
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 #else
 #define LANE(v, i) ((v).lane[i])
 #define ON_LANES static inline
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
+#define EACH_LANE _Pragma("GCC unroll 1") /* loops become vectors; lanes on their own would not */
+#else
+#define EACH_LANE
+#endif
 #endif`;
 
 const laneBytes = (t: VectorType): number => DTYPE_INFO[t.lane].bytes;
@@ -128,7 +134,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       const [v, w] = [type(from, lanes), type(into, lanes)];
       const name = `store_${v.lane === into ? '' : `${into}_`}${v.name}`;
       const value = v.lane === into ? 'v' : `__builtin_convertvector(v, @${w.name})`;
-      const lanewise = `for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
+      const lanewise = `EACH_LANE\n  for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
       define(
         name,
         `ON_LANES void ${name}(${C_TYPES[into]} *p, @${v.name} v) {\n#if HEDDLE_SIMD\n` +
@@ -161,7 +167,7 @@ function defineType(define: Define, t: DType, lanes: number): VectorType {
 }
 
 function functionText(name: string, v: VectorType, args: string, body: Body): string {
-  const loop = `  @${v.name} r;\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
+  const loop = `  @${v.name} r;\n  EACH_LANE\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
   const indent = body.simd?.startsWith('#') ? '' : '  ';
   const whole = body.simd ? `#if HEDDLE_SIMD\n${indent}${body.simd}\n#else\n${loop}\n#endif` : loop;
   return `ON_LANES @${v.name} ${name}(${args}) {\n${whole}\n}`;
