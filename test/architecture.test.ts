@@ -6,6 +6,8 @@ import { dirname, join, normalize, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
+import { ONNX_OPERATORS } from '../src/frontend/onnx/operator-list.js';
+import { ENUMS } from '../src/frontend/tflite/generated/schema.js';
 
 const SRC = join(dirname(fileURLToPath(import.meta.url)), '..', 'src');
 
@@ -211,5 +213,64 @@ describe('architecture', () => {
   it('opens every file with a comment that says what it is', () => {
     const bare = files.filter((f) => !/^(#!.*\n)?\s*(\/\/|\/\*)/.test(f.tree.text)).map((f) => `src/${f.path}`);
     expect(bare).toEqual([]);
+  });
+
+  /** The values a discriminated union's tag can have. */
+  const tagsOf = (path: string, union: string, tag: string): readonly string[] => {
+    const found: string[] = [];
+    const tree = files.find((f) => f.path === path)?.tree as ts.SourceFile;
+    const members = (node: ts.Node): void => {
+      if (ts.isPropertySignature(node) && node.name.getText() === tag && node.type)
+        found.push(...literalsOf(node.type));
+      else ts.forEachChild(node, members);
+    };
+    for (const node of tree.statements)
+      if (ts.isTypeAliasDeclaration(node) && node.name.text === union) members(node.type);
+    return [...new Set(found)];
+  };
+
+  const literalsOf = (type: ts.TypeNode): readonly string[] => {
+    if (ts.isUnionTypeNode(type)) return type.types.flatMap(literalsOf);
+    return ts.isLiteralTypeNode(type) && ts.isStringLiteral(type.literal) ? [type.literal.text] : [];
+  };
+
+  it('has 13 tensor primitives and 11 kernel statements: one more is a decision (docs/decisions/)', () => {
+    const primitives = 'const generic view concat scatter scan while if call kernel state_read state_write dim';
+    expect(tagsOf('ir/tensor.ts', 'Payload', 'kind')).toEqual(primitives.split(' '));
+    const statements = 'for while if break let set store atomic alloc barrier intrin';
+    expect([...tagsOf('ir/kernel.ts', 'Stmt', 's')].sort()).toEqual(statements.split(' ').sort());
+  });
+
+  it('says what an operator is in few lines: the median record has under 15', () => {
+    const sizes: number[] = [];
+    for (const file of files)
+      if (file.path.startsWith('frontend/ops/'))
+        walk(file.tree, (node) => {
+          if (!ts.isCallExpression(node) || node.expression.getText() !== 'op' || node.arguments.length !== 2) return;
+          const line = (at: number): number => file.tree.getLineAndCharacterOfPosition(at).line;
+          sizes.push(line(node.getEnd()) - line(node.getStart()) + 1);
+        });
+    expect(sizes.length).toBeGreaterThan(150);
+    const median = sizes.sort((a, b) => a - b)[Math.floor(sizes.length / 2)];
+    console.info(`${sizes.length} records, the median has ${median} lines`);
+    expect(median).toBeLessThan(15);
+  });
+
+  /** Codes of the TFLite schema that stand for no operator of their own. */
+  const CODES = ['', 'CUSTOM', 'DELEGATE', 'PLACEHOLDER_FOR_GREATER_OP_CODES'];
+  const operators = new Set([
+    ...ONNX_OPERATORS.map((o) => o.name),
+    ...(ENUMS.BuiltinOperator as readonly string[]).filter((name) => !CODES.includes(name)),
+  ]);
+  /** An inlined function may give an input straight out, which takes a node to say so. */
+  const EXCEPTION = /onnx\/functions\.ts:\d+ names Identity$/;
+
+  it('names operators in their records only', () => {
+    const named = findings((file, node) =>
+      !file.path.startsWith('frontend/ops/') && ts.isStringLiteral(node) && operators.has(node.text)
+        ? `names ${node.text}`
+        : null,
+    );
+    expect(named.filter((where) => !EXCEPTION.test(where))).toEqual([]);
   });
 });
