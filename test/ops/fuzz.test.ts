@@ -2,6 +2,7 @@
 // likes: it sets what is read from the environment here.
 
 import { describe, expect, it } from 'vitest';
+import { family } from './families/case.js';
 import { FAMILIES } from './families/index.js';
 import { type Draw, fuzz } from './fuzz.js';
 
@@ -39,4 +40,14 @@ describe('interpreter, C and WebAssembly agree on', () => {
   it('knows the operator asked for', () => {
     expect(chosen.length, `no family has ${HEDDLE_FUZZ_OP}`).toBeGreaterThan(0);
   });
+});
+
+it('a difference is reported with the command that repeats it', async () => {
+  const wrong = family('wrong', {
+    Abs: (_, r) => ({ inputs: [r.tensor([2], 1, 4)], want: [{ shape: [2], data: [0, 0] }] }),
+  });
+  const [line = '', ...more] = await fuzz([{ family: wrong, op: 'Abs', seed: 5 }]);
+  expect(more).toEqual([]);
+  expect(line).toMatch(/^Abs-13 seed 5 \(f32\[2\] {}\): the interpreter: element 0 is .*, not 0\n/);
+  expect(line).toContain('npm run fuzz:ops -- --op Abs --seed 5');
 });
