@@ -129,7 +129,8 @@ describe('multipliers by channel', () => {
   const check = (factors: readonly number[], rounding: Rounding, bound?: number): void => {
     const ms = factors.map((f) => quantizeMultiplier(f, rounding));
     const width = ms.length;
-    const values = (bound ? VALUES.map((v) => v >> 2) : VALUES).slice(0, Math.floor(VALUES.length / width) * width);
+    const down = bound ? 31 - Math.log2(bound) : 0;
+    const values = VALUES.map((v) => v >> down).slice(0, Math.floor(VALUES.length / width) * width);
     const got = evaluate([values], (b, [x]) => {
       const rows = b.reshape(x as Value, [values.length / width, width]);
       const scaler = on.channelScaler(b, ms, rounding, { wide: false, ...(bound ? { bound } : {}) });
@@ -146,6 +147,11 @@ describe('multipliers by channel', () => {
       check([0.0037, 0.0001, 0.2, 1e-8], rounding);
       check([0.0037, 0.0001, 0.2, 1e-8], rounding, 2 ** 29);
     }
+  });
+
+  it('equal the exact ones where some shift right by none or one, or left', () => {
+    check([0.9, 0.3, 0.0037, 0.5], 'double', 2 ** 27);
+    check([1.7, 0.3, 0, 5.5], 'double', 2 ** 25);
   });
 
   it('equal the exact ones where some are zero, or a half, or one', () => {

@@ -169,20 +169,40 @@ function doubleTables(b: Builder, multipliers: readonly Multiplier[], bound: num
       return mulHighSigned(e.add(y, e.shrS(y, 31), read(half, [c])), read(power, [c]));
     };
   }
+  const most = bound * 2 ** Math.max(0, ...multipliers.map((m) => m.shift));
+  if (most <= 2 ** 28 && multipliers.every((m) => m.shift >= -28)) return shortTables(b, multipliers, high);
   const left = table(
     b,
     'i32',
     multipliers.map((m) => Math.max(0, m.shift)),
   );
-  const right = table(
-    b,
-    'i32',
-    multipliers.map((m) => Math.max(0, -m.shift)),
-  );
+  const right = table(b, 'i32', multipliers.map(rightShift));
   const anyLeft = multipliers.some((m) => m.shift > 0);
   return (x, read, c) => {
     const shifted = anyLeft ? e.shl(x, read(left, [c])) : x;
     return shiftRight(high(shifted, read, c), read(right, [c]));
+  };
+}
+
+const rightShift = (m: Multiplier): number => Math.max(0, -m.shift);
+
+/** Values of 28 bits have room to go two bits up first: then a shift by 0 or 1 is a high product, too. A left shift is a product. */
+function shortTables(
+  b: Builder,
+  multipliers: readonly Multiplier[],
+  high: (x: Expr, read: Read, c: Expr) => Expr,
+): Scaler {
+  const of = (value: (m: Multiplier) => number): Value => table(b, 'i32', multipliers.map(value));
+  const left = multipliers.some((m) => m.shift > 0) ? of((m) => 2 ** Math.max(0, m.shift)) : null;
+  const power = of((m) => 2 ** (30 - rightShift(m)));
+  const half = of((m) => Math.floor(2 ** (rightShift(m) - 1)));
+  // What is not shifted right is not rounded.
+  const rounds = multipliers.every((m) => m.shift < 0) ? null : of((m) => (m.shift < 0 ? -1 : 0));
+  return (x, read, c) => {
+    const y = high(left ? e.mul(x, read(left, [c])) : x, read, c);
+    const sign = e.shrS(y, 31);
+    const rounded = e.add(y, rounds ? e.and(sign, read(rounds, [c])) : sign, read(half, [c]));
+    return mulHighSigned(e.shl(rounded, 2), read(power, [c]));
   };
 }
 
