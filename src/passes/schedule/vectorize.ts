@@ -103,7 +103,11 @@ function buildLoad(x: LoadExpr, l: Lanes, go: (x: Expr) => Expr | null, varies: 
     return { ...x, index: [moved], pad: x.pad && splat(x.pad, lanes), lanes };
   }
   if (!l.gather) return null;
-  if (guardVaries) return null;
+  if (guardVaries) {
+    const guard = isOne(stride) && x.guard ? go(x.guard) : null;
+    if (!guard || guard.lanes !== lanes) return null;
+    return { ...x, index: [substituteVars(index, at)], guard, pad: x.pad && splat(x.pad, lanes), lanes };
+  }
   if (isZero(stride)) return null;
   const vectorIndex = go(index);
   return vectorIndex && { ...x, index: [splat(vectorIndex, lanes)], pad: x.pad && splat(x.pad, lanes), lanes };
