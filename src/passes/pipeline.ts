@@ -8,6 +8,7 @@ import { foldScale } from './fold-scale.js';
 import { type FuseOptions, fuse } from './fuse.js';
 import { hoistFactors } from './hoist-factors.js';
 import { materialize } from './materialize.js';
+import { narrowIntegers } from './narrow-integers.js';
 import { packConstants } from './pack-constants.js';
 import { padOperands } from './pad-operands.js';
 import { visitNodes } from '../ir/rewrite.js';
@@ -77,13 +78,14 @@ export const PIPELINE: readonly Pass[] = [
     run: (m, c) => foldConstants(deadCode(foldScale(m, c)), c),
   }, // needs epilogues: after fusion; before packing copies the operand
   simplify, // again: fusion brings producers' constants and casts together with their consumers'
+  { name: 'narrow', doc: 'Holds small integers in two bytes.', run: narrowIntegers }, // after fusion, which leaves what several read; before copies of it
   { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // needs the final contractions: after fusion
   { name: 'pack', doc: 'Transposes constants so that vectors walk them.', run: packConstants }, // where padding did not give vectors another axis
   copyViews, // last, when all readers are known
 ];
 
-/** Passes that serve vectors of one processor, and only cost a GPU a dispatch. */
-const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad']);
+/** Passes that serve vectors of one processor: copies only cost a GPU a dispatch, narrow elements an atomic store. */
+const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow']);
 
 /** For a GPU a copy is worse than arithmetic: concats select, and fusion goes through any index. */
 export const GPU_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => !NOT_ON_GPU.has(p.name)).flatMap((p) =>

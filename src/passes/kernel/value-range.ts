@@ -61,7 +61,7 @@ function compute(e: Expr, scope: RangeScope): Range {
     case 'select':
       return union(rangeOf(e.a, scope), rangeOf(e.b, scope));
     case 'cast':
-      return e.arg.dtype === 'i1' ? BIT : isCounted(e.arg.dtype) ? rangeOf(e.arg, scope) : FULL;
+      return e.arg.dtype === 'i1' ? BIT : wrapped(isCounted(e.arg.dtype) ? rangeOf(e.arg, scope) : FULL, e.dtype);
     case 'vec':
       return e.op === 'iota' || e.op === 'dot' || !e.args[0] ? FULL : rangeOf(e.args[0], scope);
     case 'op':
@@ -69,6 +69,12 @@ function compute(e: Expr, scope: RangeScope): Range {
     case 'bitcast':
       return FULL;
   }
+}
+
+/** A range as a type holds it: its own where values may wrap. */
+function wrapped(r: Range, t: DType): Range {
+  const own = ofType(t);
+  return isWithin(r, own) ? r : own;
 }
 
 /** Types whose values are tracked. */
