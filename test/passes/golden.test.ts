@@ -19,6 +19,7 @@ import { foldScale } from '../../src/passes/fold-scale.js';
 import { hoistFactors } from '../../src/passes/hoist-factors.js';
 import { fuse } from '../../src/passes/fuse.js';
 import { materialize } from '../../src/passes/materialize.js';
+import { narrowIntegers } from '../../src/passes/narrow-integers.js';
 import { packConstants } from '../../src/passes/pack-constants.js';
 import { padOperands } from '../../src/passes/pad-operands.js';
 import type { PassContext } from '../../src/passes/pass.js';
@@ -51,6 +52,7 @@ const GOLDENS: Readonly<Record<string, Run>> = {
   fuse: pass((m) => deadCode(fuse(m))),
   'fuse-any-index': pass((m) => deadCode(fuse(m, { anyIndex: true }))),
   materialize: pass((m) => materialize(m)),
+  'narrow-integers': pass(narrowIntegers),
   'pack-constants': pass((m) => deadCode(packConstants(m))),
   'select-concat': pass(selectConcats),
   'pad-operands': pass(padOperands),
