@@ -205,4 +205,32 @@ describe('WebGPU plans', () => {
     );
     expect(plan.buffers).toHaveLength(5); // in, out, the first product, and two that take turns
   });
+
+  const layers = `module "m" {
+    entry "run" ("x": %0 f32[6, 6], "v": %4 f32[6, 6]) {
+      %1 = generic %0, %4 : f32[6, 6] reduce add [6] = $0[i0, r0] * $1[r0, i1] then tanh(acc * 0.25) + -7
+      %2 = generic %1, %4 : f32[6, 6] reduce add [6] = $0[i0, r0] * $1[r0, i1] then tanh(acc * -1.5) + 1e-7
+      %3 = generic %2, %4 : f32[6, 6] reduce add [6] = $0[i0, r0] * $1[r0, i1] then tanh(acc * 1000) + 3
+      return "y": %1, "z": %2, "w": %3
+    }
+  }`;
+
+  it('gives kernels that differ in constants one pipeline', () => {
+    const { plan } = planProgram(lowerToProgram(parseModule(layers), { target: 'webgpu' }));
+    expect(partsOf(plan)).toEqual([1, 1, 1]);
+    expect(plan.pipelines).toHaveLength(1);
+  });
+
+  it.skipIf(!device)('passes the constants on as they are', async () => {
+    const given = { x: filled([6, 6]), v: filled([6, 6]) };
+    const want = createInterpreter(lowerToProgram(parseModule(layers), { target: 'interp' })).runSync(given);
+    const session = await createWebGpuSession(
+      lowerToProgram(parseModule(layers), { target: 'webgpu' }),
+      device as GPUDevice,
+    );
+    const got = await session.run(given);
+    for (const [name, t] of Object.entries(want))
+      expect(compareTensors(got[name] as Tensor, t, { rtol: 1e-5, atol: 1e-6 }), name).toBeNull();
+    await session.close();
+  });
 });

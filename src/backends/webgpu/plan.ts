@@ -22,6 +22,7 @@ import type {
 } from './plan-types.js';
 import { deviceBytes, type Part, type Pattern, writePart } from './shader.js';
 import { shareBuffers } from './share-buffers.js';
+import { shareParts } from './share-parts.js';
 import { writeModule } from './shader-module.js';
 import { type KnownStore, knownStores, sizeOfExpr } from './size-expr.js';
 
@@ -41,7 +42,8 @@ interface Planner {
   readonly pipelines: GpuPipelinePlan[];
   /** By code. */
   readonly known: Map<string, number>;
-  readonly parts: Map<string, Part>;
+  /** By kernel, piece and pattern. */
+  parts: Map<string, Part>;
   /** Bytes of each buffer for private scratch and gathered operands; all dispatches use the same ones. */
   readonly pools: Map<string, { readonly position: number; bytes: number }>;
   hosts: number;
@@ -61,6 +63,8 @@ export function planProgram(program: Program): CompiledPlan {
     pools: new Map(),
     hosts: 0,
   };
+  for (const entry of program.entries) draftAll(p, entry.steps);
+  p.parts = shareParts(p.parts);
   const planned = program.entries.map((entry) => {
     const spec = describeEntry(entry);
     const bufferOf = (id: number): number => placeOf(p, id).position;
@@ -138,6 +142,16 @@ function planStep(p: Planner, s: Exclude<Step, { kind: 'kernel' }>): GpuStep {
   }
 }
 
+/** Every part there will be, before any is used. */
+function draftAll(p: Planner, steps: readonly Step[]): void {
+  for (const s of steps) {
+    if (s.kind === 'kernel') draftKernel(p, s);
+    else if (s.kind === 'if') for (const body of [s.then, s.else]) draftAll(p, body);
+    else if (s.kind === 'loop') draftAll(p, s.body);
+    else if (s.kind === 'while') for (const body of [s.test, s.body]) draftAll(p, body);
+  }
+}
+
 /** One dispatch for each piece of a kernel. */
 function draftKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly Draft[] {
   const kernel = p.program.kernels[s.kernel];
@@ -154,6 +168,7 @@ function draftKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly Draft[]
     const place = placeOperands(p, kernel, piece, refs, pattern, gathered);
     const sizes = part.sizes.map((x): GpuSize => {
       if ('sym' in x) return dims[x.sym] as GpuSize;
+      if ('constant' in x) return x.constant;
       const offset = sizeOfDim((refs[x.offset] as BufferRef).offset);
       return addSizes(offset, place.starts[x.offset] ?? 0);
     });

@@ -26,8 +26,8 @@ export interface Pattern {
 export interface Part {
   readonly name: string;
   readonly bindings: readonly Binding[];
-  /** What the sizes of its part of the uniform are: the kernel's symbols by position, then offsets by position in `slots`. */
-  readonly sizes: readonly ({ readonly sym: number } | { readonly offset: number })[];
+  /** What its part of the uniform holds: the kernel's symbols by position, offsets by position in `slots`, constants. */
+  readonly sizes: readonly PartSize[];
   /** Names of the sizes in the text. */
   readonly sizeNames: readonly string[];
   /** The name of the grid's variable, and whether a workgroup has one value of it; null: a single invocation. */
@@ -39,6 +39,8 @@ export interface Part {
   readonly shared: readonly SharedArray[];
   readonly lines: readonly string[];
 }
+
+export type PartSize = { readonly sym: number } | { readonly offset: number } | { readonly constant: number };
 
 export interface SharedArray {
   readonly name: string;
