@@ -133,7 +133,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
     store: (from, into, lanes) => {
       const [v, w] = [type(from, lanes), type(into, lanes)];
       const name = `store_${v.lane === into ? '' : `${into}_`}${v.name}`;
-      const value = v.lane === into ? 'v' : `__builtin_convertvector(v, @${w.name})`;
+      const value = convert('v', v, w, type);
       const lanewise = `EACH_LANE\n  for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
       define(
         name,
@@ -251,10 +251,19 @@ function simdCast(a: VectorType, r: VectorType): string | undefined {
 }
 
 function simdLoad(from: VectorType, to: VectorType, type: (t: DType, lanes: number) => VectorType): string {
-  const result = from.lane === to.lane ? 'r' : `__builtin_convertvector(r, @${to.name})`;
-  const plain = `@${from.name} r;\n  __builtin_memcpy(&r, p, sizeof r);\n  return ${result};`;
+  const plain = `@${from.name} r;\n  __builtin_memcpy(&r, p, sizeof r);\n  return ${convert('r', from, to, type)};`;
   const bytes = (from.lane === 'u8' || from.lane === 'i8') && to.lane === 'i32' && to.lanes === 4;
   return bytes ? widenFourBytes(from.lane === 'i8', plain, type) : plain;
+}
+
+/** Between bytes and words by way of halves: in one go gcc converts lane by lane. */
+function convert(x: string, from: VectorType, to: VectorType, type: (t: DType, lanes: number) => VectorType): string {
+  if (from.lane === to.lane) return x;
+  const [wide, narrow] = laneBytes(from) > laneBytes(to) ? [from, to] : [to, from];
+  if (laneBytes(wide) !== 4 || laneBytes(narrow) !== 1 || isFloat(wide.lane))
+    return `__builtin_convertvector(${x}, @${to.name})`;
+  const half = type(narrow.lane === 'i8' ? 'i16' : 'u16', to.lanes);
+  return `__builtin_convertvector(__builtin_convertvector(${x}, @${half.name}), @${to.name})`;
 }
 
 /** gcc widens four bytes one at a time unless told to interleave them with zeros; signs come from the top byte. */
