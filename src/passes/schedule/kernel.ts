@@ -10,11 +10,12 @@ import { chooseDot } from './dot.js';
 import { tileDot } from './dot-tile.js';
 import { vectorizeElementwise } from './elementwise.js';
 import { reduceInLanes, tileAlongReduction } from './lanes.js';
-import { atWidth, constOf, plainBody, type ScheduleOptions, wrap } from './loops.js';
+import { atWidth, constOf, type ScheduleOptions } from './loops.js';
 import { mergeNest } from './merge.js';
 import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
 import { type ScheduledKernel, withOperands } from './operands.js';
 import { createPanels, type Panels } from './pack.js';
+import { plainRows } from './plain-rows.js';
 import { invertDivisors, scheduleRow } from './row-loops.js';
 import { tileParallel } from './tile.js';
 
@@ -78,7 +79,7 @@ function scheduleReduction(
     case 'lanes':
       return tileAlongReduction(nest, r, s.along, atWidth(o, s.lanes));
     default:
-      return wrap(nest.loops, plainBody(nest, r));
+      return plainRows(nest, r, o);
   }
 }
 
