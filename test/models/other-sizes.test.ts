@@ -101,7 +101,7 @@ function sizedInputs(dir: string, values: readonly SourceValue[], sizes: Sizes):
   );
 }
 
-const ranged = ([a, b]: readonly [Sizes, Sizes]): CompileOptions['dims'] =>
+const ranged = ([a, b]: readonly [Sizes, Sizes]): NonNullable<CompileOptions['dims']> =>
   Object.fromEntries(
     Object.keys(a).map((name) => {
       const [x, y] = [a[name] as number, b[name] as number];
