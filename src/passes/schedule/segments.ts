@@ -44,7 +44,7 @@ function conditionsAlong(value: Expr, name: string): readonly Condition[] | null
   let odd = false;
   const take = (x: Expr): void => {
     if (!mentions(x, name)) return;
-    if (x.k === 'op' && x.op === 'and') x.args.forEach(take);
+    if (x.k === 'op' && x.op === 'and' && x.dtype === 'i1') x.args.forEach(take);
     else {
       const c = linear(x, name);
       if (c) found.set(c.key, c);
@@ -111,7 +111,7 @@ function decide(store: Store, truth: ReadonlyMap<string, boolean>): Store {
   const value = rewriteExpr(store.value, (x): Expr => {
     const known = x.k === 'op' && (x.op === 'lt' || x.op === 'le') ? truth.get(exprKey(x)) : undefined;
     if (known !== undefined) return constant(known, 'i1');
-    if (x.k === 'op' && x.op === 'and') return both(x.args[0] as Expr, x.args[1] as Expr) ?? x;
+    if (x.k === 'op' && x.op === 'and' && x.dtype === 'i1') return both(x.args[0] as Expr, x.args[1] as Expr) ?? x;
     if (x.k === 'select' && x.cond.k === 'const') return isTrue(x.cond) ? x.a : x.b;
     if (x.k !== 'load' || x.guard?.k !== 'const') return x;
     if (isTrue(x.guard)) return { ...x, guard: undefined, pad: undefined };
