@@ -42,7 +42,7 @@ function mergeTests(reports: readonly TestReport[]): TestReport {
     r.targets.find((t) => t.target === target)?.cases ?? [];
   const excluded = new Map(reports.flatMap((r) => r.excluded ?? []).map((x) => [x.name, x]));
   return {
-    ...(excluded.size > 0 ? { excluded: [...excluded.values()] } : {}),
+    excluded: [...excluded.values()],
     targets: names.map((target) =>
       countCases(
         target,
