@@ -5,10 +5,11 @@ import { runMoonshine } from '../../stt/moonshine.js';
 import { decodeTokens, type Tokenizer } from '../../stt/tokenizer.js';
 import { CompileError } from '../../support/errors.js';
 import { readSpeech, type Speech } from '../audio.js';
-import { printJson, printLine } from '../print.js';
+import { codeBytes } from '../bench/heddle.js';
+import { formatCount, printJson, printLine } from '../print.js';
 import { startProgress } from '../progress.js';
 import { type OpenedMoonshine, openMoonshine, openTokenizer } from '../speech-model.js';
-import { TARGETS, type Target } from '../targets.js';
+import { hostOps, TARGETS, type Target } from '../targets.js';
 
 interface TranscribeFlags {
   readonly audio: string[];
@@ -108,7 +109,9 @@ async function transcribe(flags: TranscribeFlags): Promise<void> {
     await opened.close();
   }
   if (json) printJson(report(flags, opened, results));
-  else for (const line of describeTimes(target, opened, results)) progress.line(line);
+  else
+    for (const line of [...(await describeParts(target as Target, opened)), ...describeTimes(target, opened, results)])
+      progress.line(line);
 }
 
 async function readAll(
@@ -177,6 +180,19 @@ const report = (flags: TranscribeFlags, opened: OpenedMoonshine, results: readon
   peak_memory_mb: peakMegabytes(),
   results,
 });
+
+/** What was compiled, a line a part; the size of the code where it is at hand without another compiler. */
+async function describeParts(target: Target, { programs }: OpenedMoonshine): Promise<readonly string[]> {
+  const lines = Object.entries(programs).map(async ([name, p]) => {
+    const host = hostOps(p);
+    const code = target === 'wasm' ? `code ${formatCount(await codeBytes(target, p))} bytes, ` : '';
+    return (
+      `${name}: ${p.kernels.length} kernels, ${host.length === 0 ? 'no operator left to a host' : `left to the host: ${host.join(', ')}`}; ` +
+      `${code}weights ${formatCount(p.weightBytes)} bytes, arena ${formatCount(p.arenaBytes)} bytes`
+    );
+  });
+  return Promise.all(lines);
+}
 
 function describeTimes(target: string, opened: OpenedMoonshine, results: readonly Transcript[]): readonly string[] {
   const c = compileTimes(opened);
