@@ -59,7 +59,7 @@ const VECTORS: Readonly<Record<Exclude<Target, 'c'>, VectorTarget | null>> = {
     lanes: 4,
     supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
     tile: { vectors: 2, rows: 4 },
-    dot: { quads: false, lanes: [4], tile: { vectors: 2, rows: 4 } },
+    dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
   },
   webgpu: null,
 };

@@ -15,6 +15,8 @@ import type { Tensor, TypedArray } from '../../src/support/tensor.js';
 interface Case {
   readonly name: string;
   readonly text: string;
+  /** The size of an open axis. */
+  readonly rows?: number;
 }
 
 const product = (
@@ -41,6 +43,7 @@ const SIZES = [
   [1, 33, 21],
   [4, 64, 16],
   [13, 8, 5],
+  [70, 22, 21],
 ] as const;
 
 const FORMS: readonly (readonly [string, string, string, string])[] = [
@@ -77,7 +80,23 @@ const RUN_TIME: Case = {
 `,
 };
 
+/** A number of rows known only at run time: fewer than a tile, than a block of tiles, and more. */
+const openRows = (m: number): Case => ({
+  name: `${m} of up to 300 rows`,
+  text: `module "open" {
+  sym m : 1 .. 300
+  entry "run" ("a": %0 u8[m, 40]) {
+    %1 "b" = const u8[40, 18] random(3)
+    %2 "y" = generic %0, %1 : i32[m, 18] reduce add [40] = (i32($0[i0, r0]) - 99) * (i32($1[r0, i1]) - 7) @ MatMulInteger "y" 0
+    return "y": %2
+  }
+}
+`,
+  rows: m,
+});
+
 const CASES: readonly Case[] = [
+  ...[3, 4, 61, 64, 150].map(openRows),
   ...FORMS.flatMap(([name, a, b, term]) => SIZES.map((size) => product(name, size, a, b, term))),
   CONVOLUTION,
   RUN_TIME,
@@ -90,14 +109,14 @@ afterAll(async () => {
 
 const MAKERS = { i8: Int8Array, u8: Uint8Array, i16: Int16Array } as const;
 
-function inputsFor(p: Program): Record<string, Tensor> {
+function inputsFor(p: Program, rows = 0): Record<string, Tensor> {
   let state = 11;
   const next = (): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state >>> 8;
   };
   const values = (p.entries[0]?.inputs ?? []).map((v) => {
-    const shape = v.shape as number[];
+    const shape = v.shape.map((d) => (typeof d === 'number' ? d : rows));
     const data: TypedArray = MAKERS[v.dtype as 'i8'].from({ length: shape.reduce((a, b) => a * b, 1) }, next);
     return [v.name, { dtype: v.dtype, shape, data } as Tensor] as const;
   });
@@ -116,20 +135,20 @@ const usesDot = (p: Program): boolean => {
 };
 
 const expected = new Map(
-  CASES.map(({ name, text }) => {
+  CASES.map(({ name, text, rows }) => {
     const p = compile(text, {});
-    return [name, createInterpreter(p).runSync(inputsFor(p)).y] as const;
+    return [name, createInterpreter(p).runSync(inputsFor(p, rows)).y] as const;
   }),
 );
 
 describe('dot products of narrow lanes', () => {
   it('in WebAssembly', async () => {
-    for (const { name, text } of CASES) {
+    for (const { name, text, rows } of CASES) {
       const p = compile(text, { target: 'wasm' });
       expect(usesDot(p), name).toBe(true);
       const session = await instantiateWasm(p);
       sessions.push(session);
-      expect((await session.run(inputsFor(p))).y, name).toEqual(expected.get(name));
+      expect((await session.run(inputsFor(p, rows))).y, name).toEqual(expected.get(name));
     }
   });
 
@@ -145,11 +164,11 @@ describe('dot products of narrow lanes', () => {
     it(`in C for ${cpu} ${cflags.join(' ')}`, async () => {
       const programs = CASES.map(({ text }, i) => ({ name: `m${i}`, program: compile(text, { target: 'c', cpu }) }));
       const built = await buildC(programs, { cflags: ['-O1', ...cflags] });
-      for (const [i, { name }] of CASES.entries()) {
+      for (const [i, { name, rows }] of CASES.entries()) {
         const { program } = programs[i] as (typeof programs)[number];
         const session = built.get(`m${i}`) as Session;
         sessions.push(session);
-        expect((await session.run(inputsFor(program))).y, name).toEqual(expected.get(name));
+        expect((await session.run(inputsFor(program, rows))).y, name).toEqual(expected.get(name));
       }
     }, 120_000);
 });

@@ -10,7 +10,12 @@ const cpu = (lanes: number, vectors: number, rows: number): VectorTarget => ({
   lanes,
   supports: () => true,
   tile: { vectors, rows },
-  dot: { quads: true, lanes: [16, 8, 4].filter((n) => n <= lanes), tile: { vectors, rows: Math.min(rows, 6) } },
+  dot: {
+    quads: true,
+    widensInBlocks: false,
+    lanes: [16, 8, 4].filter((n) => n <= lanes),
+    tile: { vectors, rows: Math.min(rows, 6) },
+  },
 });
 
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {

@@ -115,32 +115,44 @@ function sumColumn(s: DotSchedule, l: ColumnLayout, slot: number): readonly Stmt
 
 export interface PackedRows {
   readonly slot: number;
+  /** Rows packed before this tile's. */
+  readonly first: Expr;
   readonly fill: readonly Stmt[];
   /** The sum of a row's packed values, or 0 where nobody asks. */
   readonly sum: (row: number) => Expr;
+}
+
+/** Where rows are packed, and where their sums go if not into variables. */
+export interface RowsPlace {
+  readonly packed: number;
+  readonly sums: number | null;
+  readonly first: Expr;
 }
 
 /** Packs `rows` rows; `atRow` moves an expression to one of them. */
 export function packRows(
   s: DotSchedule,
   l: ColumnLayout,
-  slot: number,
+  { packed: slot, sums: kept, first }: RowsPlace,
   rows: number,
   atRow: (x: Expr, row: number) => Expr,
   o: ScheduleOptions,
 ): PackedRows {
-  const fill = Array.from({ length: rows }, (_, row) => fillRow(s, atRow(s.x.value, row), slot, row * l.depth, o));
+  const at = (row: number): Expr => e.add(e.mul(first, l.depth), row * l.depth);
+  const fill = Array.from({ length: rows }, (_, row) => fillRow(s, atRow(s.x.value, row), slot, at(row), o));
   const summed = !isZero(s.y.zero);
-  const sums = Array.from({ length: summed ? rows : 0 }, (_, row) => sumRow(s, slot, row, l.depth));
-  return {
-    slot,
-    fill: [...fill.flat(), ...sums.flat()],
-    sum: (row) => (summed ? variable(`row_sum${row}`, 'i32') : i32(0)),
-  };
+  const sums = Array.from({ length: summed ? rows : 0 }, (_, row): readonly Stmt[] => {
+    const sum = sumRow(s, slot, row, at(row));
+    if (kept === null) return sum;
+    return [...sum, { s: 'store', buf: kept, index: e.add(first, row), value: variable(`row_sum${row}`, 'i32') }];
+  });
+  const sumOf = (row: number): Expr =>
+    kept === null ? variable(`row_sum${row}`, 'i32') : load(kept, [e.add(first, row)], 'i32');
+  return { slot, first, fill: [...fill.flat(), ...sums.flat()], sum: (row) => (summed ? sumOf(row) : i32(0)) };
 }
 
 /** One row, in vectors along its innermost loop where it can be. */
-function fillRow(s: DotSchedule, value: Expr, slot: number, first: number, o: ScheduleOptions): readonly Stmt[] {
+function fillRow(s: DotSchedule, value: Expr, slot: number, first: Expr, o: ScheduleOptions): readonly Stmt[] {
   const at = e.add(positionIn(s.depth), first);
   const last = s.depth[s.depth.length - 1] as For;
   const outer = s.depth.slice(0, -1);
@@ -155,10 +167,10 @@ function fillRow(s: DotSchedule, value: Expr, slot: number, first: number, o: Sc
   return wrap(outer, inner);
 }
 
-function sumRow(s: DotSchedule, slot: number, row: number, depth: number): readonly Stmt[] {
+function sumRow(s: DotSchedule, slot: number, row: number, first: Expr): readonly Stmt[] {
   const name = `row_sum${row}`;
   const k = variable('k', 'i32');
-  const next = e.add(variable(name, 'i32'), load(slot, [e.add(k, row * depth)], 'i32'));
+  const next = e.add(variable(name, 'i32'), load(slot, [e.add(k, first)], 'i32'));
   return [
     { s: 'let', var: name, value: i32(0), mutable: true },
     each('k', i32(0), i32(sizeOfLoops(s.depth)), 1, [{ s: 'set', var: name, value: next }]),

@@ -8,6 +8,7 @@ import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
 import { invariant } from '../../support/errors.js';
 import { type DotSchedule, sizeOfLoops } from './dot.js';
+import { tilesOfBlock, widenTile } from './dot-blocks.js';
 import {
   type ColumnLayout,
   layoutColumns,
@@ -19,7 +20,7 @@ import {
   tileAt,
 } from './dot-panels.js';
 import { constOf, lanesAt, type ScheduleOptions, tileLoop, wrap } from './loops.js';
-import type { Nest, Reduction } from './nest.js';
+import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import type { DotTarget } from './target.js';
 import { storeVector } from './tile.js';
@@ -35,6 +36,8 @@ interface Site {
   readonly o: ScheduleOptions;
   /** Sums of the last tile where its last vector is not full. */
   readonly spill: number | null;
+  /** A tile of columns in 16 bits, for the rows of a block; null: columns are read where they are packed. */
+  readonly wide: number | null;
 }
 
 export function tileDot(
@@ -50,23 +53,62 @@ export function tileDot(
   const count = rowsOfTile(s, dot);
   const width = constOf(s.columns.hi) as number;
   const spill = l.whole + l.rest > width ? panels.addOwn('i32', count * l.rest) : null;
-  const packing = panels.addOwn(s.x.dtype, count * l.depth);
-  const declare = [...(spill?.declare ?? []), ...packing.declare];
-  const wide = { ...o, target: { ...o.target, lanes: s.lanes } };
-  const site: Site = { nest, r, s, l, columns, o: wide, spill: spill?.slot ?? null };
-  const body = (rows: number): readonly Stmt[] => {
-    const atRow = (x: Expr, row: number): Expr =>
-      s.rows ? substituteVars(x, new Map([[s.rows.var, e.add(variable(`${s.rows.var}_u`, 'i32'), row)]])) : x;
-    const packed = packRows(s, l, packing.slot, rows, atRow, o);
-    return [...packed.fill, ...columnLoops(site, packed, rows, dot, atRow)];
+  const tiles = tilesOfBlock(s, l, count, dot);
+  const packing = panels.addOwn(s.x.dtype, tiles * count * l.depth);
+  const sums = tiles > 1 && !isZero(s.y.zero) ? panels.addOwn('i32', tiles * count) : null;
+  const wide = tiles > 1 ? panels.addOwn('i16', Math.max(l.tile, l.rest) * l.depth) : null;
+  const declare = [spill, packing, sums, wide].flatMap((panel) => panel?.declare ?? []);
+  const site: Site = {
+    nest,
+    r,
+    s,
+    l,
+    columns,
+    o: { ...o, target: { ...o.target, lanes: s.lanes } },
+    spill: spill?.slot ?? null,
+    wide: wide?.slot ?? null,
   };
   const outer = nest.loops.filter((f) => f !== s.columns && f !== s.rows);
-  const tiled = (rows: number): readonly Stmt[] =>
-    wrap(outer, s.rows ? [tileLoop(s.rows, rows, `${s.rows.var}_u`, body(rows))] : body(1));
+  const tiled = (rows: number): readonly Stmt[] => {
+    const start = `${s.rows?.var}_u`;
+    const atRow: AtRow = (x, row) =>
+      s.rows ? substituteVars(x, new Map([[s.rows.var, e.add(variable(start, 'i32'), row)]])) : x;
+    const place = { packed: packing.slot, sums: sums?.slot ?? null };
+    const one = (): readonly Stmt[] => {
+      const packed = packRows(s, l, { ...place, sums: null, first: i32(0) }, rows, atRow, o);
+      return [...packed.fill, ...columnLoops({ ...site, wide: null }, packed, rows, dot, atRow, (b) => b)];
+    };
+    if (!s.rows) return wrap(outer, one());
+    if (tiles === 1 || rows === 1) return wrap(outer, [tileLoop(s.rows, rows, start, one())]);
+    const { block, each, first } = blockLoops(s.rows, rows, tiles, start);
+    const packed = packRows(s, l, { ...place, first }, rows, atRow, o);
+    return wrap(outer, [block([each(packed.fill), ...columnLoops(site, packed, rows, dot, atRow, (b) => [each(b)])])]);
+  };
   const known = s.rows === null || constOf(s.rows.hi) !== null || count === 1;
   if (known) return [...declare, ...columns.fill, ...tiled(count)];
-  const few = e.lt((s.rows as NonNullable<typeof s.rows>).hi, count);
+  const few = e.lt((s.rows as For).hi, count);
   return [...declare, ...columns.fill, { s: 'if', cond: few, then: tiled(1), else: tiled(count) }];
+}
+
+/** `block`: a loop over blocks of tiles. `each`: one over a block's tiles. `first`: rows of the block before a tile. */
+function blockLoops(rows: For, count: number, tiles: number, start: string) {
+  const [from, tile] = [variable(`${rows.var}_b`, 'i32'), variable(`${rows.var}_t`, 'i32')];
+  const step = count * tiles;
+  const blocks: For = { ...rows, var: `${rows.var}_b`, step };
+  const whole = constOf(rows.hi) !== null && (constOf(rows.hi) as number) % step === 0;
+  const to = whole ? i32(step) : e.min(i32(step), e.sub(rows.hi, from));
+  const last = e.sub(rows.hi, count);
+  const position = e.add(from, tile);
+  const value = whole ? position : e.min(position, last);
+  const each = (body: readonly Stmt[]): Stmt => ({
+    ...rows,
+    var: `${rows.var}_t`,
+    hi: to,
+    step: count,
+    mode: 'serial',
+    body: [{ s: 'let', var: start, value, mutable: false }, ...body],
+  });
+  return { block: (body: readonly Stmt[]): Stmt => ({ ...blocks, body }), each, first: tile };
 }
 
 /** Rows of a tile: as many as registers allow, evenly over the rows there are. */
@@ -77,10 +119,22 @@ function rowsOfTile(s: DotSchedule, dot: DotTarget): number {
 
 type AtRow = (x: Expr, row: number) => Expr;
 
-function columnLoops(t: Site, packed: PackedRows, rows: number, dot: DotTarget, atRow: AtRow): readonly Stmt[] {
-  const { l } = t;
-  const name = `${t.s.columns.var}_v`;
+/** Loops over the tiles of columns; `forRows` puts what is done with one around the rows that share it. */
+function columnLoops(
+  t: Site,
+  packed: PackedRows,
+  rows: number,
+  dot: DotTarget,
+  atRow: AtRow,
+  forRows: (body: readonly Stmt[]) => readonly Stmt[],
+): readonly Stmt[] {
+  const { s, l } = t;
+  const name = `${s.columns.var}_v`;
   const start = variable(name, 'i32');
+  const body = (from: Expr, tiles: number, width: number): readonly Stmt[] => [
+    ...(t.wide === null ? [] : [widenTile(s, l, t.columns.slot, t.wide, from, width)]),
+    ...forRows(tileBody(t, packed, rows, from, tiles, width, atRow)),
+  ];
   const loop = (from: number, to: number, tiles: number): readonly Stmt[] =>
     to > from
       ? [
@@ -90,13 +144,14 @@ function columnLoops(t: Site, packed: PackedRows, rows: number, dot: DotTarget, 
             lo: i32(from),
             hi: i32(to),
             step: tiles * l.tile,
-            body: tileBody(t, packed, rows, start, tiles, l.tile, atRow),
+            body: body(start, tiles, l.tile),
           },
         ]
       : [];
-  const several = Math.max(1, Math.floor((dot.tile.rows * dot.tile.vectors * t.s.lanes) / (rows * l.tile)));
+  const several =
+    t.wide === null ? Math.max(1, Math.floor((dot.tile.rows * dot.tile.vectors * s.lanes) / (rows * l.tile))) : 1;
   const main = l.whole - (l.whole % (several * l.tile));
-  const rest = l.rest > 0 ? tileBody(t, packed, rows, i32(l.whole), 1, l.rest, atRow) : [];
+  const rest = l.rest > 0 ? body(i32(l.whole), 1, l.rest) : [];
   return [...loop(0, main, several), ...loop(main, l.whole, 1), ...rest];
 }
 
@@ -121,11 +176,12 @@ function tileBody(
   });
   const step = variable('g', 'i32');
   const reduce = cells.map((c): Stmt => {
-    const at = e.add(c.row * l.depth, e.mul(step, s.group));
+    const at = e.add(e.mul(packed.first, l.depth), c.row * l.depth, e.mul(step, s.group));
     const a = vec('splat', [load(packed.slot, [at], s.x.dtype, { lanes: s.group })], s.x.dtype, s.group * s.lanes);
-    const index = e.add(tileAt(s, l, c.tileStart), e.mul(step, width * s.group), c.v * s.lanes * s.group);
+    const tile = t.wide === null ? tileAt(s, l, c.tileStart) : i32(0);
+    const index = e.add(tile, e.mul(step, width * s.group), c.v * s.lanes * s.group);
     const type = s.group === 2 ? 'i16' : s.y.dtype;
-    const b = load(t.columns.slot, [index], type, { lanes: s.group * s.lanes });
+    const b = load(t.wide ?? t.columns.slot, [index], type, { lanes: s.group * s.lanes });
     return { s: 'set', var: c.name, value: vec('dot', [c.acc, a, b], 'i32', s.lanes) };
   });
   const begin = cells.map((c): Stmt => {

@@ -17,6 +17,8 @@ export interface VectorTarget {
 export interface DotTarget {
   /** Whether quads of bytes are as good as pairs of 16 bits. */
   readonly quads: boolean;
+  /** Whether bytes are better widened once for many rows than on each load. */
+  readonly widensInBlocks: boolean;
   /** Numbers of sums in a vector, the best first. */
   readonly lanes: readonly number[];
   readonly tile: { readonly vectors: number; readonly rows: number };
