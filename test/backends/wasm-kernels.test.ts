@@ -114,6 +114,21 @@ describe('wasm memory access', () => {
     expect(got).toEqual([-2, 1, 2, 3, 4, -2, -2, -2]);
   });
 
+  it('tells masks and indices of several loops apart', async () => {
+    const x = tensor('f32', [5], [1, 2, 3, 4, 5]);
+    const masked = (i: Expr, least: number): Expr => {
+      const guard = rawOp('lt', vec('iota', [i], 'i32', 4), i32(5 - least));
+      return load(0, [i], 'f32', { lanes: 4, guard, pad: constant(-1, 'f32') });
+    };
+    const body = range(4).map((k) => {
+      const at = op('add', iv(`i${k}`), i32(8 * k));
+      const lets = range(4 - k).map((n) => letVar(`v${k}_${n}`, op('add', at, i32(n))));
+      return { ...loop(`i${k}`, 8, ...lets, store(1, at, masked(iv(`i${k}`), k))), step: 4 } as Stmt;
+    });
+    const want = range(4).flatMap((k) => range(8).map((i) => (i < 5 - k ? i + 1 : -1)));
+    expect(await run({ x }, ['f32', [32]], body)).toEqual(want);
+  });
+
   it('does not touch memory where a guard is false', async () => {
     const x = tensor('i32', [1], [42]);
     const guard = rawOp('eq', iv('i'), i32(0));

@@ -27,7 +27,7 @@ const laneType = (e: LoadExpr): ComputeType => (isComputeType(e.dtype) ? e.dtype
 /** Puts the value of `e` in a local and names it, so that each lane can refer to it. */
 function keep(k: KernelState, e: Expr, write: WriteAs): { local: Local; value: Expr } {
   const local = k.c.local(e.lanes > 1 ? 'v128' : 'i32');
-  const name = `#${k.vars.size}`;
+  const name = `#${local.index}`;
   write(e, e.lanes);
   k.c.set(local);
   k.vars.set(name, { local, lanes: e.lanes });
