@@ -10,6 +10,7 @@ import {
   op,
   rawOp,
   type ScalarOp,
+  vec,
 } from '../../ir/scalar.js';
 import type { DType } from '../../support/dtype.js';
 import { createNumbering } from './expr-numbering.js';
@@ -36,6 +37,7 @@ import {
   subPoly,
 } from './index-polynomial.js';
 import { type Facts, isNonNegative, polyRange } from './index-proof.js';
+import { endsOfOrder } from './lane-order.js';
 import { createRangeScope, FULL, type Range, type RangeScope, rangeOf } from './value-range.js';
 
 export interface IndexSimplifier {
@@ -158,7 +160,7 @@ function simplify(s: State, e: Expr, isIndex: boolean): Expr {
 
 function simplifyNode(s: State, e: Expr, isIndex: boolean): Expr {
   if (e.k === 'load') return simplifyLoad(s, e);
-  if (e.lanes > 1) return mapChildren(e, (c) => simplify(s, c, isIndex));
+  if (e.lanes > 1) return simplifyVector(s, e, isIndex);
   if (e.dtype === 'i32' && e.k !== 'vec' && (isIndex || !isData(s, e))) return emitPoly(polyOf(s, e));
   if (e.k === 'op' && e.args[0]?.dtype === 'i32' && e.args.every((a) => a.lanes === 1)) {
     const decided = isIndex || !isData(s, e) ? compare(s, e) : null;
@@ -168,18 +170,40 @@ function simplifyNode(s: State, e: Expr, isIndex: boolean): Expr {
   return rebuilt.k === 'op' && rebuilt.dtype === 'i1' ? foldLogic(rebuilt) : rebuilt;
 }
 
+/** Masks that are the same in every lane become constants; otherwise lanes stay as they are. */
+function simplifyVector(s: State, e: Expr, isIndex: boolean): Expr {
+  const ends = isData(s, e) ? null : endsOfOrder(e)?.map((x) => simplify(s, x, true));
+  const [first, last] = ends ?? [];
+  if (first?.k === 'const' && last?.k === 'const' && first.value === last.value)
+    return vec('splat', [first], 'i1', e.lanes);
+  const rebuilt = mapChildren(e, (c) => simplify(s, c, isIndex));
+  if (rebuilt.k === 'select' && constantMask(rebuilt.cond))
+    return constantMask(rebuilt.cond)?.value ? rebuilt.a : rebuilt.b;
+  return rebuilt.k === 'op' && rebuilt.dtype === 'i1' ? foldLogic(rebuilt) : rebuilt;
+}
+
+/** A condition that is known, in all lanes. */
+const constantMask = (e: Expr | undefined): (Expr & { k: 'const' }) | null => {
+  const of = e?.k === 'vec' && e.op === 'splat' ? e.args[0] : e;
+  return of?.k === 'const' && of.dtype === 'i1' ? of : null;
+};
+
 /** Guards that always hold go; loads whose guard never holds are their pad. */
 function simplifyLoad(s: State, e: LoadExpr): Expr {
   const index = e.index.map((x) => simplify(s, x, true));
   const guard = e.guard && simplify(s, e.guard, true);
   const pad = e.pad && simplify(s, e.pad, false);
-  if (guard?.k !== 'const') return { ...e, index, guard, pad };
-  if (guard.value) return { ...e, index, guard: undefined, pad: undefined };
-  return pad ?? constant(0, e.dtype);
+  const known = constantMask(guard);
+  if (!known) return { ...e, index, guard, pad };
+  if (known.value) return { ...e, index, guard: undefined, pad: undefined };
+  const nothing = pad ?? constant(0, e.dtype);
+  return nothing.lanes === e.lanes ? nothing : vec('splat', [nothing], e.dtype, e.lanes);
 }
 
-const isBool = (e: Expr | undefined, value: boolean): boolean =>
-  e?.k === 'const' && e.dtype === 'i1' && Boolean(e.value) === value;
+const isBool = (e: Expr | undefined, value: boolean): boolean => {
+  const known = constantMask(e);
+  return known !== null && Boolean(known.value) === value;
+};
 
 function foldLogic(e: Expr & { k: 'op' }): Expr {
   const [a, b] = e.args;

@@ -19,6 +19,7 @@ import {
   type ScalarOp,
   select,
   variable,
+  vec,
 } from '../../../src/ir/scalar.js';
 import { simplifyExpr, simplifyKernel } from '../../../src/passes/kernel/simplify-index.js';
 import { randomSource } from '../../ir/macro-accuracy.js';
@@ -247,6 +248,23 @@ describe('kernels', () => {
     });
     const [, second] = simplifyKernel(kernel([again(8), again(80)])).body as readonly (Stmt & { s: 'for' })[];
     expect(second?.body[0]).toMatchObject({ value: { op: 'shr_s' } });
+  });
+
+  it.each([
+    [24, 20, 'no mask'],
+    [24, 24, 'no mask'],
+    [24, 19, 'a mask'],
+    [8, 0, 'the pad'],
+  ])('a mask over %i columns in tiles of eight that end at %i is %s', (columns, end, want) => {
+    const lanes = (from: Expr): Expr => vec('iota', [from], 'i32', 4);
+    const guard = rawOp('lt', lanes(i), vec('splat', [n(end)], 'i32', 4));
+    const value = load(0, [i], 'i32', { lanes: 4, guard, pad: n(-1) });
+    const store: Stmt = { s: 'store', buf: 1, index: i, value };
+    const tiles: Stmt = { s: 'for', var: 'i', lo: n(0), hi: n(columns), step: 8, mode: 'serial', body: [store] };
+    const [loop] = simplifyKernel(kernel([tiles])).body as readonly (Stmt & { s: 'for' })[];
+    const out = loop?.body[0] as (Stmt & { s: 'store' }) | undefined;
+    const found = out?.value.k === 'load' ? (out.value.guard ? 'a mask' : 'no mask') : 'the pad';
+    expect(found).toBe(want);
   });
 
   it('does not re-associate loaded data', () => {
