@@ -67,6 +67,8 @@ import { records as vocabulary } from './vocabulary.js';
 import { records as mediapipe } from './mediapipe.js';
 import { records as segment } from './segment.js';
 import { records as complex } from './complex.js';
+import { records as mlSvm } from './ml-svm.js';
+import { records as mlMaps } from './ml-maps.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -104,6 +106,8 @@ export const RECORDS: readonly AnyRecord[] = [
   ...signal,
   ...ml,
   ...mlTrees,
+  ...mlSvm,
+  ...mlMaps,
   ...windowFunctions,
   ...control,
   ...loop,

@@ -7,6 +7,7 @@ import { classical } from './ml.js';
 import { losses, normalisation, quantisation } from './norm.js';
 import { detection, recurrent } from './recurrent.js';
 import { ordered, reductions } from './reduce.js';
+import { vectorsAndMaps } from './ml-svm.js';
 import { products, sampling, windows } from './window.js';
 
 export const FAMILIES: readonly Family[] = [
@@ -26,4 +27,5 @@ export const FAMILIES: readonly Family[] = [
   recurrent,
   detection,
   classical,
+  vectorsAndMaps,
 ];
