@@ -6,6 +6,7 @@ import { records as pool } from './pool.js';
 import { records as norm } from './norm.js';
 import { records as quantize } from './quantize.js';
 import { records as qlinear } from './qlinear.js';
+import { records as integerProduct } from './integer-product.js';
 import { records as resize } from './resize.js';
 import { records as gridSample } from './grid-sample.js';
 import { records as attention } from './attention.js';
@@ -42,6 +43,7 @@ import { records as resizeTflite } from './resize-tflite.js';
 import { records as matmulNbits } from './matmul-nbits.js';
 import { records as dropout } from './dropout.js';
 import { records as rnn } from './rnn.js';
+import { records as rnnQuantized } from './rnn-quantized.js';
 import { records as sort } from './sort.js';
 import { records as nms } from './nms.js';
 import { records as tfliteState } from './tflite-state.js';
@@ -98,6 +100,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...norm,
   ...quantize,
   ...qlinear,
+  ...integerProduct,
   ...resize,
   ...gridSample,
   ...attention,
@@ -116,6 +119,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...matmulNbits,
   ...dropout,
   ...rnn,
+  ...rnnQuantized,
   ...sort,
   ...nms,
   ...tfliteState,
