@@ -11,7 +11,11 @@ import { records as resize } from './resize.js';
 import { records as gridSample } from './grid-sample.js';
 import { records as attention } from './attention.js';
 import { records as attentionContrib } from './attention-contrib.js';
+import { records as attentionGrouped } from './attention-grouped.js';
 import { records as contrib } from './contrib.js';
+import { records as contribNorm } from './contrib-norm.js';
+import { records as positionBias } from './position-bias.js';
+import { records as tokens } from './tokens.js';
 import { records as elementwise } from './elementwise.js';
 import { records as logic } from './logic.js';
 import { records as bitwise } from './bitwise.js';
@@ -58,6 +62,7 @@ import { records as tfliteSignal } from './tflite-signal.js';
 import { records as tfliteFrames } from './tflite-frames.js';
 import { records as roi } from './roi.js';
 import { records as geometry } from './geometry.js';
+import { records as elimination } from './elimination.js';
 import { records as training } from './training.js';
 import { records as random } from './random.js';
 import { records as tfliteAudio } from './tflite-audio.js';
@@ -105,7 +110,11 @@ export const RECORDS: readonly AnyRecord[] = [
   ...gridSample,
   ...attention,
   ...attentionContrib,
+  ...attentionGrouped,
   ...contrib,
+  ...contribNorm,
+  ...positionBias,
+  ...tokens,
   ...signal,
   ...ml,
   ...mlTrees,
@@ -134,6 +143,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...tfliteFrames,
   ...roi,
   ...geometry,
+  ...elimination,
   ...training,
   ...random,
   ...tfliteAudio,

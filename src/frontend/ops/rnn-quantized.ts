@@ -6,7 +6,8 @@ import type { Dim } from '../../ir/dim.js';
 import type { Value } from '../../ir/tensor.js';
 import { dynamicProduct } from './integer-product.js';
 import { type AnyRecord, op } from './record.js';
-import { lstmCell, pick, type Products, rnnAttrs, runRnn } from './rnn.js';
+import { pick, type Products, rnnAttrs, runRnn } from './rnn.js';
+import { lstmCell } from './rnn-cells.js';
 
 /** A quantised weight [directions, rows, gates·hidden], with a scale and a zero point per direction, or per column too. */
 interface Quantized {

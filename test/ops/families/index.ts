@@ -3,6 +3,7 @@
 import type { Family } from './case.js';
 import { data } from './data.js';
 import { binary, selection, unary, variadic } from './elementwise.js';
+import { fusedOperators } from './contrib.js';
 import { classical } from './ml.js';
 import { losses, normalisation, quantisation } from './norm.js';
 import { detection, recurrent } from './recurrent.js';
@@ -28,4 +29,5 @@ export const FAMILIES: readonly Family[] = [
   detection,
   classical,
   vectorsAndMaps,
+  fusedOperators,
 ];
