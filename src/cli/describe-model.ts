@@ -63,11 +63,13 @@ const describeValue = (v: SourceValue): ValueFacts => ({ name: nameOf(v), type: 
 /** `f32[batch, 3]`; sizes without a name are shown as --dim calls them. */
 export function showType(t: SourceType, name = '?'): string {
   if (t.kind === 'unknown') return 'unknown';
+  if (t.kind === 'map') return `map(${t.key}, ${showType(t.value)})`;
   if (t.kind !== 'tensor') return `${t.kind}(${showType(t.element)})`;
   return `${t.dtype}[${t.shape?.map((d, k) => d ?? `${name}_${k}`).join(', ') ?? '…'}]`;
 }
 
 function openSizes(v: SourceValue): readonly string[] {
+  if (v.type.kind === 'map') return [`${nameOf(v)}_count`];
   if (v.type.kind !== 'tensor') return [];
   return (v.type.shape ?? []).flatMap((d, k) => (typeof d === 'number' ? [] : [d ?? `${nameOf(v)}_${k}`]));
 }

@@ -71,10 +71,18 @@ function dequantizeInput(v: Value | undefined, q: SourceQuant | undefined, ctx: 
   return dequantizeValue(ctx.builder, v, q);
 }
 
+/** An input that a record does not know of would go unheard. */
+function refuseMore({ inputs }: AnyRecord, reader: NodeReader): void {
+  if (inputs.some((spec) => spec.endsWith('*'))) return;
+  for (let k = inputs.length; k < reader.inputCount; k++)
+    if (reader.input(k)) throw new CompileError('E203', `input ${k} is none that this operator has`);
+}
+
 /** Positional inputs under the record's names; `$inputs` of the decoded attributes overrides. */
 function bindInputs(record: AnyRecord, attrs: Attrs, reader: NodeReader): Bound {
   const override = attrs.$inputs as Bound | undefined;
   const bound: Record<string, Value | readonly Value[] | undefined> = {};
+  if (!override && !reader.source.domain.startsWith('tflite')) refuseMore(record, reader);
   record.inputs.forEach((spec, k) => {
     const name = spec.replace(/[?*]$/, '');
     if (override && name in override) bound[name] = override[name];

@@ -57,6 +57,7 @@ export interface SourceValue {
 export type SourceType =
   | { readonly kind: 'tensor'; readonly dtype: DType; readonly shape: readonly SourceDim[] | null }
   | { readonly kind: 'sequence' | 'optional'; readonly element: SourceType }
+  | { readonly kind: 'map'; readonly key: DType; readonly value: SourceType }
   | { readonly kind: 'unknown' };
 
 /** A number, a symbol's name, or null for an unnamed unknown (TFLite: -1 in shape_signature). */

@@ -110,7 +110,7 @@ describe('graphs', () => {
     expect(then?.kind === 'graph' && then.value.nodes[0]?.path).toEqual(['If_0.then_branch']);
   });
 
-  it('types sequences, optionals and unknown shapes', () => {
+  it('types sequences, optionals, maps and unknown shapes', () => {
     const float = { tensor_type: { elem_type: 1 } };
     const main = mainOf(
       read(
@@ -127,7 +127,7 @@ describe('graphs', () => {
     expect(main.inputs.map((v) => v.type)).toEqual([
       { kind: 'sequence', element },
       { kind: 'optional', element: { kind: 'sequence', element } },
-      { kind: 'unknown' },
+      { kind: 'map', key: 'i64', value: element },
     ]);
   });
 

@@ -14,7 +14,7 @@ import { CompileError } from '../../src/support/errors.js';
 import { type Tensor, toNumbers } from '../../src/support/tensor.js';
 import { type Family, makeCase, type OpCase, versionsOf } from './families/case.js';
 import { difference, type Result } from './families/compare.js';
-import { modelOf } from './node-case.js';
+import { fedInputs, modelOf } from './node-case.js';
 
 export interface Draw {
   readonly family: Family;
@@ -56,9 +56,7 @@ function prepare(draw: Draw, k: number): Prepared {
   const versions = versionsOf(family, op);
   const version = versions[seed % versions.length] as number;
   const made = makeCase(family, op, version, seed);
-  const inputs = Object.fromEntries(
-    made.inputs.flatMap((t, i) => (t && !made.constants?.includes(i) ? [[`in${i}`, t]] : [])),
-  );
+  const inputs = fedInputs(made);
   const attrs = JSON.stringify(made.attrs ?? {}, (_, v) => (typeof v === 'bigint' ? Number(v) : v));
   const shapes = made.inputs.map((t) => (t ? `${t.dtype}[${t.shape}]` : '-')).join(' ');
   const base = {

@@ -1,12 +1,12 @@
 // Small ONNX models with subgraphs, written as nested lists: imported, lowered and interpreted. A node is
-// [op, inputs, outputs, attributes]; a subgraph attribute is a graph made by `graph`.
+// [op, inputs, outputs, attributes], the op with its domain where that is not ONNX's own; a subgraph attribute is a graph made by `graph`.
 
 import { createInterpreter } from '../../src/backends/interp/interpreter.js';
 import { type CompileOptions, importSource, lowerToProgram } from '../../src/compile.js';
 import type { AttrValue, SourceGraph, SourceModel, SourceType } from '../../src/frontend/source.js';
 import { type Tensor, toNumbers } from '../../src/support/tensor.js';
 
-type Attr = number | string | readonly number[] | Tensor | SourceGraph;
+type Attr = number | string | readonly number[] | readonly string[] | Tensor | SourceGraph;
 type NodeSpec = readonly [
   op: string,
   inputs: readonly string[],
@@ -17,9 +17,12 @@ type NodeSpec = readonly [
 /** A value's name and type; sizes may be symbols. */
 type Port = readonly [name: string, dtype: Tensor['dtype'], shape: readonly (number | string)[]];
 
+const isTexts = (v: Attr): v is readonly string[] => Array.isArray(v) && typeof v[0] === 'string';
+
 function attrOf(v: Attr): AttrValue {
   if (typeof v === 'string') return { kind: 'string', value: v };
   if (typeof v === 'number') return { kind: 'int', value: BigInt(v) };
+  if (isTexts(v)) return { kind: 'strings', value: v };
   if ('nodes' in v) return { kind: 'graph', value: v };
   if ('dtype' in v) return { kind: 'tensor', value: v };
   return { kind: 'ints', value: v.map(BigInt) };
@@ -38,8 +41,8 @@ export function graph(
     inputs: inputs.map(typed),
     outputs: outputs.map((name) => ({ name, type: { kind: 'unknown' } })),
     nodes: nodes.map(([op, ins, outs, attrs = {}], index) => ({
-      op,
-      domain: 'ai.onnx',
+      op: op.slice(op.lastIndexOf(':') + 1),
+      domain: op.includes(':') ? op.slice(0, op.lastIndexOf(':')) : 'ai.onnx',
       version: 21,
       name: `${op}_${index}`,
       index,

@@ -21,6 +21,8 @@ export interface NodeCase {
   /** Input axes given as symbols: 'position.axis'. */
   readonly symbols?: readonly string[];
   readonly outputs?: number;
+  /** The inputs are keys and values of one map. */
+  readonly map?: boolean;
   /** Types the file declares for the outputs. */
   readonly declared?: readonly { readonly dtype: DType; readonly shape: readonly number[] }[];
   readonly quant?: Readonly<Record<string, SourceQuant>>;
@@ -50,20 +52,27 @@ export function runNode(c: NodeCase): readonly NodeResult[] {
   const program = lowerToProgram(importSource(modelOf(c), { dims: {}, defaultDim: { lo: 1, hi: 64 } }));
   const entry = program.entries[0];
   if (!entry) throw new Error('no entry');
-  const fed = Object.fromEntries(c.inputs.flatMap((t, k) => (t && !c.constants?.includes(k) ? [[`in${k}`, t]] : [])));
-  const out = createInterpreter(program).runSync(fed);
+  const out = createInterpreter(program).runSync(fedInputs(c));
   return entry.outputs.map((o) => {
     const t = out[o.name] as Tensor;
     return { dtype: t.dtype, shape: t.shape, values: Array.from(toNumbers(t)) };
   });
 }
 
+/** What the program is given, by name. */
+export const fedInputs = (c: NodeCase): Readonly<Record<string, Tensor>> =>
+  Object.fromEntries(
+    c.inputs.flatMap((t, k) =>
+      t && !c.constants?.includes(k) ? [[c.map ? `in0_${['keys', 'values'][k]}` : `in${k}`, t]] : [],
+    ),
+  );
+
 /** The first output. */
 export const run = (c: NodeCase): NodeResult => runNode(c)[0] as NodeResult;
 
 export function modelOf(c: NodeCase): SourceModel {
   const format = c.format ?? 'onnx';
-  const names = c.inputs.map((t, k) => (t ? `in${k}` : ''));
+  const names = c.map ? ['in0'] : c.inputs.map((t, k) => (t ? `in${k}` : ''));
   const outputs = Array.from({ length: c.outputs ?? 1 }, (_, k) => `out${k}`);
   const constant = (k: number): boolean => c.constants?.includes(k) ?? false;
   const values = new Map<string, SourceValue>();
@@ -75,7 +84,11 @@ export function modelOf(c: NodeCase): SourceModel {
   };
   for (const [k, t] of c.inputs.entries())
     if (t && constant(k) && c.quant?.[`in${k}`]) value(`in${k}`, { kind: 'tensor', dtype: t.dtype, shape: t.shape });
-  const inputs = c.inputs.flatMap((t, k) =>
+  const mapInput = (): SourceValue => {
+    const [key, content] = c.inputs as readonly [Tensor, Tensor];
+    return value('in0', { kind: 'map', key: key.dtype, value: { kind: 'tensor', dtype: content.dtype, shape: [] } });
+  };
+  const tensorInputs = c.inputs.flatMap((t, k) =>
     t && !constant(k)
       ? [
           value(`in${k}`, {
@@ -88,7 +101,7 @@ export function modelOf(c: NodeCase): SourceModel {
   );
   const graph: SourceGraph = {
     name: 'main',
-    inputs,
+    inputs: c.map ? [mapInput()] : tensorInputs,
     outputs: outputs.map((name, k) => {
       const d = c.declared?.[k];
       return value(name, d ? { kind: 'tensor', ...d } : { kind: 'unknown' });

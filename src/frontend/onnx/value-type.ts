@@ -1,4 +1,4 @@
-// TypeProto → SourceType. What no runtime value of ours can have (maps, opaque and sparse types) is `unknown`:
+// TypeProto → SourceType. What no runtime value of ours can have (opaque and sparse types) is `unknown`:
 // the op that needs it says so, with its node.
 
 import { CompileError } from '../../support/errors.js';
@@ -19,6 +19,8 @@ export function readType(type: TypeProto, file: string, value: string): SourceTy
   if (sequence) return { kind: 'sequence', element: readElement(sequence.elem_type, file, value) };
   const optional = type.optional_type;
   if (optional) return { kind: 'optional', element: readElement(optional.elem_type, file, value) };
+  const key = elementType(type.map_type?.key_type ?? 0);
+  if (key) return { kind: 'map', key: key.dtype, value: readElement(type.map_type?.value_type, file, value) };
   return UNKNOWN;
 }
 

@@ -48,13 +48,13 @@ const leaky = (x: Expr, slope: Expr): Expr => e.select(e.lt(x, 0), e.mul(x, slop
 const elu = (x: Expr, a: number): Expr => e.select(e.lt(x, 0), e.mul(expm1(e.min(x, 0)), a), x);
 
 /** log(1 + eˣ) without overflow. */
-const softplus = (x: Expr): Expr => e.add(e.max(x, 0), e.op('log1p', e.exp(e.neg(e.abs(x)))));
+export const softplus = (x: Expr): Expr => e.add(e.max(x, 0), e.op('log1p', e.exp(e.neg(e.abs(x)))));
 
 const hardSigmoid = (x: Expr, a: number, beta: number): Expr => e.clamp(e.add(e.mul(x, a), beta), 0, 1);
 
-const geluExact = (x: Expr): Expr => e.mul(e.mul(x, 0.5), e.add(e.erf(e.mul(x, Math.SQRT1_2)), 1));
+export const geluExact = (x: Expr): Expr => e.mul(e.mul(x, 0.5), e.add(e.erf(e.mul(x, Math.SQRT1_2)), 1));
 
-function geluTanh(x: Expr): Expr {
+export function geluTanh(x: Expr): Expr {
   const inner = e.mul(e.add(x, e.mul(e.mul(e.mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI));
   return e.mul(e.mul(x, 0.5), e.add(e.tanh(inner), 1));
 }
@@ -147,7 +147,10 @@ const PARAMETRIC: readonly AnyRecord[] = [
   parametric(
     'gelu',
     'x times the normal distribution function of x, or its tanh approximation',
-    { 'Gelu@20': (n) => ({ approximate: n.string('approximate', 'none') === 'tanh' }) },
+    {
+      'Gelu@20': (n) => ({ approximate: n.string('approximate', 'none') === 'tanh' }),
+      'com.microsoft:Gelu@1': () => ({ approximate: false }),
+    },
     (x, a) => (a.approximate ? geluTanh(x) : geluExact(x)),
     { GELU: (n) => ({ approximate: n.bool('approximate', false) }) },
     gelu,

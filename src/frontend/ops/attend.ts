@@ -3,11 +3,10 @@
 // Several query heads may share a key head. Positions and rotations that the operators share live here too.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { type Dim, dimEq, floordiv, mul } from '../../ir/dim.js';
+import { type Dim, dimEq, floordiv, mul, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
-import { CompileError } from '../../support/errors.js';
 import { statType } from './norm.js';
 
 const dimOf = (v: Value, k: number): Dim => v.type.shape.at(k) as Dim;
@@ -38,8 +37,8 @@ export interface Attention {
   readonly softcap?: number;
   /** Added to the scores, broadcast; −∞ forbids. */
   readonly bias?: Value | undefined;
-  /** Scores a row may attend to beside its keys, weighing nothing (smooth softmax). */
-  readonly sink?: boolean;
+  /** A score that each row has beside those of its keys, weighing nothing: 0 (smooth softmax), or one per head. */
+  readonly sink?: number | Value | undefined;
   /** What a model does to the scores, or to the weights, of its own. */
   readonly onScores?: (scores: Value) => Value;
   readonly onWeights?: (weights: Value) => Value;
@@ -54,19 +53,21 @@ export interface Attended {
 export function attend(b: Builder, a: Attention): Attended {
   const { q, k, v } = a;
   const t = statType(q.type.dtype);
-  const width = dimOf(q, -1);
-  if (a.scale === undefined && typeof width !== 'number')
-    throw new CompileError('E205', 'the width of a head is not known');
-  const scale = a.scale ?? 1 / Math.sqrt(width as number);
-  const scores = b.mul(groupedProduct(b, q, k, true), scale);
+  const scores = scaled(b, groupedProduct(b, q, k, true), a.scale, dimOf(q, -1));
   const cap = a.softcap ?? 0;
   const capped = cap === 0 ? scores : b.map([scores], (s) => e.mul(e.tanh(e.div(s, cap)), cap));
   const biased = a.bias ? b.add(capped, b.cast(a.bias, t)) : capped;
   const final = a.onScores?.(biased) ?? biased;
-  const masked = a.bias || a.sink || a.onScores;
-  const weights = masked ? maskedSoftmax(b, final, a.sink ?? false) : b.softmax(final, -1);
+  const masked = a.bias || a.sink !== undefined || a.onScores;
+  const weights = masked ? maskedSoftmax(b, final, a.sink) : b.softmax(final, -1);
   const used = a.onWeights?.(weights) ?? weights;
   return { y: b.cast(groupedProduct(b, used, v, false), q.type.dtype), stages: [scores, capped, biased, weights] };
+}
+
+/** x · scale, or x / √width where there is none. */
+export function scaled(b: Builder, x: Value, scale: number | undefined, width: Dim): Value {
+  if (scale !== undefined || typeof width === 'number') return b.mul(x, scale ?? 1 / Math.sqrt(width as number));
+  return b.map([x], (v) => e.div(v, e.sqrt(cast(e.dim(width), v.dtype))));
 }
 
 /** Matrix product per head; where `y` has fewer heads, consecutive heads of `x` share one. Summed in at least f32. */
@@ -76,17 +77,23 @@ function groupedProduct(b: Builder, x: Value, y: Value, transposeY: boolean): Va
   const shared = dimOf(y, 1);
   if (dimEq(heads, shared)) return b.matmul(x, y, { transposeY, acc });
   const grouped = b.reshape(x, [batch, shared, floordiv(heads, shared), rows, width]);
-  const product = b.matmul(grouped, b.unsqueeze(y, [2]), { transposeY, acc });
-  return b.reshape(product, [batch, heads, rows, dimOf(product, -1)]);
+  const result = b.matmul(grouped, b.unsqueeze(y, [2]), { transposeY, acc });
+  return b.reshape(result, [batch, heads, rows, dimOf(result, -1)]);
 }
 
 /** Softmax over the last axis whose rows of −∞ are zeros. */
-function maskedSoftmax(b: Builder, x: Value, sink: boolean): Value {
+function maskedSoftmax(b: Builder, x: Value, sink: number | Value | undefined): Value {
   const top = b.reduce(x, 'max', [-1], true);
-  const safe = sink ? b.max(top, 0) : b.map([top], (m) => e.select(e.eq(m, Number.NEGATIVE_INFINITY), 0, m));
+  const beside =
+    typeof sink === 'object' ? b.reshape(b.cast(sink, x.type.dtype), [product(sink.type.shape), 1, 1]) : sink;
+  const safe =
+    beside === undefined ? b.map([top], (m) => e.select(e.eq(m, Number.NEGATIVE_INFINITY), 0, m)) : b.max(top, beside);
   const p = b.exp(b.sub(x, safe));
   const sum = b.reduce(p, 'add', [-1], true);
-  const total = sink ? b.add(sum, b.exp(b.neg(safe))) : b.map([sum], (s) => e.select(e.eq(s, 0), 1, s));
+  const total =
+    beside === undefined
+      ? b.map([sum], (s) => e.select(e.eq(s, 0), 1, s))
+      : b.add(sum, b.exp(b.add(b.neg(safe), beside)));
   return b.div(p, total);
 }
 
@@ -126,7 +133,7 @@ export const sumBiases = (b: Builder, biases: readonly (Value | undefined)[]): V
 
 export interface Rotation {
   /** Elements of a head that are rotated, from the front. */
-  readonly width: number;
+  readonly width: Dim;
   /** Pairs are neighbours rather than halves. */
   readonly interleaved: boolean;
   /** cos or sin of pair `k` at a position of a batch element. */
@@ -136,13 +143,13 @@ export interface Rotation {
 /** Rotates pairs of elements by angles that grow with the position; x is [batch, heads, position, width]. */
 export function rotate(b: Builder, x: Value, r: Rotation): Value {
   const t = statType(x.type.dtype);
-  const half = r.width / 2;
+  const [width, half] = [e.dim(r.width), e.dim(floordiv(r.width, 2))];
   return b.generic({
     shape: x.type.shape,
     body: (i, _r, read) => {
       const [batch, head, position, at] = i as [Expr, Expr, Expr, Expr];
-      const whole = r.width === dimOf(x, -1);
-      const h = whole ? at : e.min(at, r.width - 1);
+      const whole = dimEq(r.width, dimOf(x, -1));
+      const h = whole ? at : e.min(at, e.sub(width, 1));
       const first = r.interleaved ? e.eq(e.rem(h, 2), 0) : e.lt(h, half);
       const step = r.interleaved ? 1 : half;
       const pair = r.interleaved ? e.div(h, 2) : e.rem(h, half);
@@ -152,7 +159,7 @@ export function rotate(b: Builder, x: Value, r: Rotation): Value {
       const sin = cast(r.at(read, 'sin', batch, position, pair), t);
       const cross = e.mul(other, sin);
       const turned = e.add(e.mul(own, cos), e.select(first, e.neg(cross), cross));
-      return cast(whole ? turned : e.select(e.lt(at, r.width), turned, own), x.type.dtype);
+      return cast(whole ? turned : e.select(e.lt(at, width), turned, own), x.type.dtype);
     },
   });
 }

@@ -1,24 +1,15 @@
-// onnxruntime's attention operators (com.microsoft): they differ from ONNX's in how projections are packed, in the forms
-// a mask may take and in how the cache is laid out. Each unpacks to the tensors attend.ts works on.
+// onnxruntime's attention operators (com.microsoft): they differ from ONNX's in how projections are packed and in the forms
+// a mask may take. Each unpacks to the tensors attend.ts works on. Those with shared key heads: attention-grouped.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import { add, type Dim, dimEq, floordiv, max, mul, product, sub } from '../../ir/dim.js';
+import { add, type Dim, dimEq, floordiv, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
-import {
-  attend,
-  causalBias,
-  lengthBias,
-  mergeHeads,
-  type Rotation,
-  rotate,
-  splitHeads,
-  sumBiases,
-  withPast,
-} from './attend.js';
-import { type AnyRecord, type NodeReader, op } from './record.js';
+import { attend, causalBias, lengthBias, mergeHeads, splitHeads, sumBiases, withPast } from './attend.js';
+import { productToFloat } from './integer-product.js';
+import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 
 interface MaskAttrs {
   readonly heads: number;
@@ -42,12 +33,13 @@ interface ScoreShape {
   readonly keys: Dim;
 }
 
-/** Any of the forms of mask_index as something to add: lengths, ends and starts, or 1 for visible. */
+/** Any of the forms of mask_index as something to add: lengths (alone, or before cumulated ones), ends and starts, or 1 for visible. */
 function maskBias(b: Builder, mask: Value | undefined, s: ScoreShape, filter: number): Value | undefined {
   if (!mask) return undefined;
   const [first] = mask.type.shape as [Dim];
   if (mask.type.shape.length === 1) {
     if (dimEq(first, s.batch)) return lengthBias(b, mask, s.keys, filter);
+    if (dimEq(first, add(mul(s.batch, 3), 2))) return lengthBias(b, b.narrow(mask, 0, 0, s.batch), s.keys, filter);
     return spanBias(b, mask, s, filter);
   }
   const visible = (m: Expr): Expr => e.select(e.eq(m, 0), constant(filter, 'f32'), constant(0, 'f32'));
@@ -88,37 +80,56 @@ interface PackedAttrs extends MaskAttrs {
   readonly shared: boolean;
 }
 
+/** Attention of one projection [batch, position, q + k + v], with what may go along. */
+function packedAttention(
+  ctx: LowerContext,
+  a: PackedAttrs,
+  projected: Value,
+  { mask, past, bias }: Readonly<Record<'mask' | 'past' | 'bias', Value | undefined>>,
+): readonly Value[] {
+  const { builder: b } = ctx;
+  if (a.rotary) ctx.limit('attention with do_rotary', 'Export the rotation as operators of its own');
+  if (a.shared) ctx.limit('attention whose cache is shared between past and present');
+  const [batch, rows, width] = projected.type.shape as [Dim, Dim, Dim];
+  const third = floordiv(width, 3);
+  const sizes: readonly Dim[] = a.hidden.length === 3 ? a.hidden : [third, third, third];
+  const [q, k, v] = b.split(projected, 2, sizes).map((p) => splitHeads(b, p, a.heads)) as [Value, Value, Value];
+  const cached = (at: number): Value | undefined => past && b.squeeze(b.narrow(past, 0, at, 1), [0]);
+  const keys = withPast(b, cached(0), k);
+  const values = withPast(b, cached(1), v);
+  const s: ScoreShape = { batch, rows, keys: keys.type.shape[2] as Dim };
+  const total = sumBiases(b, [maskBias(b, mask, s, a.filter), causalOf(b, a.causal, s), bias]);
+  const y = mergeHeads(b, attend(b, { q, k: keys, v: values, scale: a.scale, bias: total }).y);
+  if (ctx.reader.outputCount < 2) return [y];
+  return [y, b.concat([b.unsqueeze(keys, [0]), b.unsqueeze(values, [0])], 0)];
+}
+
+const packedAttrs = (n: NodeReader): PackedAttrs => ({
+  ...maskAttrs(n),
+  hidden: n.ints('qkv_hidden_sizes', []),
+  rotary: n.bool('do_rotary', false),
+  shared: n.bool('past_present_share_buffer', false),
+});
+
 const Attention = op('packed_attention', {
   doc: 'onnxruntime’s Attention: one projection gives queries, keys and values, then attention with an optional cache.',
   inputs: ['x', 'w', 'bias?', 'mask?', 'past?', 'attention_bias?', 'past_length?'],
-  onnx: {
-    'com.microsoft:Attention@1': (n): PackedAttrs => ({
-      ...maskAttrs(n),
-      hidden: n.ints('qkv_hidden_sizes', []),
-      rotary: n.bool('do_rotary', false),
-      shared: n.bool('past_present_share_buffer', false),
-    }),
-  },
+  onnx: { 'com.microsoft:Attention@1': packedAttrs },
   lower: ({ x, w, bias, mask, past, attention_bias }, a: PackedAttrs, b, ctx) => {
-    if (a.rotary) ctx.limit('Attention with do_rotary', 'Export the rotation as operators of its own');
-    if (a.shared) ctx.limit('Attention whose cache is shared between past and present');
-    const projected = b.matmul(x, w);
-    const all = bias ? b.add(projected, bias) : projected;
-    const third = floordiv(w.type.shape[1] as Dim, 3);
-    const sizes: readonly Dim[] = a.hidden.length === 3 ? a.hidden : [third, third, third];
-    const [q, k, v] = b.split(all, 2, sizes).map((p) => splitHeads(b, p, a.heads)) as [Value, Value, Value];
-    const cached = (at: number): Value | undefined => past && b.squeeze(b.narrow(past, 0, at, 1), [0]);
-    const keys = withPast(b, cached(0), k);
-    const values = withPast(b, cached(1), v);
-    const s: ScoreShape = {
-      batch: x.type.shape[0] as Dim,
-      rows: x.type.shape[1] as Dim,
-      keys: keys.type.shape[2] as Dim,
-    };
-    const total = sumBiases(b, [maskBias(b, mask, s, a.filter), causalOf(b, a.causal, s), attention_bias]);
-    const { y } = attend(b, { q, k: keys, v: values, scale: a.scale, bias: total });
-    const present = (): Value => b.concat([b.unsqueeze(keys, [0]), b.unsqueeze(values, [0])], 0);
-    return ctx.reader.outputCount > 1 ? [mergeHeads(b, y), present()] : mergeHeads(b, y);
+    const product = b.matmul(x, w);
+    return packedAttention(ctx, a, bias ? b.add(product, bias) : product, { mask, past, bias: attention_bias });
+  },
+  limits: ['do_rotary and past_present_share_buffer are refused.'],
+  tolerance: { rtol: 1e-3, atol: 1e-4 },
+});
+
+const QAttention = op('quantized_packed_attention', {
+  doc: 'onnxruntime’s QAttention: Attention whose projection is an integer product.',
+  inputs: ['x', 'w', 'bias', 'x_scale', 'w_scale', 'mask?', 'x_zero?', 'w_zero?', 'past?'],
+  onnx: { 'com.microsoft:QAttention@1': packedAttrs },
+  lower: ({ x, w, bias, x_scale, w_scale, mask, x_zero, w_zero, past }, a: PackedAttrs, b, ctx) => {
+    const projected = productToFloat(b, { x, y: w, xScale: x_scale, yScale: w_scale }, { x: x_zero, y: w_zero, bias });
+    return packedAttention(ctx, a, projected, { mask, past, bias: undefined });
   },
   limits: ['do_rotary and past_present_share_buffer are refused.'],
   tolerance: { rtol: 1e-3, atol: 1e-4 },
@@ -134,7 +145,10 @@ function unpackHeads(
 ): readonly [Value, Value, Value] {
   const part = (x: Value, at: number): Value => b.transpose(b.squeeze(b.narrow(x, 3, at, 1), [3]), [0, 2, 1, 3]);
   if (q.type.shape.length === 5) return [part(q, 0), part(q, 1), part(q, 2)];
-  if (!k) throw new CompileError('E203', 'the key is missing');
+  if (!k) {
+    const third = floordiv(q.type.shape[2] as Dim, 3);
+    return b.split(q, 2, [third, third, third]).map((p) => splitHeads(b, p, heads)) as [Value, Value, Value];
+  }
   const query = splitHeads(b, q, heads);
   if (k.type.shape.length === 5) return [query, part(k, 0), part(k, 1)];
   if (!v) throw new CompileError('E203', 'the value is missing');
@@ -163,7 +177,21 @@ const MultiHeadAttention = op('multi_head_attention', {
     'past_length?',
     'cache_indirection?',
   ],
-  onnx: { 'com.microsoft:MultiHeadAttention@1': maskAttrs },
+  onnx: {
+    'com.microsoft:MultiHeadAttention@1': maskAttrs,
+    'com.microsoft:DecoderMaskedMultiHeadAttention@1': (n) => ({
+      ...maskAttrs(n),
+      $inputs: {
+        bias: n.input(10),
+        mask: n.input(3),
+        attention_bias: n.input(4),
+        past_k: n.input(5),
+        past_v: n.input(6),
+        past_length: n.bool('past_present_share_buffer', false) ? n.input(7) : undefined,
+        cache_indirection: n.input(9),
+      },
+    }),
+  },
   lower: (
     { q, k, v, bias, mask, attention_bias, past_k, past_v, past_length, cache_indirection },
     a: MaskAttrs,
@@ -181,8 +209,6 @@ const MultiHeadAttention = op('multi_head_attention', {
       rows: query.type.shape[2] as Dim,
       keys: keys.type.shape[2] as Dim,
     };
-    const length = mask?.type.shape.length === 1 ? mask.type.shape[0] : undefined;
-    if (length !== undefined && !dimEq(length, s.batch)) ctx.limit('a key padding mask of cumulated lengths');
     const total = sumBiases(b, [maskBias(b, mask, s, a.filter), causalOf(b, a.causal, s), attention_bias]);
     const { y, stages } = attend(b, {
       q: headBias(b, query, bias, 0),
@@ -193,116 +219,8 @@ const MultiHeadAttention = op('multi_head_attention', {
     });
     return [mergeHeads(b, y), keys, values, b.cast(stages[0], q.type.dtype)];
   },
-  limits: ['A cache shared between past and present, beam indices and cumulated lengths are refused.'],
+  limits: ['A cache shared between past and present and beam indices are refused.'],
   tolerance: { rtol: 1e-3, atol: 1e-4 },
 });
 
-interface GroupedAttrs {
-  readonly heads: number;
-  readonly keyHeads: number;
-  readonly scale: number | undefined;
-  readonly softcap: number;
-  readonly window: number;
-  readonly rotary: boolean;
-  readonly interleaved: boolean;
-  readonly sink: boolean;
-  /** Sizes total_sequence_length stands for, where it does not depend on data. */
-  readonly total: Dim | undefined;
-}
-
-const grouped = (n: NodeReader): GroupedAttrs => ({
-  heads: n.int('num_heads'),
-  keyHeads: n.int('kv_num_heads'),
-  scale: n.float('scale', 0) || undefined,
-  softcap: n.float('softcap', 0),
-  window: n.int('local_window_size', -1),
-  rotary: n.bool('do_rotary', false),
-  interleaved: n.bool('rotary_interleaved', false),
-  sink: n.bool('smooth_softmax', false),
-  total: n.tryDims(6)?.[0],
-});
-
-/** New keys or values behind each batch element's own past. Beyond them a cache of full length keeps what it holds. */
-function appendAt(b: Builder, past: Value | undefined, now: Value, length: Dim, start: Value): Value {
-  const [batch, heads, , width] = now.type.shape as [Dim, Dim, Dim, Dim];
-  const zero = constant(0, now.type.dtype);
-  const kept = past !== undefined && dimEq(past.type.shape[2] as Dim, length);
-  return b.generic({
-    shape: [batch, heads, length, width],
-    body: (i, _r, read) => {
-      const [n, head, position, at] = i as [Expr, Expr, Expr, Expr];
-      const first = read(start, [n]);
-      const from = e.sub(position, first);
-      const old = past ? read(past, i, kept ? {} : { guard: within(past, first, position), pad: zero }) : zero;
-      const fresh = e.and(e.le(0, from), e.lt(from, e.dim(now.type.shape[2] as Dim)));
-      return e.select(fresh, read(now, [n, head, from, at], { guard: fresh, pad: zero }), old);
-    },
-  });
-}
-
-const within = (past: Value, first: Expr, position: Expr): Expr =>
-  e.lt(position, e.min(first, e.dim(past.type.shape[2] as Dim)));
-
-const GroupQueryAttention = op('group_query_attention', {
-  doc: 'onnxruntime’s GroupQueryAttention: causal attention with shared key heads, rotation and per-element lengths.',
-  inputs: ['q', 'k?', 'v?', 'past_k?', 'past_v?', 'lengths', 'total', 'cos?', 'sin?', 'positions?', 'attention_bias?'],
-  onnx: { 'com.microsoft:GroupQueryAttention@1': grouped },
-  lower: ({ q, k, v, past_k, past_v, lengths, cos, sin, positions, attention_bias }, a: GroupedAttrs, b) => {
-    const [query, key, value] = groupedHeads(b, a, q, k, v);
-    const rows = query.type.shape[2] as Dim;
-    const past: Dim = past_k?.type.shape[2] ?? 0;
-    const total = a.total === undefined ? add(past, rows) : max(a.total, past);
-    // `lengths` holds each element's last position; where its new tokens start follows from it.
-    const flat = b.reshape(lengths, [product(lengths.type.shape)]);
-    const start = b.map([flat], (n) => e.max(e.sub(e.add(cast(n, 'i32'), 1), e.dim(rows)), 0));
-    const turn = (x: Value): Value =>
-      a.rotary && cos && sin ? rotate(b, x, rotation(a, cos, sin, start, positions)) : x;
-    const keys = appendAt(b, past_k, turn(key), total, start);
-    const values = appendAt(b, past_v, value, total, start);
-    const batch = query.type.shape[0] as Dim;
-    const causal = causalBias(b, [batch, 1, rows, total], (read, n) => read(start, [n]), { window: a.window });
-    const bias = sumBiases(b, [causal, attention_bias]);
-    const { y } = attend(b, {
-      q: turn(query),
-      k: keys,
-      v: values,
-      scale: a.scale,
-      softcap: a.softcap,
-      bias,
-      sink: a.sink,
-    });
-    return [mergeHeads(b, y), keys, values];
-  },
-  tolerance: { rtol: 1e-3, atol: 1e-4 },
-});
-
-function groupedHeads(
-  b: Builder,
-  a: GroupedAttrs,
-  q: Value,
-  k: Value | undefined,
-  v: Value | undefined,
-): readonly [Value, Value, Value] {
-  if (k && v) return [splitHeads(b, q, a.heads), splitHeads(b, k, a.keyHeads), splitHeads(b, v, a.keyHeads)];
-  const width = floordiv(q.type.shape[2] as Dim, a.heads + 2 * a.keyHeads);
-  const parts = [a.heads, a.keyHeads, a.keyHeads];
-  return b
-    .split(
-      q,
-      2,
-      parts.map((n) => mul(width, n)),
-    )
-    .map((p, j) => splitHeads(b, p, parts[j] as number)) as [Value, Value, Value];
-}
-
-const rotation = (a: GroupedAttrs, cos: Value, sin: Value, start: Value, positions: Value | undefined): Rotation => ({
-  width: 2 * Number(cos.type.shape[1]),
-  interleaved: a.interleaved,
-  at: (read, table, n, p, pair) => {
-    const angles = table === 'cos' ? cos : sin;
-    const position = positions ? cast(read(positions, [n, p]), 'i32') : e.add(read(start, [n]), p);
-    return read(angles, [e.min(position, e.sub(e.dim(angles.type.shape[0] as Dim), 1)), pair]);
-  },
-});
-
-export const records: readonly AnyRecord[] = [Attention, MultiHeadAttention, GroupQueryAttention];
+export const records: readonly AnyRecord[] = [Attention, QAttention, MultiHeadAttention];

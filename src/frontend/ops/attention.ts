@@ -2,7 +2,7 @@
 // are in attention-contrib.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import { type Dim, sub } from '../../ir/dim.js';
+import { type Dim, floordiv, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
@@ -111,11 +111,10 @@ const RotaryEmbedding = op('rotary_embedding', {
   },
   lower: ({ x, cos, sin, positions }, a: RotaryAttrs, b) => {
     const flat = x.type.shape.length === 3;
-    const pairs = cos.type.shape.at(-1) as number;
-    const heads = a.heads || Number(x.type.shape.at(-1)) / (a.width || 2 * pairs);
+    const pairs = cos.type.shape.at(-1) as Dim;
+    const heads = a.heads || floordiv(x.type.shape.at(-1) as Dim, a.width || mul(pairs, 2));
     const query = flat ? splitHeads(b, x, heads) : x;
-    const width = a.width || Number(query.type.shape.at(-1));
-    if (Number.isNaN(width)) throw new CompileError('E205', 'the width of a head is not known');
+    const width = a.width || (query.type.shape.at(-1) as Dim);
     // One position stands for the first of a run.
     const offset = positions && positions.type.shape.length < 2;
     const at: Rotation['at'] = (read, table, n, p, pair) => {

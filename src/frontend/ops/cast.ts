@@ -6,6 +6,7 @@ import { bitcast, cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
 import { type AnyRecord, type Decode, type LowerContext, op } from './record.js';
+import { castText } from './text-numbers.js';
 
 type RoundMode = 'up' | 'down' | 'nearest';
 
@@ -54,8 +55,7 @@ function convert(x: Expr, to: DType, a: CastAttrs): Expr {
 
 function lowerCast(x: Value, to: DType, a: CastAttrs, ctx: LowerContext): Value {
   if (to === x.type.dtype) return x;
-  if (to === 'string' || x.type.dtype === 'string')
-    return ctx.limit('strings cannot be converted', 'Convert them before the model runs');
+  if (to === 'string' || x.type.dtype === 'string') return castText(ctx.builder, x, to);
   return ctx.builder.map([x], (p) => convert(p, to, a));
 }
 
@@ -96,7 +96,6 @@ export const records: readonly AnyRecord[] = [
     quantized: 'raw',
     lower: ({ x }, a, _b, ctx) =>
       lowerCast(x, a.to ?? ctx.declared(0)?.dtype ?? ctx.limit('the target type is not stated'), a, ctx),
-    limits: ['strings are not converted'],
   }),
   op<'x' | 'like', CastAttrs>('cast_like', {
     doc: 'Conversion to the element type of another value',

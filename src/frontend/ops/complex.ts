@@ -1,5 +1,5 @@
-// TFLite's complex tensors, whose numbers are pairs along a trailing axis: the two-dimensional transform of real images,
-// parts and magnitudes. The transform itself is signal.ts's. Also the orthogonal transform of signs (Hadamard).
+// Complex tensors, whose numbers are pairs along a trailing axis: transforms of real signals and images, products, parts
+// and magnitudes. The transform itself is signal.ts's. Also the orthogonal transform of signs (Hadamard).
 
 import { type Dim, floordiv } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
@@ -25,7 +25,57 @@ const part = (name: string, builtin: string, which: 0 | 1): AnyRecord =>
     lower: ({ x }, _a, b) => b.squeeze(b.narrow(x, -1, which, 1), [-1]),
   });
 
+/** Products of complex numbers, of x and y or of x and the conjugate of y. */
+const complexProduct = (name: string, onnxName: string, doc: string, conjugate: boolean): AnyRecord =>
+  op(name, {
+    doc,
+    inputs: ['x', 'y'],
+    onnx: { [`com.microsoft:${onnxName}@1`]: () => ({}) },
+    lower: ({ x, y }, _a, b) => {
+      const parts = (v: Value): readonly [Value, Value] => [b.narrow(v, -1, 0, 1), b.narrow(v, -1, 1, 1)];
+      const [[p, q], [r, s]] = [parts(x), parts(y)];
+      const crossed = b.mul(q, s);
+      const real = conjugate ? b.add(b.mul(p, r), crossed) : b.sub(b.mul(p, r), crossed);
+      const imaginary = conjugate ? b.sub(b.mul(q, r), b.mul(p, s)) : b.add(b.mul(p, s), b.mul(q, r));
+      return b.concat([real, imaginary], -1);
+    },
+  });
+
 export const records: readonly AnyRecord[] = [
+  complexProduct('complex_mul', 'ComplexMul', 'Products of complex numbers.', false),
+  complexProduct(
+    'complex_mul_conjugate',
+    'ComplexMulConj',
+    'Products of complex numbers and conjugates of others.',
+    true,
+  ),
+  op('real_spectrum', {
+    doc: 'onnxruntime’s Rfft: half of the spectrum of real signals along the last axis.',
+    inputs: ['x'],
+    onnx: { 'com.microsoft:Rfft@1': (n) => ({ rank: n.int('signal_ndim', 1) }) },
+    lower: ({ x }, { rank }, b, ctx) => {
+      const length = x.type.shape.at(-1);
+      if (rank !== 1 || typeof length !== 'number') return ctx.limit('a transform of several axes or of unknown size');
+      return alongAxis(b, b.unsqueeze(x, [-1]), x.type.shape.length - 1, length, true);
+    },
+    tolerance: { rtol: 1e-3, atol: 1e-4 },
+  }),
+  op('signal_of_spectrum', {
+    doc: 'onnxruntime’s Irfft: real signals of even length from half of their spectrum, along the axis before the last.',
+    inputs: ['x'],
+    onnx: { 'com.microsoft:Irfft@1': (n) => ({ rank: n.int('signal_ndim') }) },
+    lower: ({ x }, { rank }, b, ctx) => {
+      const bins = x.type.shape.at(-2);
+      if (rank !== 1 || typeof bins !== 'number') return ctx.limit('a transform of several axes or of unknown size');
+      const axis = x.type.shape.length - 2;
+      const length = 2 * (bins - 1);
+      const shape = [...x.type.shape.slice(0, -2), length, 1];
+      const isAxis = (k: number): Expr => e.const(k === axis, 'i1');
+      const spec = { x, sums: x.type.dtype, isAxis, length: known(length), shape, inverse: true, onesided: true };
+      return b.squeeze(transform(b, spec), [-1]);
+    },
+    tolerance: { rtol: 1e-3, atol: 1e-4 },
+  }),
   op('rfft_2d', {
     doc: 'Two-dimensional Fourier transform of real images, cropped or padded to the given size.',
     inputs: ['x', 'length'],

@@ -1,20 +1,18 @@
-// onnxruntime's fused elementwise and normalisation operators (com.microsoft), spelled out.
+// onnxruntime's fused elementwise operators (com.microsoft), spelled out. Normalisations are in contrib-norm.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import type { Dim } from '../../ir/dim.js';
+import { type Dim, floordiv, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
-import { affine, rootMeanSquare, standardize } from './norm.js';
-import { type AnyRecord, type NodeReader, op } from './record.js';
+import { geluExact, geluTanh, softplus } from './activation.js';
+import { drop } from './dropout.js';
+import { type AnyRecord, op } from './record.js';
 
-const plus = (b: Builder, x: Value, y: Value | undefined): Value => (y ? b.add(x, y) : x);
+/** x, plus y if there is one. */
+export const plus = (b: Builder, x: Value, y: Value | undefined): Value => (y ? b.add(x, y) : x);
 
-const geluTanh = (v: Expr): Expr => {
-  const inner = e.mul(e.mul(v, Math.sqrt(2 / Math.PI)), e.add(e.mul(e.mul(v, v), 0.044715), 1));
-  return e.mul(e.mul(v, 0.5), e.add(e.tanh(inner), 1));
-};
-const geluErf = (v: Expr): Expr => e.mul(e.mul(v, 0.5), e.add(e.erf(e.mul(v, Math.SQRT1_2)), 1));
+export const silu = (v: Expr): Expr => e.mul(v, e.sigmoid(v));
 
 const FastGelu = op('fast_gelu', {
   doc: 'GELU by its tanh approximation, after adding a bias.',
@@ -24,11 +22,31 @@ const FastGelu = op('fast_gelu', {
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
+const GemmFastGelu = op('gemm_fast_gelu', {
+  doc: 'GELU of a matrix product and a bias, by its tanh approximation.',
+  inputs: ['x', 'w', 'bias?'],
+  onnx: { 'com.microsoft:GemmFastGelu@1': () => ({}) },
+  lower: ({ x, w, bias }, _a, b) => b.mapFloat([plus(b, b.matmul(x, w), bias)], geluTanh),
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
 const BiasGelu = op('bias_gelu', {
   doc: 'Exact GELU after adding a bias.',
   inputs: ['x', 'bias'],
   onnx: { 'com.microsoft:BiasGelu@1': () => ({}) },
-  lower: ({ x, bias }, _a, b) => b.mapFloat([b.add(x, bias)], geluErf),
+  lower: ({ x, bias }, _a, b) => b.mapFloat([b.add(x, bias)], geluExact),
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
+});
+
+const BiasSplitGelu = op('bias_split_gelu', {
+  doc: 'Of x + bias, the first half of the last axis times the exact GELU of the second.',
+  inputs: ['x', 'bias'],
+  onnx: { 'com.microsoft:BiasSplitGelu@1': () => ({}) },
+  lower: ({ x, bias }, _a, b) => {
+    const half = floordiv(x.type.shape.at(-1) as Dim, 2);
+    const [left, right] = b.split(b.add(x, bias), -1, [half, half]) as [Value, Value];
+    return b.mapFloat([left, right], (p, q) => e.mul(p, geluExact(q)));
+  },
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
@@ -40,67 +58,63 @@ const QuickGelu = op('quick_gelu', {
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
-interface Epsilon {
-  readonly epsilon: number;
-}
-const epsilon12 = (n: NodeReader): Epsilon => ({ epsilon: n.float('epsilon', 1e-12) });
-
-const SkipLayerNorm = op('skip_layer_normalization', {
-  doc: 'Layer normalisation over the last axis of x + skip + bias; gives the sum too.',
-  inputs: ['x', 'skip', 'gamma', 'beta?', 'bias?'],
-  onnx: { 'com.microsoft:SkipLayerNormalization@1': epsilon12 },
-  lower: ({ x, skip, gamma, beta, bias }, { epsilon }: Epsilon, b) => {
-    const sum = plus(b, b.add(x, skip), bias);
-    const { y, mean, inverse } = standardize(b, sum, [-1], epsilon);
-    return [affine(b, y, gamma, beta, x.type.dtype), mean, inverse, sum];
+const BiasSoftmax = op('bias_softmax', {
+  doc: 'Softmax over all axes from `axis` on, after adding a bias that broadcasts.',
+  inputs: ['x', 'bias'],
+  onnx: { 'com.microsoft:BiasSoftmax@1': (n) => ({ axis: n.int('axis', 1) }) },
+  lower: ({ x, bias }, { axis }, b) => {
+    const at = b.axis(x, axis);
+    const { shape } = x.type;
+    const rows = b.reshape(b.add(x, bias), [product(shape.slice(0, at)), product(shape.slice(at))]);
+    return b.reshape(b.softmax(rows, -1), shape);
   },
-  tolerance: { rtol: 1e-3, atol: 1e-4 },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
-const SkipSimplifiedLayerNorm = op('skip_simplified_layer_normalization', {
-  doc: 'Root-mean-square normalisation over the last axis of x + skip + bias; gives the sum too.',
-  inputs: ['x', 'skip', 'gamma', 'bias?'],
-  onnx: { 'com.microsoft:SkipSimplifiedLayerNormalization@1': epsilon12 },
-  lower: ({ x, skip, gamma, bias }, { epsilon }: Epsilon, b) => {
-    const sum = plus(b, b.add(x, skip), bias);
-    const [y, inverse] = rootMeanSquare(b, sum, [-1], epsilon);
-    return [affine(b, y, gamma, undefined, x.type.dtype), inverse, inverse, sum];
+const BiasDropout = op('bias_dropout', {
+  doc: 'x + bias, dropped from in training mode, plus a residual.',
+  inputs: ['x', 'bias', 'residual?', 'ratio?', 'training?'],
+  onnx: { 'com.microsoft:BiasDropout@1': () => ({}) },
+  lower: ({ x, bias, residual, ratio, training }, _a, b) => {
+    const sum = b.add(x, bias);
+    const [y, mask] = training ? drop(b, sum, ratio, training) : [sum, b.full(x.type.shape, true, 'i1')];
+    return [plus(b, y, residual), mask];
   },
-  tolerance: { rtol: 1e-3, atol: 1e-4 },
+  limits: ['In training mode what is dropped differs from other runtimes.'],
 });
 
-const EmbedLayerNorm = op('embed_layer_normalization', {
-  doc: 'Sum of word, position and segment embeddings, then layer normalisation; gives mask lengths and the sum too.',
-  inputs: ['ids', 'segments?', 'words', 'positions', 'segment_table?', 'gamma', 'beta', 'mask?', 'position_ids?'],
-  onnx: { 'com.microsoft:EmbedLayerNormalization@1': epsilon12 },
-  lower: (
-    { ids, segments, words, positions, segment_table, gamma, beta, mask, position_ids },
-    { epsilon }: Epsilon,
-    b,
-  ) => {
-    const [batch, length] = ids.type.shape as [Dim, Dim];
-    const word = b.gather(words, ids, 0);
-    const position = position_ids ? b.gather(positions, position_ids, 0) : b.narrow(positions, 0, 0, length);
-    const segment = segments && segment_table ? b.gather(segment_table, segments, 0) : undefined;
-    const sum = plus(b, b.add(word, position), segment);
-    const y = affine(b, standardize(b, sum, [-1], epsilon).y, gamma, beta, words.type.dtype);
-    const lengths = mask
-      ? b.reduce(
-          b.map([mask], (m) => cast(e.eq(m, 1), 'i32')),
-          'add',
-          [1],
-        )
-      : b.full([batch], 0, 'i32');
-    return [y, lengths, sum];
+const LinearAttentionGate = op('linear_attention_gate', {
+  doc: 'Decay and update rate of linear attention: scale · softplus(a + bias), and sigmoid(b).',
+  inputs: ['a', 'bias', 'scale', 'rate?'],
+  onnx: { 'com.microsoft:LinearAttentionGate@1': () => ({}) },
+  lower: ({ a, bias, scale, rate }, _a, b) => {
+    const decay = b.map([a, bias, scale], (v, p, s) =>
+      cast(e.mul(cast(s, 'f32'), softplus(e.add(cast(v, 'f32'), cast(p, 'f32')))), a.type.dtype),
+    );
+    return rate ? [decay, b.sigmoid(rate)] : [decay];
   },
-  tolerance: { rtol: 1e-3, atol: 1e-4 },
+  tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
 export const records: readonly AnyRecord[] = [
   FastGelu,
+  GemmFastGelu,
   BiasGelu,
+  BiasSplitGelu,
   QuickGelu,
-  SkipLayerNorm,
-  SkipSimplifiedLayerNorm,
-  EmbedLayerNorm,
+  BiasSoftmax,
+  BiasDropout,
+  LinearAttentionGate,
+  op('bias_add', {
+    doc: 'x + bias + skip.',
+    inputs: ['x', 'bias', 'skip'],
+    onnx: { 'com.microsoft:BiasAdd@1': () => ({}) },
+    lower: ({ x, bias, skip }, _a, b) => b.add(b.add(x, bias), skip),
+  }),
+  op('gated_add', {
+    doc: 'x + y · gate, the gate per row.',
+    inputs: ['x', 'y', 'gate'],
+    onnx: { 'com.microsoft:GatedAdd@1': () => ({}) },
+    lower: ({ x, y, gate }, _a, b) => b.add(x, b.mul(y, gate)),
+  }),
 ];

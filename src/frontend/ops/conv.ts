@@ -2,7 +2,6 @@
 
 import type { Builder } from '../../ir/builder.js';
 import { add, type Dim, max, mul, sub } from '../../ir/dim.js';
-import { e } from '../../ir/expr.js';
 import type { Value } from '../../ir/tensor.js';
 import {
   addBias,
@@ -21,12 +20,14 @@ import {
 } from './convolution.js';
 import { type TransposedAxis, transposedConvolution } from './transposed-convolution.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
+import { type Activation, activationNamed } from './rnn-activations.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 import { sizesFrom } from './runtime-sizes.js';
 import {
   autoPadOf,
   CHANNELS_FIRST,
   CHANNELS_LAST,
+  type Layout,
   onnxWindow,
   splitPadding,
   tfliteWindow,
@@ -38,71 +39,50 @@ import { integerOr, integerOrImages } from './quantized/hybrid.js';
 
 interface ConvAttrs extends WindowAttrs {
   readonly group: number;
-  readonly activation: string;
-  readonly parameters: readonly number[];
+  readonly layout: Layout;
+  readonly activation: Activation | undefined;
 }
 
-const onnxConv = (n: NodeReader): ConvAttrs => ({
-  ...onnxWindow(n),
-  group: n.int('group', 1),
-  activation: n.string('activation', ''),
-  parameters: n.floats('activation_params', []),
-});
+const onnxConv =
+  (layout: Layout) =>
+  (n: NodeReader): ConvAttrs => {
+    const name = n.string('activation', '');
+    return {
+      ...onnxWindow(n),
+      group: n.int('group', 1),
+      layout,
+      activation: name ? activationNamed(name, ...n.floats('activation_params', [])) : undefined,
+    };
+  };
 
 const Conv = op('conv', {
-  doc: 'Convolution over any number of spatial axes, with groups, strides, dilations and padding; channels first.',
+  doc: 'Convolution over any number of spatial axes, with groups, strides, dilations and padding.',
   inputs: ['x', 'w', 'bias?', 'sum?'],
-  onnx: { 'Conv@1': onnxConv, 'com.microsoft:FusedConv@1': onnxConv },
-  lower: ({ x, w, bias, sum }, a: ConvAttrs, b, ctx) => {
-    const spec: ConvSpec = { x, w, window: a, layout: CHANNELS_FIRST, weights: OIK };
+  onnx: {
+    'Conv@1': onnxConv(CHANNELS_FIRST),
+    'com.microsoft:FusedConv@1': onnxConv(CHANNELS_FIRST),
+    'com.microsoft:NhwcConv@1': onnxConv(CHANNELS_LAST),
+    'com.microsoft:NhwcFusedConv@1': onnxConv(CHANNELS_LAST),
+  },
+  lower: ({ x, w, bias, sum }, a: ConvAttrs, b) => {
+    const spec: ConvSpec = { x, w, window: a, layout: a.layout ?? CHANNELS_FIRST, weights: OIK };
     checkGroups(spec, a.group);
-    const y = addBias(b, convolution(b, spec), bias, CHANNELS_FIRST);
-    return convActivation(b, sum ? b.add(y, sum) : y, a, ctx.limit);
+    const y = addBias(b, convolution(b, spec), bias, spec.layout);
+    const total = sum ? b.add(y, sum) : y;
+    return a.activation ? b.mapFloat([total], a.activation) : total;
   },
   tolerance: { rtol: 1e-3, atol: 1e-5 },
   examples: [{ in: { x: [[[1, 2, 3]]], w: [[[1, 1]]] }, attrs: { ...windowDefaults(), group: 1 }, out: [[[3, 5]]] }],
 });
 
 function windowDefaults() {
-  return {
-    kernel: [],
-    strides: [],
-    dilations: [],
-    pads: [],
-    autoPad: 'explicit',
-    ceil: false,
-    activation: '',
-    parameters: [],
-  };
-}
-
-/** The activation of FusedConv, with its parameters. */
-function convActivation(b: Builder, y: Value, a: ConvAttrs, limit: (m: string, hint?: string) => never): Value {
-  const [p, q] = [a.parameters[0] ?? 0, a.parameters[1] ?? 0];
-  switch (a.activation) {
-    case '':
-      return y;
-    case 'Relu':
-      return b.max(y, 0);
-    case 'Tanh':
-      return b.tanh(y);
-    case 'Sigmoid':
-      return b.sigmoid(y);
-    case 'LeakyRelu':
-      return b.map([y], (v) => e.select(e.lt(v, 0), e.mul(v, p), v));
-    case 'Clip':
-      return b.clamp(y, p, q);
-    case 'HardSigmoid':
-      return b.map([y], (v) => e.clamp(e.add(e.mul(v, p), q), 0, 1));
-    default:
-      return limit(`activation ${a.activation} is not one of FusedConv's`);
-  }
+  return { kernel: [], strides: [], dilations: [], pads: [], autoPad: 'explicit', ceil: false };
 }
 
 const ConvInteger = op('conv_integer', {
   doc: 'Convolution of 8-bit integers less their zero points, summed in 32 bits.',
   inputs: ['x', 'w', 'x_zero?', 'w_zero?'],
-  onnx: { 'ConvInteger@10': onnxConv },
+  onnx: { 'ConvInteger@10': onnxConv(CHANNELS_FIRST) },
   lower: ({ x, w, x_zero, w_zero }, a: ConvAttrs, b) => {
     const spec: ConvSpec = {
       x: centred(b, x, x_zero),

@@ -131,11 +131,11 @@ export const records: readonly AnyRecord[] = [
   }),
   op('range', {
     doc: 'start, start + delta, … before limit',
-    inputs: ['start', 'limit', 'delta'],
-    onnx: { 'Range@11': () => ({}) },
+    inputs: ['start', 'limit', 'delta?'],
+    onnx: { 'Range@11': () => ({}), 'com.microsoft:Range@1': () => ({}) },
     tflite: { RANGE: () => ({}) },
     quantized: 'raw',
-    lower: ({ start, limit, delta }, _a, b, ctx) => range(b, start, limit, delta, ctx),
+    lower: ({ start, limit, delta }, _a, b, ctx) => range(b, start, limit, delta ?? b.scalar(1, start.type.dtype), ctx),
   }),
   op<never, { readonly axis: number }>('iota', {
     doc: 'The position along one axis, throughout the declared shape',

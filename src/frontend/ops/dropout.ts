@@ -32,7 +32,7 @@ const scalarAt = (read: Read, v: Value): Expr =>
   );
 
 /** x and the mask of what is kept: everything unless training. */
-function drop(b: Builder, x: Value, ratio: Value | undefined, training: Value): readonly [Value, Value] {
+export function drop(b: Builder, x: Value, ratio: Value | undefined, training: Value): readonly [Value, Value] {
   const ratioAt = (read: Read): Expr => {
     const given = ratio ? cast(scalarAt(read, ratio), 'f32') : constant(0.5, 'f32');
     return e.select(scalarAt(read, training), given, constant(0, 'f32'));

@@ -123,7 +123,10 @@ export const records: readonly AnyRecord[] = [
   op('gather_nd', {
     doc: 'Elements or slices of x at points',
     inputs: ['x', 'indices'],
-    onnx: { 'GatherND@11': (n) => ({ batch: n.int('batch_dims', 0) }) },
+    onnx: {
+      'GatherND@11': (n) => ({ batch: n.int('batch_dims', 0) }),
+      'com.microsoft:GatherND@1': () => ({ batch: 0 }),
+    },
     tflite: { GATHER_ND: () => ({ batch: 0 }) },
     quantized: 'raw',
     lower: ({ x, indices }, { batch }, b, ctx) => gatherPoints(b, x, indices, batch, ctx),
@@ -131,6 +134,9 @@ export const records: readonly AnyRecord[] = [
   op('embedding_lookup', {
     doc: 'Rows of a table, picked by ids',
     inputs: ['ids', 'table'],
+    onnx: {
+      'com.microsoft:TorchEmbedding@1': (n) => ({ $inputs: { table: n.input(0), ids: n.input(1) } }),
+    },
     tflite: { EMBEDDING_LOOKUP: () => ({}) },
     lower: ({ ids, table }, _a, b) => b.gather(table, ids, 0),
   }),

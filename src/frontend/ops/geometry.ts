@@ -1,12 +1,10 @@
-// Operators on positions: sliding blocks put back together, centred crops and pads, and determinants.
+// Operators on positions: sliding blocks put back together, centred crops and pads.
 
 import type { Builder } from '../../ir/builder.js';
-import { type Dim, floordiv, max, product, sub } from '../../ir/dim.js';
+import { type Dim, floordiv, max, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
-import { type Buf, buildKernel } from '../../ir/kernel-builder.js';
 import { constant, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
-import { isFloat } from '../../support/dtype.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
 import { intAt, knownInts, lengthOf } from './runtime-sizes.js';
 
@@ -64,49 +62,6 @@ function centerCropPad(b: Builder, x: Value, target: readonly Dim[], axes: reado
   return b.pad(x, before, after, 0);
 }
 
-/** Elimination with row exchanges; the product of the pivots. */
-function determinant(b: Builder, x: Value, ctx: LowerContext): Value {
-  const { dtype, shape } = x.type;
-  if (shape.length < 2 || !isFloat(dtype)) return ctx.limit('a determinant needs matrices of floats');
-  const n = shape.at(-1) as Dim;
-  const size = dimExpr(n);
-  const batch = shape.slice(0, -2);
-  const [out] = buildKernel(b, 'det', [b.reshape(x, [product(batch), n, n])], (k) => {
-    const [src] = k.inputs as [Buf];
-    const result = k.output(dtype, [product(batch)]);
-    const m = k.scratch('matrix', dtype, [n, n]);
-    k.for(0, dimExpr(product(batch)), (at) => {
-      k.forEach([n, n], ([r, c]) => k.store(m, [r as Expr, c as Expr], k.load(src, [at, r as Expr, c as Expr])));
-      const det = k.mut(constant(1, dtype), 'det');
-      k.for(0, size, (p) => {
-        const pivot = k.mut(p, 'pivot');
-        k.for(e.add(p, 1), size, (r) => {
-          k.if(e.lt(e.abs(k.load(m, [pivot, p])), e.abs(k.load(m, [r, p]))), () => k.set(pivot, r));
-        });
-        k.if(e.ne(pivot, p), () => {
-          k.for(0, size, (c) => {
-            const held = k.let(k.load(m, [p, c]), 'held');
-            k.store(m, [p, c], k.load(m, [pivot, c]));
-            k.store(m, [pivot, c], held);
-          });
-          k.set(det, e.neg(det));
-        });
-        const value = k.let(k.load(m, [p, p]), 'value');
-        k.set(det, e.mul(det, value));
-        k.if(e.eq(value, constant(0, dtype)), () => k.break());
-        k.for(e.add(p, 1), size, (r) => {
-          const factor = k.let(e.div(k.load(m, [r, p]), value), 'factor');
-          k.for(p, size, (c) => {
-            k.store(m, [r, c], e.sub(k.load(m, [r, c]), e.mul(factor, k.load(m, [p, c]))));
-          });
-        });
-      });
-      k.store(result, [at], det);
-    });
-  });
-  return b.reshape(out as Value, batch);
-}
-
 export const records: readonly AnyRecord[] = [
   op('col2im', {
     doc: 'Sums sliding blocks, given as columns, into the image they were taken from.',
@@ -139,12 +94,6 @@ export const records: readonly AnyRecord[] = [
       const sizes = target ?? list.map((axis) => declaredAxis(ctx, b.axis(x, axis)));
       return centerCropPad(b, x, sizes, list);
     },
-  }),
-  op('det', {
-    doc: 'Determinants of square matrices.',
-    inputs: ['x'],
-    onnx: { 'Det@11': () => ({}) },
-    lower: ({ x }, _a, b, ctx) => determinant(b, x, ctx),
   }),
 ];
 

@@ -6,11 +6,16 @@ import { records as pool } from './pool.js';
 import { records as norm } from './norm.js';
 import { records as quantize } from './quantize.js';
 import { records as qlinear } from './qlinear.js';
+import { records as integerProduct } from './integer-product.js';
 import { records as resize } from './resize.js';
 import { records as gridSample } from './grid-sample.js';
 import { records as attention } from './attention.js';
 import { records as attentionContrib } from './attention-contrib.js';
+import { records as attentionGrouped } from './attention-grouped.js';
 import { records as contrib } from './contrib.js';
+import { records as contribNorm } from './contrib-norm.js';
+import { records as positionBias } from './position-bias.js';
+import { records as tokens } from './tokens.js';
 import { records as elementwise } from './elementwise.js';
 import { records as logic } from './logic.js';
 import { records as bitwise } from './bitwise.js';
@@ -42,6 +47,7 @@ import { records as resizeTflite } from './resize-tflite.js';
 import { records as matmulNbits } from './matmul-nbits.js';
 import { records as dropout } from './dropout.js';
 import { records as rnn } from './rnn.js';
+import { records as rnnQuantized } from './rnn-quantized.js';
 import { records as sort } from './sort.js';
 import { records as nms } from './nms.js';
 import { records as tfliteState } from './tflite-state.js';
@@ -56,6 +62,7 @@ import { records as tfliteSignal } from './tflite-signal.js';
 import { records as tfliteFrames } from './tflite-frames.js';
 import { records as roi } from './roi.js';
 import { records as geometry } from './geometry.js';
+import { records as elimination } from './elimination.js';
 import { records as training } from './training.js';
 import { records as random } from './random.js';
 import { records as tfliteAudio } from './tflite-audio.js';
@@ -67,6 +74,8 @@ import { records as vocabulary } from './vocabulary.js';
 import { records as mediapipe } from './mediapipe.js';
 import { records as segment } from './segment.js';
 import { records as complex } from './complex.js';
+import { records as mlSvm } from './ml-svm.js';
+import { records as mlMaps } from './ml-maps.js';
 import type { AnyRecord } from './record.js';
 
 export const RECORDS: readonly AnyRecord[] = [
@@ -96,14 +105,21 @@ export const RECORDS: readonly AnyRecord[] = [
   ...norm,
   ...quantize,
   ...qlinear,
+  ...integerProduct,
   ...resize,
   ...gridSample,
   ...attention,
   ...attentionContrib,
+  ...attentionGrouped,
   ...contrib,
+  ...contribNorm,
+  ...positionBias,
+  ...tokens,
   ...signal,
   ...ml,
   ...mlTrees,
+  ...mlSvm,
+  ...mlMaps,
   ...windowFunctions,
   ...control,
   ...loop,
@@ -112,6 +128,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...matmulNbits,
   ...dropout,
   ...rnn,
+  ...rnnQuantized,
   ...sort,
   ...nms,
   ...tfliteState,
@@ -126,6 +143,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...tfliteFrames,
   ...roi,
   ...geometry,
+  ...elimination,
   ...training,
   ...random,
   ...tfliteAudio,

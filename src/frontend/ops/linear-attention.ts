@@ -2,15 +2,14 @@
 // the causal depthwise convolution that goes with it.
 
 import type { Builder } from '../../ir/builder.js';
-import { add, type Dim, floordiv, sub } from '../../ir/dim.js';
+import { add, type Dim, floordiv, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
-import { cast } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
-import { mergeHeads } from './attend.js';
+import { mergeHeads, scaled } from './attend.js';
 import { addBias, convolution, OIK } from './convolution.js';
 import { statType } from './norm.js';
-import { type AnyRecord, op } from './record.js';
+import { type AnyRecord, type NodeReader, op } from './record.js';
 import { CHANNELS_FIRST } from './window.js';
 
 interface LinearAttrs {
@@ -20,6 +19,8 @@ interface LinearAttrs {
   readonly scale: number | undefined;
   readonly gated: boolean;
   readonly delta: boolean;
+  /** com.microsoft: how many states are handed on. */
+  readonly window: number;
 }
 
 /** [batch, position, heads·width] → [position, batch, heads, width], in the type sums are taken in. */
@@ -43,24 +44,27 @@ function nextState(
   return b.add(kept, b.mul(b.unsqueeze(k, [3]), b.unsqueeze(update, [2])));
 }
 
+function linearAttrs(n: NodeReader): LinearAttrs {
+  const rule = n.string('update_rule', 'gated_delta');
+  if (!['linear', 'gated', 'delta', 'gated_delta'].includes(rule))
+    throw new CompileError('E203', `update_rule "${rule}" is not defined`);
+  return {
+    heads: n.int('q_num_heads'),
+    keyHeads: n.int('kv_num_heads'),
+    scale: n.float('scale', 0) || undefined,
+    gated: rule.startsWith('gated'),
+    delta: rule.endsWith('delta'),
+    window: n.int('state_window', 0),
+  };
+}
+
 const LinearAttention = op('linear_attention', {
   doc: 'Attention without softmax as a recurrence over one state matrix per key head, with decay and delta rule.',
   inputs: ['q', 'k', 'v', 'past?', 'decay?', 'beta?'],
-  onnx: {
-    'LinearAttention@27': (n): LinearAttrs => {
-      const rule = n.string('update_rule', 'gated_delta');
-      if (!['linear', 'gated', 'delta', 'gated_delta'].includes(rule))
-        throw new CompileError('E203', `update_rule "${rule}" is not defined`);
-      return {
-        heads: n.int('q_num_heads'),
-        keyHeads: n.int('kv_num_heads'),
-        scale: n.float('scale', 0) || undefined,
-        gated: rule.startsWith('gated'),
-        delta: rule.endsWith('delta'),
-      };
-    },
-  },
-  lower: ({ q, k, v, past, decay, beta }, a: LinearAttrs, b) => {
+  onnx: { 'LinearAttention@27': linearAttrs, 'com.microsoft:LinearAttention@1': linearAttrs },
+  lower: ({ q, k, v, past, decay, beta }, a: LinearAttrs, b, ctx) => {
+    if (a.window > 0) ctx.limit('states of several positions (state_window)', 'Export the model without it');
+    if (a.heads % a.keyHeads !== 0) ctx.limit(`${a.heads} query heads for ${a.keyHeads} key heads`);
     const [queries, keys, values] = [bySteps(b, q, a.heads), bySteps(b, k, a.keyHeads), bySteps(b, v, a.keyHeads)];
     const t = queries.type.dtype;
     const [steps, batch, , width] = queries.type.shape as [Dim, Dim, Dim, Dim];
@@ -78,9 +82,8 @@ const LinearAttention = op('linear_attention', {
       const grouped = b.reshape(qt, [batch, a.keyHeads, shared, width]);
       return [next, b.einsum('bhgk,bhkv->bhgv', [grouped, next])];
     }) as readonly [Value, Value];
-    const factor = a.scale ?? 1 / Math.sqrt(Number(width));
     const all = b.reshape(outputs, [steps, batch, a.heads, depth]);
-    const y = b.map([b.transpose(all, [1, 2, 0, 3])], (x) => cast(e.mul(x, factor), q.type.dtype));
+    const y = b.cast(scaled(b, b.transpose(all, [1, 2, 0, 3]), a.scale, width), q.type.dtype);
     return [mergeHeads(b, y), b.cast(last, past?.type.dtype ?? q.type.dtype)];
   },
   tolerance: { rtol: 1e-3, atol: 1e-4 },
@@ -92,18 +95,32 @@ const ACTIVATIONS: Readonly<Record<string, (b: Builder, x: Value) => Value>> = {
   swish: (b, x) => b.mapFloat([x], (v) => e.mul(v, e.sigmoid(v))),
 };
 
+interface CausalAttrs {
+  readonly activation: string;
+  readonly dilation: number;
+  /** com.microsoft: what else was asked for. */
+  readonly other: string | undefined;
+}
+
+const causalAttrs = (n: NodeReader): CausalAttrs => ({
+  activation: n.string('activation', 'none'),
+  dilation: n.int('dilation', 1),
+  other: n.int('ndim', 1) > 1 ? 'ndim' : ['channels_last', 'state_window'].find((name) => n.int(name, 0) > 0),
+});
+
 const CausalConv = op('causal_conv_with_state', {
   doc: 'Depthwise convolution over the past and present of each channel; gives what the next call needs of the past.',
   inputs: ['x', 'w', 'bias?', 'past?'],
-  onnx: { 'CausalConvWithState@27': (n): { activation: string } => ({ activation: n.string('activation', 'none') }) },
-  lower: ({ x, w, bias, past }, { activation }: { activation: string }, b) => {
+  onnx: { 'CausalConvWithState@27': causalAttrs, 'com.microsoft:CausalConvWithState@1': causalAttrs },
+  lower: ({ x, w, bias, past }, { activation, dilation, other }: CausalAttrs, b, ctx) => {
     const apply = ACTIVATIONS[activation];
     if (!apply) throw new CompileError('E203', `activation "${activation}" is not defined`);
+    if (other) ctx.limit(`a causal convolution with ${other}`, 'Export the model without it');
     const [batch, channels, length] = x.type.shape as [Dim, Dim, Dim];
-    const before = sub(w.type.shape[2] as Dim, 1);
+    const before = mul(sub(w.type.shape[2] as Dim, 1), dilation);
     const history = past ?? b.full([batch, channels, before], 0, x.type.dtype);
     const all = before === 0 ? x : b.concat([history, x], 2);
-    const window = { kernel: [], strides: [], dilations: [], pads: [], autoPad: 'valid', ceil: false } as const;
+    const window = { kernel: [], strides: [], dilations: [dilation], pads: [], autoPad: 'valid', ceil: false } as const;
     const y = convolution(b, { x: all, w, window, layout: CHANNELS_FIRST, weights: OIK });
     const present = b.narrow(all, 2, sub(add(length, before), before), before);
     return [apply(b, addBias(b, y, bias, CHANNELS_FIRST)), present];

@@ -1,5 +1,6 @@
-// Sequences and optionals exist only while importing: a list is a mark that holds its elements as operands, and every
-// operator on lists looks through it. Lengths are therefore known at compile time; no mark outlives the import.
+// Sequences, optionals and maps exist only while importing: a list is a mark that holds its elements as operands, and every
+// operator on lists looks through it. Lengths are therefore known at compile time; no mark outlives the import. A map is two
+// tensors, keys [n] and values [n]; a sequence of maps with the same keys one more axis of values, [maps, n].
 
 import type { Builder } from '../../ir/builder.js';
 import type { Value } from '../../ir/tensor.js';
@@ -7,6 +8,7 @@ import type { DType } from '../../support/dtype.js';
 
 const LIST = 'list';
 const NOTHING = 'nothing';
+const MAP = 'map';
 
 const isMark = (v: Value, name: string): boolean =>
   v.node?.kind === 'call' && v.node.host === null && v.node.callee === name;
@@ -27,16 +29,35 @@ export const isNothing = (v: Value): boolean => isMark(v, NOTHING);
 /** Elements of a list; undefined for anything else. */
 export const itemsOf = (v: Value): readonly Value[] | undefined => (isList(v) ? v.node?.inputs : undefined);
 
+export interface MapValue {
+  readonly keys: Value;
+  readonly values: Value;
+}
+
+/** A map from `keys` to `values`, or a sequence of such maps. */
+export const mapOf = (b: Builder, { keys, values }: MapValue): Value => mark(b, MAP, [keys, values], values.type.dtype);
+
+/** Keys and values of a map or of a sequence of maps; undefined for anything else. */
+export function mapIn(v: Value): MapValue | undefined {
+  const [keys, values] = isMark(v, MAP) ? (v.node?.inputs ?? []) : [];
+  return keys && values && { keys, values };
+}
+
 /** The tensors in a value, depth first. */
-export const tensorsIn = (v: Value): readonly Value[] => (isNothing(v) ? [] : (itemsOf(v)?.flatMap(tensorsIn) ?? [v]));
+export const tensorsIn = (v: Value): readonly Value[] =>
+  isNothing(v) ? [] : isMark(v, MAP) ? (v.node?.inputs ?? []) : (itemsOf(v)?.flatMap(tensorsIn) ?? [v]);
 
 /** A text equal for values of the same structure: which are tensors, and how lists nest. */
 export const structureOf = (v: Value): string =>
-  isNothing(v) ? '-' : isList(v) ? `[${(itemsOf(v) ?? []).map(structureOf).join()}]` : 't';
+  isNothing(v) ? '-' : isMark(v, MAP) ? 'm' : isList(v) ? `[${(itemsOf(v) ?? []).map(structureOf).join()}]` : 't';
 
 /** The value with its tensors, in order, replaced by those of `tensors`. */
 export function rebuild(b: Builder, like: Value, tensors: Iterator<Value>): Value {
   if (isNothing(like)) return nothing(b, like.type.dtype);
+  if (isMark(like, MAP)) {
+    const [keys, values] = [tensors.next().value as Value, tensors.next().value as Value];
+    return mapOf(b, { keys, values });
+  }
   const items = itemsOf(like);
   if (!items) return tensors.next().value as Value;
   return listOf(

@@ -8,7 +8,8 @@ import { cast, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
-import { type AnyRecord, type LowerContext, op } from './record.js';
+import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
+import { type Activation, activationNamed } from './rnn-activations.js';
 import { integerFullyConnected, integerMatmul } from './quantized/contraction.js';
 import { integerOrRows } from './quantized/hybrid.js';
 
@@ -19,6 +20,7 @@ interface MatMulAttrs {
   /** FusedMatMul: the leading axis stands where the row axis should, behind the batch axes. */
   readonly batchFirstX: boolean;
   readonly batchFirstY: boolean;
+  readonly activation?: Activation | undefined;
 }
 
 const PLAIN: MatMulAttrs = { alpha: 1, transposeX: false, transposeY: false, batchFirstX: false, batchFirstY: false };
@@ -39,21 +41,35 @@ function multiplyMatrices({ x, y }: { readonly x: Value; readonly y: Value }, a:
     transposeX: a.transposeX && x.type.shape.length > 1,
     transposeY: a.transposeY && y.type.shape.length > 1,
   };
-  return scale(b, b.matmul(p, q, options), a.alpha);
+  return activated(b, scale(b, b.matmul(p, q, options), a.alpha), a.activation);
 }
+
+const activated = (b: Builder, x: Value, f: Activation | undefined): Value => (f ? b.mapFloat([x], f) : x);
+
+/** The activation of onnxruntime's fused products, if any. */
+const fusedActivationOf = (n: NodeReader): Activation | undefined => {
+  const parameter = (name: string): number | undefined => (n.has(name) ? n.float(name) : undefined);
+  if (!n.has('activation')) return undefined;
+  return activationNamed(n.string('activation'), parameter('activation_alpha'), parameter('activation_beta'));
+};
+
+const fusedMatMul = (n: NodeReader): MatMulAttrs => ({
+  alpha: n.float('alpha', 1),
+  transposeX: n.bool('transA', false),
+  transposeY: n.bool('transB', false),
+  batchFirstX: n.bool('transBatchA', false),
+  batchFirstY: n.bool('transBatchB', false),
+  activation: fusedActivationOf(n),
+});
 
 const MatMul = op('matmul', {
   doc: 'Matrix product with numpy rules for vectors and broadcast batch axes.',
   inputs: ['x', 'y'],
   onnx: {
     'MatMul@1': () => PLAIN,
-    'com.microsoft:FusedMatMul@1': (n): MatMulAttrs => ({
-      alpha: n.float('alpha', 1),
-      transposeX: n.bool('transA', false),
-      transposeY: n.bool('transB', false),
-      batchFirstX: n.bool('transBatchA', false),
-      batchFirstY: n.bool('transBatchB', false),
-    }),
+    'com.microsoft:FusedMatMul@1': fusedMatMul,
+    'com.microsoft:FusedMatMulActivation@1': fusedMatMul,
+    'com.microsoft:TransposeMatMul@1': fusedMatMul,
   },
   tflite: {
     BATCH_MATMUL: (n) => ({ ...PLAIN, transposeX: n.bool('adj_x', false), transposeY: n.bool('adj_y', false) }),
@@ -65,26 +81,31 @@ const MatMul = op('matmul', {
 });
 
 interface GemmAttrs {
+  readonly activation: Activation | undefined;
   readonly alpha: number;
   readonly beta: number;
   readonly transposeX: boolean;
   readonly transposeY: boolean;
 }
 
+const gemm = (n: NodeReader): GemmAttrs => ({
+  activation: fusedActivationOf(n),
+  alpha: n.float('alpha', 1),
+  beta: n.float('beta', 1),
+  transposeX: n.bool('transA', false),
+  transposeY: n.bool('transB', false),
+});
+
 const Gemm = op('gemm', {
   doc: 'alpha · x·y + beta · c, with x and y transposed on request and c broadcast.',
   inputs: ['x', 'y', 'c?'],
   onnx: {
-    'Gemm@1': (n): GemmAttrs => ({
-      alpha: n.float('alpha', 1),
-      beta: n.float('beta', 1),
-      transposeX: n.bool('transA', false),
-      transposeY: n.bool('transB', false),
-    }),
+    'Gemm@1': gemm,
+    'com.microsoft:FusedGemm@1': gemm,
   },
   lower: ({ x, y, c }, a: GemmAttrs, b) => {
     const xy = scale(b, b.matmul(x, y, a), a.alpha);
-    return c && a.beta !== 0 ? b.add(xy, scale(b, c, a.beta)) : xy;
+    return activated(b, c && a.beta !== 0 ? b.add(xy, scale(b, c, a.beta)) : xy, a.activation);
   },
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
@@ -95,6 +116,17 @@ export function lessZero(b: Builder, v: Value, zero: Value | undefined, axis: 'r
   const rows = axis === 'row' && zero.type.shape.length === 1 && zero.type.shape[0] !== 1;
   return b.map([v, rows ? b.unsqueeze(zero, [1]) : zero], (p, z) => e.sub(cast(p, 'i32'), cast(z, 'i32')));
 }
+
+/** 16-bit factors: u32 where neither has a sign. */
+const MatMulInteger16 = op('matmul_integer_16', {
+  doc: 'Product of 16-bit integer matrices, summed in 32 bits.',
+  inputs: ['x', 'y'],
+  onnx: { 'com.microsoft:MatMulInteger16@1': () => ({}) },
+  lower: ({ x, y }, _a, b) => {
+    const sum = b.matmul(b.cast(x, 'i32'), b.cast(y, 'i32'), { acc: 'i32' });
+    return x.type.dtype === 'u16' && y.type.dtype === 'u16' ? b.cast(sum, 'u32') : sum;
+  },
+});
 
 const MatMulInteger = op('matmul_integer', {
   doc: 'Product of 8-bit integer matrices less their zero points, summed in 32 bits.',
@@ -211,4 +243,4 @@ const FullyConnected = op('fully_connected', {
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
-export const records: readonly AnyRecord[] = [MatMul, Gemm, MatMulInteger, Einsum, FullyConnected];
+export const records: readonly AnyRecord[] = [MatMul, Gemm, MatMulInteger, MatMulInteger16, Einsum, FullyConnected];

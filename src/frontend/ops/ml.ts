@@ -7,6 +7,7 @@ import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
+import type { Tensor } from '../../support/tensor.js';
 import {
   bestColumn,
   featureCount,
@@ -22,6 +23,7 @@ import {
   twoColumns,
 } from './ml-scores.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
+import { keyList, positionsIn } from './vocabulary.js';
 
 interface LinearAttrs {
   readonly coefficients: readonly number[];
@@ -178,27 +180,22 @@ const OneHotEncoder = op('one_hot_encoder', {
   doc: 'A column per category: 1 where the value is that category.',
   inputs: ['x'],
   onnx: {
-    'ai.onnx.ml:OneHotEncoder@1': (n): { categories: readonly number[]; strings: boolean } => ({
-      categories: n.ints('cats_int64s', []),
-      strings: n.strings('cats_strings', []).length > 0,
+    'ai.onnx.ml:OneHotEncoder@1': (n): { categories: Tensor } => ({
+      categories: keyList(n, 'cats_strings', 'cats_int64s'),
     }),
   },
-  lower: ({ x }, { categories, strings }: { categories: readonly number[]; strings: boolean }, b, ctx) => {
-    if (strings) ctx.limit('categories that are strings', 'Encode them as integers before the model');
-    const table = b.constant({
-      dtype: 'i64',
-      shape: [categories.length],
-      data: BigInt64Array.from(categories, BigInt),
-    });
+  lower: ({ x }, { categories }: { categories: Tensor }, b) => {
+    const text = x.type.dtype === 'string';
+    if (text !== (categories.dtype === 'string'))
+      throw new CompileError('E203', 'categories and values differ in type');
+    const at = positionsIn(b, text ? x : b.cast(x, 'i64'), categories);
     return b.generic({
-      shape: [...x.type.shape, categories.length],
-      body: (i, _r, read) => {
-        const hit = e.eq(cast(read(x, i.slice(0, -1)), 'i64'), read(table, [i.at(-1) as Expr]));
-        return e.select(hit, constant(1, 'f32'), constant(0, 'f32'));
-      },
+      shape: [...x.type.shape, categories.data.length],
+      body: (i, _r, read) =>
+        e.select(e.eq(read(at, i.slice(0, -1)), i.at(-1) as Expr), constant(1, 'f32'), constant(0, 'f32')),
     });
   },
-  limits: ['String categories are refused; a value outside the categories gives zeros, whatever `zeros` says.'],
+  limits: ['A value outside the categories gives zeros, whatever `zeros` says.'],
 });
 
 export const records: readonly AnyRecord[] = [

@@ -151,11 +151,22 @@ const RMSNormalization = op('rms_normalization', {
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 
-interface GroupAttrs {
+export interface GroupAttrs {
   readonly groups: number;
   readonly epsilon: number;
   /** Scale and bias hold one element per group rather than per channel. */
   readonly perGroup: boolean;
+}
+
+/** Channels first. */
+export function groupNormalized(b: Builder, x: Value, scale: Value, bias: Value, a: GroupAttrs): Value {
+  const [batch, channels, ...spatial] = x.type.shape as [Dim, Dim, ...Dim[]];
+  const size = floordiv(channels, a.groups);
+  const grouped = b.reshape(x, [batch, a.groups, size, ...spatial]);
+  const { y } = standardize(b, grouped, axesFrom(spatial.length + 3, 2), a.epsilon);
+  const ones = spatial.map(() => 1);
+  const spread = (v: Value): Value => b.reshape(v, [a.groups, a.perGroup ? 1 : size, ...ones]);
+  return b.reshape(affine(b, y, spread(scale), spread(bias), x.type.dtype), x.type.shape);
 }
 
 const groupNorm =
@@ -166,15 +177,7 @@ const GroupNormalization = op('group_normalization', {
   doc: 'Normalises each group of channels of each batch element.',
   inputs: ['x', 'scale', 'bias'],
   onnx: { 'GroupNormalization@18': groupNorm(true), 'GroupNormalization@21': groupNorm(false) },
-  lower: ({ x, scale, bias }, a: GroupAttrs, b) => {
-    const [batch, channels, ...spatial] = x.type.shape as [Dim, Dim, ...Dim[]];
-    const size = floordiv(channels, a.groups);
-    const grouped = b.reshape(x, [batch, a.groups, size, ...spatial]);
-    const { y } = standardize(b, grouped, axesFrom(spatial.length + 3, 2), a.epsilon);
-    const ones = spatial.map(() => 1);
-    const spread = (v: Value): Value => b.reshape(v, [a.groups, a.perGroup ? 1 : size, ...ones]);
-    return b.reshape(affine(b, y, spread(scale), spread(bias), x.type.dtype), x.type.shape);
-  },
+  lower: ({ x, scale, bias }, a: GroupAttrs, b) => groupNormalized(b, x, scale, bias, a),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 

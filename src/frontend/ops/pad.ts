@@ -175,6 +175,7 @@ export const records: readonly AnyRecord[] = [
       'Pad@1': padAttribute('paddings'),
       'Pad@2': padAttribute('pads'),
       'Pad@11': (n) => ({ mode: modeOf(n) }),
+      'com.microsoft:Pad@1': (n) => ({ mode: modeOf(n) }),
     },
     lower: ({ x, pads, value, axes }, a, b, ctx) => {
       if (!Object.hasOwn(SOURCE, a.mode) && a.mode !== 'constant') return ctx.limit(`mode "${a.mode}" is not known`);

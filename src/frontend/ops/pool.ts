@@ -67,24 +67,27 @@ export const averagePool = (b: Builder, x: Value, window: WindowAttrs, layout: L
   b.cast(meanPool(b, poolOf(x, window, layout), includePad), x.type.dtype);
 
 interface MaxPoolAttrs extends WindowAttrs {
+  readonly layout: Layout;
   readonly columns: boolean;
   readonly positions: boolean;
 }
 
+const onnxMaxPool =
+  (layout: Layout) =>
+  (n: NodeReader): MaxPoolAttrs => ({
+    ...onnxWindow(n),
+    layout,
+    columns: n.bool('storage_order', false),
+    positions: n.outputCount > 1,
+  });
+
 const MaxPool = op('max_pool', {
-  doc: 'Maximum of each window, and on request its position in the flattened input; channels first.',
+  doc: 'Maximum of each window, and on request its position in the flattened input.',
   inputs: ['x'],
-  onnx: {
-    'MaxPool@1': (n): MaxPoolAttrs => ({
-      ...onnxWindow(n),
-      columns: n.bool('storage_order', false),
-      positions: n.outputCount > 1,
-    }),
-  },
+  onnx: { 'MaxPool@1': onnxMaxPool(CHANNELS_FIRST), 'com.microsoft:NhwcMaxPool@1': onnxMaxPool(CHANNELS_LAST) },
   lower: ({ x }, a: MaxPoolAttrs, b) => {
-    const p = poolOf(x, a, CHANNELS_FIRST);
-    const y = maxPool(b, x, a, CHANNELS_FIRST);
-    return a.positions ? [y, maxPositions(b, p, a.columns)] : y;
+    const y = maxPool(b, x, a, a.layout);
+    return a.positions ? [y, maxPositions(b, poolOf(x, a, a.layout), a.columns)] : y;
   },
 });
 

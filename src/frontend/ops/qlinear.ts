@@ -9,7 +9,7 @@ import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
 import { addBias, type ConvSpec, centred, checkGroups, convolution, OIK } from './convolution.js';
 import { lessZero, scale as scaled } from './matmul.js';
-import { dequantize, dynamicRange, type Granularity, quantize, quantizedElement } from './quantize.js';
+import { dequantize, type Granularity, quantize, quantizedElement } from './quantize.js';
 import { type AnyRecord, type Inputs, type NodeReader, op } from './record.js';
 import { averagePool } from './pool.js';
 import { CHANNELS_FIRST, CHANNELS_LAST, onnxWindow, type WindowAttrs } from './window.js';
@@ -86,7 +86,7 @@ const QLinearMatMul = op('qlinear_matmul', {
 });
 
 /** One-element parameters of any rank as scalars. */
-const rowOrScalar = (b: Builder, p: Value): Value => (product(p.type.shape) === 1 ? b.reshape(p, []) : p);
+export const rowOrScalar = (b: Builder, p: Value): Value => (product(p.type.shape) === 1 ? b.reshape(p, []) : p);
 
 /** Real values of a per-tensor quantised operand; an absent zero point is zero. */
 const real = (b: Builder, x: Value, scale: Value, zero: Value | undefined): Value =>
@@ -158,6 +158,12 @@ const UNARY: readonly AnyRecord[] = [
     averagePool(b, x, a, a.channelsLast ? CHANNELS_LAST : CHANNELS_FIRST, a.includePad),
   ),
   qUnary(
+    'qlinear_reduce_mean',
+    'QLinearReduceMean',
+    (n) => ({ axes: n.ints('axes', []), keep: n.bool('keepdims', true) }),
+    (b, x, { axes, keep }) => b.reduce(x, 'mean', axes.length > 0 ? axes : undefined, keep),
+  ),
+  qUnary(
     'qlinear_softmax',
     'QLinearSoftmax',
     (n) => ({ axis: n.int('axis', -1), opset: n.int('opset', 13) }),
@@ -180,6 +186,18 @@ const QLinearConcat = op('qlinear_concat', {
       real(b, parts[3 * k] as Value, parts[3 * k + 1] as Value, parts[3 * k + 2] as Value),
     );
     return stored(b, b.concat(reals, axis), y_scale, y_zero, y_zero);
+  },
+  tolerance: { rtol: 0, atol: 1 },
+});
+
+const QLinearWhere = op('qlinear_where', {
+  doc: 'Elements of one of two quantised tensors, by a condition, at the output’s scale.',
+  inputs: ['condition', 'x', 'x_scale', 'x_zero', 'y', 'y_scale', 'y_zero', 'out_scale', 'out_zero'],
+  onnx: { 'com.microsoft:QLinearWhere@1': none },
+  lower: ({ condition, x, x_scale, x_zero, y, y_scale, y_zero, out_scale, out_zero }, _a, b) => {
+    const [p, q] = [real(b, x, x_scale, x_zero), real(b, y, y_scale, y_zero)];
+    const picked = b.map([condition, p, q], (c, v, w) => e.select(c, v as Expr, w as Expr));
+    return stored(b, picked, out_scale, out_zero, x);
   },
   tolerance: { rtol: 0, atol: 1 },
 });
@@ -215,42 +233,6 @@ const QGemm = op('qgemm', {
   tolerance: { rtol: 0, atol: 1 },
 });
 
-/** Integer product of matrices as f32: (x − x₀)(y − y₀) · scales + bias. */
-function productToFloat(
-  b: Builder,
-  i: Readonly<Record<'x' | 'y' | 'xScale' | 'yScale', Value>>,
-  zeros: { x?: Value | undefined; y?: Value | undefined; bias?: Value | undefined },
-): Value {
-  const flat = (v: Value | undefined): Value | undefined => v && rowOrScalar(b, v);
-  const sum = b.matmul(lessZero(b, i.x, flat(zeros.x), 'row'), lessZero(b, i.y, flat(zeros.y), 'column'), {
-    acc: 'i32',
-  });
-  const y = b.map([sum, rowOrScalar(b, i.xScale), rowOrScalar(b, i.yScale)], (s, p, q) => {
-    const factor = e.mul(p as Expr, q as Expr);
-    return e.mul(cast(s, factor.dtype), factor);
-  });
-  return zeros.bias ? b.add(y, zeros.bias) : y;
-}
-
-const MatMulIntegerToFloat = op('matmul_integer_to_float', {
-  doc: 'Integer matrix product scaled to f32, plus bias.',
-  inputs: ['x', 'y', 'x_scale', 'y_scale', 'x_zero?', 'y_zero?', 'bias?'],
-  onnx: { 'com.microsoft:MatMulIntegerToFloat@1': none },
-  lower: ({ x, y, x_scale, y_scale, x_zero, y_zero, bias }, _a, b) =>
-    productToFloat(b, { x, y, xScale: x_scale, yScale: y_scale }, { x: x_zero, y: y_zero, bias }),
-});
-
-const DynamicQuantizeMatMul = op('dynamic_quantize_matmul', {
-  doc: 'Quantises x by its own range, then multiplies integers and scales to f32.',
-  inputs: ['x', 'y', 'y_scale', 'y_zero?', 'bias?'],
-  onnx: { 'com.microsoft:DynamicQuantizeMatMul@1': none },
-  lower: ({ x, y, y_scale, y_zero, bias }, _a, b) => {
-    const { scale, zero } = dynamicRange(b, x);
-    const q = quantize(b, x, scale, zero, PER_TENSOR, 'u8');
-    return productToFloat(b, { x: q, y, xScale: scale, yScale: y_scale }, { x: zero, y: y_zero, bias });
-  },
-});
-
 export const records: readonly AnyRecord[] = [
   QLinearConv,
   QLinearMatMul,
@@ -258,7 +240,6 @@ export const records: readonly AnyRecord[] = [
   qBinary('qlinear_mul', 'QLinearMul', (b, x, y) => b.mul(x, y)),
   ...UNARY,
   QLinearConcat,
+  QLinearWhere,
   QGemm,
-  MatMulIntegerToFloat,
-  DynamicQuantizeMatMul,
 ];

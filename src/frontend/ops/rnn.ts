@@ -1,6 +1,6 @@
 // ONNX RNN, GRU and LSTM. The input projection of all steps is one matrix product outside; the scan holds only the
 // recurrent part. A direction is one scan: the reverse one reads its steps from the end, each sequence from its own.
-// Weights are [direction, gate·hidden, …], gates in ONNX's order: LSTM i o f c, GRU z r h.
+// Weights are [direction, gate·hidden, …], gates in ONNX's order: LSTM i o f c, GRU z r h. Quantised weights: rnn-quantized.ts.
 
 import type { Builder } from '../../ir/builder.js';
 import { type Dim, dimEq } from '../../ir/dim.js';
@@ -9,9 +9,10 @@ import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
 import { type Activation, activationList } from './rnn-activations.js';
+import { type Cell, gruCell, lstmCell, plainCell, type RecurrentProduct, type Weights } from './rnn-cells.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 
-interface RnnAttrs {
+export interface RnnAttrs {
   readonly hidden: number | undefined;
   readonly direction: 'forward' | 'reverse' | 'bidirectional';
   /** Batch first, in the inputs and outputs that have a batch axis. */
@@ -21,7 +22,7 @@ interface RnnAttrs {
   readonly activations: readonly (readonly Activation[])[];
 }
 
-function rnnAttrs(n: NodeReader, defaults: readonly string[]): RnnAttrs {
+export function rnnAttrs(n: NodeReader, defaults: readonly string[]): RnnAttrs {
   const name = n.string('direction', 'forward').toLowerCase();
   const direction = (['forward', 'reverse', 'bidirectional'] as const).find((d) => d === name);
   if (!direction) throw new CompileError('E203', `direction "${name}" is not defined`);
@@ -34,117 +35,26 @@ function rnnAttrs(n: NodeReader, defaults: readonly string[]): RnnAttrs {
   };
 }
 
-/** One direction's constants, leading axis taken off. */
-interface Weights {
-  /** [gates·hidden, hidden] */
-  readonly recurrent: Value;
-  readonly hidden: number;
-  readonly recurrentBias: Value | undefined;
-  readonly peephole: Value | undefined;
-  readonly activations: readonly Activation[];
-  readonly clip: (x: Expr) => Expr;
+/** What multiplies by the weights of direction `d`. */
+export interface Products {
+  readonly directions: Dim;
+  readonly hidden: Dim;
+  /** x · Wᵀ for all gates, [steps, batch, gates·hidden]. */
+  readonly input: (d: number, x: Value) => Value;
+  readonly recurrent: (d: number, hidden: number) => RecurrentProduct;
 }
 
-/** What a cell is: gate count, state count, and a step from projected input and states to the next states. */
-interface Cell {
-  readonly gates: number;
-  readonly states: number;
-  /** Rows of the recurrent bias that are added outside, with the input's. */
-  readonly fusedBiasGates: number;
-  step(b: Builder, w: Weights, projected: Value, states: readonly Value[]): readonly Value[];
-}
-
-/** Column block `gate` of a [batch, gates·hidden] row, at hidden unit j. */
-const gateColumn = (w: Weights, gate: number, j: Expr): Expr => e.add(j, gate * w.hidden);
-
-/** state · Rᵀ for the gates from `first` on. */
-const recurrentProduct = (b: Builder, w: Weights, state: Value, first: number, count: number): Value =>
-  b.matmul(state, b.narrow(w.recurrent, 0, first * w.hidden, count * w.hidden), { transposeY: true });
-
-const plainCell: Cell = {
-  gates: 1,
-  states: 1,
-  fusedBiasGates: 1,
-  step(b, w, projected, [h]) {
-    const [f] = w.activations as [Activation];
-    return [b.mapFloat([projected, recurrentProduct(b, w, h as Value, 0, 1)], (x, r) => f(w.clip(e.add(x, r))))];
-  },
-};
-
-const lstmCell = (coupled: boolean): Cell => ({
-  gates: 4,
-  states: 2,
-  fusedBiasGates: 4,
-  step(b, w, projected, [h, c]) {
-    const [f, g, o] = w.activations as [Activation, Activation, Activation];
-    const sums = b.add(projected, recurrentProduct(b, w, h as Value, 0, 4));
-    const shape = (c as Value).type.shape;
-    const dtype = projected.type.dtype;
-    /** Sum of gate `gate` with its peephole onto a cell state. */
-    const gate = (read: (v: Value, at: readonly Expr[]) => Expr, i: readonly Expr[], k: number, cell?: Expr): Expr => {
-      const [n, j] = i as [Expr, Expr];
-      const sum = wide(read(sums, [n, gateColumn(w, k, j)]));
-      if (!w.peephole || !cell) return w.clip(sum);
-      const slot = [0, 1, 2][k] as number;
-      return w.clip(e.add(sum, e.mul(wide(read(w.peephole, [gateColumn(w, slot, j)])), cell)));
-    };
-    const next = b.generic({
-      shape,
-      body: (i, _r, read) => {
-        const before = wide(read(c as Value, i));
-        const input = f(gate(read, i, 0, before));
-        const forget = coupled ? e.sub(1, input) : f(gate(read, i, 2, before));
-        return cast(e.add(e.mul(forget, before), e.mul(input, g(gate(read, i, 3)))), dtype);
-      },
-    });
-    const out = b.generic({
-      shape,
-      body: (i, _r, read) => {
-        const after = wide(read(next, i));
-        return cast(e.mul(f(gate(read, i, 1, after)), o(after)), dtype);
-      },
-    });
-    return [out, next];
+/** Real weights [directions, gates·hidden, input] and [directions, gates·hidden, hidden]. */
+const realProducts = (b: Builder, weight: Value, recurrent: Value): Products => ({
+  directions: weight.type.shape[0] as Dim,
+  hidden: recurrent.type.shape[2] as Dim,
+  input: (d, x) => b.matmul(x, pick(b, weight, d), { transposeY: true }),
+  recurrent(d, hidden) {
+    const own = pick(b, recurrent, d);
+    return (state, first, count) =>
+      b.matmul(state, b.narrow(own, 0, first * hidden, count * hidden), { transposeY: true });
   },
 });
-
-const gruCell = (resetAfter: boolean): Cell => ({
-  gates: 3,
-  states: 1,
-  fusedBiasGates: resetAfter ? 2 : 3,
-  step(b, w, projected, [state]) {
-    const [f, g] = w.activations as [Activation, Activation];
-    const h = state as Value;
-    const { shape, dtype } = h.type;
-    const sums = recurrentProduct(b, w, h, 0, 2);
-    const gate = (k: number): Value =>
-      b.generic({
-        shape,
-        body: (i, _r, read) => {
-          const at = [i[0] as Expr, gateColumn(w, k, i[1] as Expr)];
-          return cast(f(w.clip(e.add(wide(read(projected, at)), wide(read(sums, at))))), dtype);
-        },
-      });
-    const [update, reset] = [gate(0), gate(1)];
-    const inner = resetAfter ? recurrentProduct(b, w, h, 2, 1) : recurrentProduct(b, w, b.mul(reset, h), 2, 1);
-    const next = b.generic({
-      shape,
-      body: (i, _r, read) => {
-        const [n, j] = i as [Expr, Expr];
-        const bias = w.recurrentBias && wide(read(w.recurrentBias, [gateColumn(w, 2, j)]));
-        const raw = wide(read(inner, i));
-        const reached = resetAfter ? e.mul(wide(read(reset, i)), bias ? e.add(raw, bias) : raw) : raw;
-        const candidate = g(w.clip(e.add(wide(read(projected, [n, gateColumn(w, 2, j)])), reached)));
-        const z = wide(read(update, i));
-        return cast(e.add(e.mul(e.sub(1, z), candidate), e.mul(z, wide(read(h, i)))), dtype);
-      },
-    });
-    return [next];
-  },
-});
-
-/** Gates are computed in f32 at least. */
-const wide = (x: Expr): Expr => (x.dtype === 'f16' || x.dtype === 'bf16' ? cast(x, 'f32') : x);
 
 interface Layer {
   readonly b: Builder;
@@ -152,8 +62,7 @@ interface Layer {
   readonly attrs: RnnAttrs;
   /** [steps, batch, input] */
   readonly x: Value;
-  readonly weight: Value;
-  readonly recurrent: Value;
+  readonly products: Products;
   readonly bias: Value | undefined;
   readonly lengths: Value | undefined;
   /** [directions, batch, hidden] each. */
@@ -163,7 +72,7 @@ interface Layer {
 }
 
 /** Slice `d` of the leading axis. */
-const pick = (b: Builder, v: Value, d: number): Value => b.squeeze(b.narrow(v, 0, d, 1), [0]);
+export const pick = (b: Builder, v: Value, d: number): Value => b.squeeze(b.narrow(v, 0, d, 1), [0]);
 
 /** The sequences turned round, each within its own length. */
 function reversed(b: Builder, x: Value, lengths: Value | undefined): Value {
@@ -181,7 +90,7 @@ function reversed(b: Builder, x: Value, lengths: Value | undefined): Value {
 /** x · Wᵀ + biases for every step at once: [steps, batch, gates·hidden]. */
 function inputProjection(l: Layer, d: number, x: Value): Value {
   const { b, cell, hidden } = l;
-  const product = b.matmul(x, pick(b, l.weight, d), { transposeY: true });
+  const product = l.products.input(d, x);
   if (!l.bias) return product;
   const rows = cell.gates * hidden;
   const bias = pick(b, l.bias, d);
@@ -210,7 +119,7 @@ function runDirection(
   const rows = cell.gates * hidden;
   const { clip } = attrs;
   const weights: Weights = {
-    recurrent: pick(b, l.recurrent, d),
+    recurrent: l.products.recurrent(d, hidden),
     hidden,
     recurrentBias: l.bias && cell.fusedBiasGates < cell.gates ? b.narrow(pick(b, l.bias, d), 0, rows, rows) : undefined,
     peephole: l.peephole && pick(b, l.peephole, d),
@@ -241,8 +150,7 @@ const whereRunning = (b: Builder, lengths: Value, step: Dim, now: Value, before:
 
 interface RnnInputs {
   readonly x: Value;
-  readonly weight: Value;
-  readonly recurrent: Value;
+  readonly products: Products;
   readonly bias: Value | undefined;
   readonly lengths: Value | undefined;
   readonly states: readonly (Value | undefined)[];
@@ -258,7 +166,7 @@ export function runRnn(
   inputs: RnnInputs,
 ): readonly Value[] {
   const swap = (v: Value): Value => (attrs.batchFirst ? b.transpose(v, [1, 0, 2]) : v);
-  const hidden = attrs.hidden ?? inputs.recurrent.type.shape[2];
+  const hidden = attrs.hidden ?? inputs.products.hidden;
   if (typeof hidden !== 'number') return ctx.limit('the hidden size is not known');
   const layer: Layer = {
     ...inputs,
@@ -271,8 +179,8 @@ export function runRnn(
     peephole: inputs.peephole,
   };
   const directions = attrs.direction === 'bidirectional' ? [false, true] : [attrs.direction === 'reverse'];
-  if (!dimEq(inputs.weight.type.shape[0] as Dim, directions.length))
-    return ctx.limit(`weights for ${inputs.weight.type.shape[0]} directions, and direction is ${attrs.direction}`);
+  if (!dimEq(inputs.products.directions, directions.length))
+    return ctx.limit(`weights for ${inputs.products.directions} directions, and direction is ${attrs.direction}`);
   const runs = directions.map((backward, d) => runDirection(layer, d, backward));
   const y = b.concat(
     runs.map((r) => b.unsqueeze(r.stacked, [1])),
@@ -293,7 +201,8 @@ const RNN = op('rnn', {
   doc: 'Simple recurrent layer: h = f(x·Wᵀ + h·Rᵀ + b).',
   inputs: ['x', 'weight', 'recurrent', 'bias?', 'lengths?', 'h?'],
   onnx: { 'RNN@1': (n) => rnnAttrs(n, ['Tanh']) },
-  lower: ({ h, ...rest }, attrs, b, ctx) => runRnn(b, ctx, plainCell, attrs, { ...rest, states: [h] }),
+  lower: ({ weight, recurrent, h, ...rest }, attrs, b, ctx) =>
+    runRnn(b, ctx, plainCell, attrs, { ...rest, products: realProducts(b, weight, recurrent), states: [h] }),
 });
 
 const GRU = op('gru', {
@@ -303,7 +212,12 @@ const GRU = op('gru', {
     'GRU@1': (n) => ({ ...rnnAttrs(n, ['Sigmoid', 'Tanh']), resetAfter: false }),
     'GRU@3': (n) => ({ ...rnnAttrs(n, ['Sigmoid', 'Tanh']), resetAfter: n.bool('linear_before_reset', false) }),
   },
-  lower: ({ h, ...rest }, attrs, b, ctx) => runRnn(b, ctx, gruCell(attrs.resetAfter), attrs, { ...rest, states: [h] }),
+  lower: ({ weight, recurrent, h, ...rest }, attrs, b, ctx) =>
+    runRnn(b, ctx, gruCell(attrs.resetAfter), attrs, {
+      ...rest,
+      products: realProducts(b, weight, recurrent),
+      states: [h],
+    }),
 });
 
 const LSTM = op('lstm', {
@@ -312,8 +226,12 @@ const LSTM = op('lstm', {
   onnx: {
     'LSTM@1': (n) => ({ ...rnnAttrs(n, ['Sigmoid', 'Tanh', 'Tanh']), coupled: n.bool('input_forget', false) }),
   },
-  lower: ({ h, c, ...rest }, attrs, b, ctx) =>
-    runRnn(b, ctx, lstmCell(attrs.coupled), attrs, { ...rest, states: [h, c] }),
+  lower: ({ weight, recurrent, h, c, ...rest }, attrs, b, ctx) =>
+    runRnn(b, ctx, lstmCell(attrs.coupled), attrs, {
+      ...rest,
+      products: realProducts(b, weight, recurrent),
+      states: [h, c],
+    }),
 });
 
 export const records: readonly AnyRecord[] = [RNN, GRU, LSTM];

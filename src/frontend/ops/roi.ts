@@ -153,7 +153,67 @@ function maxRoiPool(b: Builder, x: Value, rois: Value, cells: readonly [number, 
   return out as Value;
 }
 
+interface CropAttrs {
+  readonly nearest: boolean;
+  readonly outside: number;
+}
+
+/** Crops of boxes [y1, x1, y2, x2] in units of the image, corners on corners, each resized to one size. */
+function cropAndResize(
+  b: Builder,
+  x: Value,
+  { rois, batch }: { readonly rois: Value; readonly batch: Value },
+  crop: readonly [Dim, Dim],
+  a: CropAttrs,
+): Value {
+  const [, channels, height, width] = x.type.shape as [Dim, Dim, Dim, Dim];
+  return b.generic({
+    shape: [rois.type.shape[0] as Dim, channels, ...crop],
+    body: ([r, c, row, column], _r, read) => {
+      const image = cast(read(batch, [r as Expr]), 'i32');
+      /** Where a position of the crop falls along an axis of the image. */
+      const place = (axis: 0 | 1, at: Expr): { at: Expr; last: Expr } => {
+        const [lo, hi] = [axis, axis + 2].map((k) => real(read(rois, [r as Expr, i32(k)]))) as [Expr, Expr];
+        const last = real(e.sub(dimExpr(axis === 0 ? height : width), 1));
+        const steps = e.sub(dimExpr(crop[axis]), 1);
+        const spread = e.add(
+          e.mul(lo, last),
+          e.div(e.mul(e.mul(real(at), e.sub(hi, lo)), last), real(e.max(steps, 1))),
+        );
+        return { at: e.select(e.lt(0, steps), spread, e.mul(e.mul(e.add(lo, hi), last), 0.5)), last };
+      };
+      const [v, h] = [place(0, row as Expr), place(1, column as Expr)];
+      const inside = both(e.le(f32(0), v.at), e.le(v.at, v.last), e.le(f32(0), h.at), e.le(h.at, h.last));
+      const pixel = (y: Expr, xx: Expr): Expr =>
+        real(
+          read(x, [image, c as Expr, cast(y, 'i32'), cast(xx, 'i32')], {
+            guard: inside,
+            pad: constant(0, x.type.dtype),
+          }),
+        );
+      const mix = (p: Expr, q: Expr, share: Expr): Expr => e.add(p, e.mul(e.sub(q, p), share));
+      const line = (y: Expr): Expr => mix(pixel(y, e.floor(h.at)), pixel(y, e.ceil(h.at)), e.sub(h.at, e.floor(h.at)));
+      const value = a.nearest
+        ? pixel(e.round(v.at), e.round(h.at))
+        : mix(line(e.floor(v.at)), line(e.ceil(v.at)), e.sub(v.at, e.floor(v.at)));
+      return cast(e.select(inside, value, f32(a.outside)), x.type.dtype);
+    },
+  });
+}
+
 export const records: readonly AnyRecord[] = [
+  op('crop_and_resize', {
+    doc: 'Boxes cut out of images and resized to one size; a fixed value outside the image.',
+    inputs: ['x', 'rois', 'batch', 'size'],
+    onnx: {
+      'com.microsoft:CropAndResize@1': (n): CropAttrs & { size: readonly Dim[] } => ({
+        nearest: n.string('mode', 'bilinear') === 'nearest',
+        outside: n.float('extrapolation_value', 0),
+        size: n.dims(3) ?? [],
+      }),
+    },
+    lower: ({ x, rois, batch }, a, b) => cropAndResize(b, x, { rois, batch }, [a.size[0] ?? 1, a.size[1] ?? 1], a),
+  }),
   op('roi_align', {
     doc: 'Mean of bilinear samples in each cell of a grid laid over boxes, or the largest weighted neighbour of any sample.',
     inputs: ['x', 'rois', 'batch'],

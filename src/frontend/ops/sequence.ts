@@ -5,12 +5,22 @@ import { ceildiv, type Dim, min, sub } from '../../ir/dim.js';
 import type { Builder } from '../../ir/builder.js';
 import { e } from '../../ir/expr.js';
 import type { Value } from '../../ir/tensor.js';
-import { isList, isNothing, itemsOf, listOf, nothing } from './list-value.js';
+import { isList, isNothing, itemsOf, listOf, mapIn, mapOf, nothing } from './list-value.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
 import { computedSize, intAt, lengthOf, most } from './runtime-sizes.js';
 
 function items(v: Value, ctx: LowerContext): readonly Value[] {
-  return itemsOf(v) ?? ctx.limit('a sequence is needed here, and a tensor is given');
+  return itemsOf(v) ?? mapsOf(v, ctx) ?? ctx.limit('a sequence is needed here, and a tensor is given');
+}
+
+/** The maps of a sequence of maps with the same keys. */
+function mapsOf(v: Value, { builder: b }: LowerContext): readonly Value[] | undefined {
+  const map = mapIn(v);
+  const [count, length] = map?.values.type.shape ?? [];
+  if (!map || typeof count !== 'number' || length === undefined) return undefined;
+  return Array.from({ length: count }, (_, k) =>
+    mapOf(b, { keys: map.keys, values: b.reshape(b.narrow(map.values, 0, k, 1), [length]) }),
+  );
 }
 
 /** The element `list` would have at each position from 0 to count−1, if `at` (negative from the end of n) were `position`. */
@@ -121,6 +131,8 @@ export const records: readonly AnyRecord[] = [
     inputs: ['xs', 'at'],
     onnx: { 'SequenceAt@11': () => ({}) },
     lower({ xs, at }, _a, b, ctx) {
+      const map = mapIn(xs);
+      if (map) return mapOf(b, { keys: map.keys, values: b.gather(map.values, b.reshape(at, []), 0) });
       const list = items(xs, ctx);
       return rearrange(b, ctx, at, list.length, list.length - 1, (k) => list.slice(k, k + 1));
     },
@@ -129,7 +141,7 @@ export const records: readonly AnyRecord[] = [
     doc: 'Number of elements of a sequence.',
     inputs: ['xs'],
     onnx: { 'SequenceLength@11': () => ({}) },
-    lower: ({ xs }, _a, b, ctx) => b.scalar(items(xs, ctx).length, 'i64'),
+    lower: ({ xs }, _a, b, ctx) => b.dim(mapIn(xs)?.values.type.shape[0] ?? items(xs, ctx).length),
   }),
   op('sequence_insert', {
     doc: 'A sequence with one more element, at the end or at a position.',

@@ -178,7 +178,11 @@ const LAYOUT: readonly AnyRecord[] = [
   op<'x' | 'axes?', AxesOption>('unsqueeze', {
     doc: 'Adds axes of size 1',
     inputs: ['x', 'axes?'],
-    onnx: { 'Unsqueeze@1': (n) => axesOption(n, 'axes'), 'Unsqueeze@13': () => ({}) },
+    onnx: {
+      'Unsqueeze@1': (n) => axesOption(n, 'axes'),
+      'Unsqueeze@13': () => ({}),
+      'com.microsoft:ExpandDims@1': () => ({}),
+    },
     tflite: { EXPAND_DIMS: () => ({}) },
     quantized: 'raw',
     lower: ({ x, axes }, a, b, ctx) => unsqueeze(b, x, a.axes, axes, ctx),

@@ -147,21 +147,29 @@ function compareItems(k: KernelBuilder, at: (i: Expr, j: Expr) => Expr, size: Ex
   return k.let(result, 'order');
 }
 
-const UniqueRecord = op('unique', {
+interface UniqueAttrs extends Unique {
+  readonly axis: number | undefined;
+  /** Of values, first positions, numbers and counts, those the operator gives, in its order. */
+  readonly outputs: readonly number[];
+}
+
+const UniqueRecord = op<'x', UniqueAttrs>('unique', {
   doc: 'Distinct elements, or distinct slices along an axis; first positions, the number of each element, and counts.',
   inputs: ['x'],
   onnx: {
     'Unique@11': (n) => ({
       axis: n.has('axis') ? n.int('axis') : undefined,
       sorted: n.bool('sorted', true),
-      indexType: 'i64' as DType,
+      indexType: 'i64',
+      outputs: [0, 1, 2, 3],
     }),
+    'com.microsoft:Unique@1': () => ({ axis: undefined, sorted: false, indexType: 'i64', outputs: [0, 2, 3] }),
   },
   tflite: {
-    UNIQUE: (n) => ({ axis: undefined, sorted: false, indexType: n.dtype('idx_out_type', 'i32') }),
+    UNIQUE: (n) => ({ axis: undefined, sorted: false, indexType: n.dtype('idx_out_type', 'i32'), outputs: [0, 2] }),
   },
   quantized: 'raw',
-  lower({ x }, a, b, ctx) {
+  lower({ x }, a, b) {
     const axis = a.axis === undefined ? undefined : b.axis(x, a.axis);
     const { shape } = x.type;
     const rest = axis === undefined ? [] : shape.filter((_, k) => k !== axis);
@@ -177,7 +185,7 @@ const UniqueRecord = op('unique', {
             whole,
             order.map((_, k) => order.indexOf(k)),
           );
-    return ctx.reader.source.domain === 'tflite' ? [y, numbers] : [y, firsts, numbers, counts];
+    return a.outputs.map((k) => [y, firsts, numbers, counts][k] as Value);
   },
 });
 

@@ -10,7 +10,10 @@ export const records: readonly AnyRecord[] = [
   op('trilu', {
     doc: 'The upper or lower triangle of the last two axes; zero on the other side of diagonal k',
     inputs: ['x', 'k?'],
-    onnx: { 'Trilu@14': (n) => ({ upper: n.bool('upper', true) }) },
+    onnx: {
+      'Trilu@14': (n) => ({ upper: n.bool('upper', true) }),
+      'com.microsoft:Trilu@1': (n) => ({ upper: n.bool('upper', true) }),
+    },
     examples: [
       {
         in: {

@@ -15,7 +15,7 @@ import { type AnyRecord, type LowerContext, type NodeReader, op } from './record
 import { stringsOf, text } from './strings.js';
 
 /** Position of each element in `keys` (the first that equals it), −1 where absent, as i32. */
-function positionsIn(b: Builder, x: Value, keys: Tensor): Value {
+export function positionsIn(b: Builder, x: Value, keys: Tensor): Value {
   if (keys.dtype === 'string') {
     const index = new Map<string, number>();
     stringsOf(keys).forEach((s, k) => {
@@ -89,6 +89,12 @@ const KINDS = [
 const listTensor = (dtype: DType, items: readonly (number | string)[]): Tensor =>
   dtype === 'string' ? text([items.length], items as string[]) : fromNumbers(dtype, [items.length], items as number[]);
 
+/** Keys that are names or numbers, under whichever of two attributes has them. */
+export function keyList(n: NodeReader, strings: string, ints: string): Tensor {
+  const names = n.strings(strings, []);
+  return names.length > 0 ? listTensor('string', names) : listTensor('i64', n.ints(ints, []));
+}
+
 /** Keys or values under whichever attribute holds them. */
 function listed(n: NodeReader, prefix: string): Tensor {
   const whole = n.tensor(`${prefix}_tensor`);
@@ -117,16 +123,31 @@ interface Labels {
   readonly fallback: Tensor;
 }
 
-/** The first form: class names to their positions or back, by the input's type. */
-function classLabels(n: NodeReader): Labels {
-  const names = listTensor('string', n.strings('classes_strings'));
-  const numbers = listTensor(
-    'i64',
-    stringsOf(names).map((_, k) => k),
-  );
+/** Names to their numbers or back, by the input's type. */
+function eitherWay(n: NodeReader, names: Tensor, numbers: Tensor): Labels {
   const toNumbers = n.input(0)?.type.dtype === 'string';
   const fallback = defaultFor(n, toNumbers ? 'i64' : 'string');
   return toNumbers ? { keys: names, values: numbers, fallback } : { keys: numbers, values: names, fallback };
+}
+
+/** The first form: class names, whose numbers are their positions. */
+function classLabels(n: NodeReader): Labels {
+  const names = listTensor('string', n.strings('classes_strings'));
+  const positions = stringsOf(names).map((_, k) => k);
+  return eitherWay(n, names, listTensor('i64', positions));
+}
+
+function categories(n: NodeReader): Labels {
+  const [names, numbers] = [
+    listTensor('string', n.strings('cats_strings', [])),
+    listTensor('i64', n.ints('cats_int64s', [])),
+  ];
+  if (names.data.length !== numbers.data.length)
+    throw new CompileError(
+      'E203',
+      `${names.data.length} cats_strings and ${numbers.data.length} cats_int64s do not pair`,
+    );
+  return eitherWay(n, names, numbers);
 }
 
 function labels(n: NodeReader): Labels {
@@ -239,7 +260,11 @@ export const records: readonly AnyRecord[] = [
   op('label_encoder', {
     doc: 'Each element looked up in a list of keys, and replaced by the value beside it.',
     inputs: ['x'],
-    onnx: { 'ai.onnx.ml:LabelEncoder@1': classLabels, 'ai.onnx.ml:LabelEncoder@2': labels },
+    onnx: {
+      'ai.onnx.ml:LabelEncoder@1': classLabels,
+      'ai.onnx.ml:LabelEncoder@2': labels,
+      'ai.onnx.ml:CategoryMapper@1': categories,
+    },
     lower: ({ x }, a, b) => valuesAt(b, positionsIn(b, x, a.keys), a.values, a.fallback),
   }),
   op('tfidf_vectorizer', {

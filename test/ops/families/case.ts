@@ -38,6 +38,13 @@ export const family = (
   make: (op, version, r) => (table[op] as (v: number, r: Random) => Made)(version, r),
 });
 
+/** The same for the operators of a domain. */
+export const familyOf = (
+  name: string,
+  domain: string,
+  table: Readonly<Record<string, (version: number, r: Random) => Made>>,
+): Family => family(name, Object.fromEntries(Object.entries(table).map(([op, make]) => [`${domain}:${op}`, make])));
+
 export interface Random {
   /** In [0, 1). */
   next(): number;
@@ -91,9 +98,11 @@ const split = (op: string): readonly [domain: string, name: string] => {
 
 const published = new Map(ONNX_OPERATORS.map((o) => [`${o.domain}:${o.name}`, o.versions]));
 
-/** The published versions of an operator that its family makes cases for. */
+/** The published versions of an operator that its family makes cases for; onnxruntime's operators have one. */
 export const versionsOf = (f: Family, op: string): readonly number[] =>
-  (published.get(split(op).join(':')) ?? []).map((v) => v.version).filter((v) => f.versions?.(op, v) ?? true);
+  op.startsWith('com.microsoft:')
+    ? [1]
+    : (published.get(split(op).join(':')) ?? []).map((v) => v.version).filter((v) => f.versions?.(op, v) ?? true);
 
 /** Element types the version publishes for a type variable, of those asked for. */
 export function typesOf(op: string, version: number, variable: string, among: readonly DType[]): readonly DType[] {

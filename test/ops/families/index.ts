@@ -3,10 +3,12 @@
 import type { Family } from './case.js';
 import { data } from './data.js';
 import { binary, selection, unary, variadic } from './elementwise.js';
+import { fusedOperators } from './contrib.js';
 import { classical } from './ml.js';
 import { losses, normalisation, quantisation } from './norm.js';
 import { detection, recurrent } from './recurrent.js';
 import { ordered, reductions } from './reduce.js';
+import { vectorsAndMaps } from './ml-svm.js';
 import { products, sampling, windows } from './window.js';
 
 export const FAMILIES: readonly Family[] = [
@@ -26,4 +28,6 @@ export const FAMILIES: readonly Family[] = [
   recurrent,
   detection,
   classical,
+  vectorsAndMaps,
+  fusedOperators,
 ];

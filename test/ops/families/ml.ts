@@ -119,13 +119,15 @@ function imputer(_: number, r: Random): Made {
 
 function oneHot(_: number, r: Random): Made {
   const cats = [2, 5, 7];
-  const x = r.tensor([r.int(1, 5)], 2, 7, 'i64');
-  const known = map(arr(x), (v) => (cats.includes(v) ? v : (cats[0] as number)));
-  const inputs = [fromNumbers('i64', x.shape, known.data)];
+  const x = r.tensor([r.int(1, 5)], 2, 7, r.pick(['i64', 'i32', 'f32'] as const));
+  const picked = arr(x).data.map((v) => Math.round(v));
+  const want = [build([...x.shape, 3], ([n, k]) => Number(picked[n as number] === cats[k as number]))];
+  const [name, text] = [(v: number): string => `k${v}`, r.bool()];
+  const words: Tensor = { dtype: 'string', shape: x.shape, data: picked.map(name) };
   return {
-    attrs: { cats_int64s: cats, zeros: 1 },
-    inputs,
-    want: [build([...x.shape, 3], ([n, k]) => Number(known.data[n as number] === cats[k as number]))],
+    attrs: text ? { cats_strings: cats.map(name), zeros: 1 } : { cats_int64s: cats, zeros: 1 },
+    inputs: [text ? words : fromNumbers(x.dtype, x.shape, picked)],
+    want,
   };
 }
 

@@ -7,7 +7,7 @@ import { type Family, family, type Random } from './case.js';
 
 type Made = ReturnType<Family['make']>;
 
-interface Window {
+export interface Window {
   readonly kernel: readonly number[];
   readonly strides: readonly number[];
   readonly dilations: readonly number[];
@@ -15,7 +15,7 @@ interface Window {
   readonly pads: readonly number[];
 }
 
-const drawWindow = (rank: number, r: Random, dilates: boolean): Window => {
+export const drawWindow = (rank: number, r: Random, dilates: boolean): Window => {
   const kernel = range(rank).map(() => r.int(1, 3));
   const pad = (): number[] => kernel.map((k) => r.int(0, k - 1));
   const dilations = kernel.map(() => (dilates ? r.int(1, 2) : 1));
@@ -28,10 +28,10 @@ const drawWindow = (rank: number, r: Random, dilates: boolean): Window => {
 };
 
 /** Sizes such that at least one window fits. */
-const sizesFor = (w: Window, r: Random): number[] =>
+export const sizesFor = (w: Window, r: Random): number[] =>
   w.kernel.map((k, a) => (k - 1) * (w.dilations[a] as number) + 1 + r.int(0, 4));
 
-const outSizes = (sizes: readonly number[], w: Window, ceil = false): number[] =>
+export const outSizes = (sizes: readonly number[], w: Window, ceil = false): number[] =>
   sizes.map((d, a) => {
     const [begin, end] = [w.pads[a] as number, w.pads[a + sizes.length] as number];
     const stride = w.strides[a] as number;
@@ -42,10 +42,10 @@ const outSizes = (sizes: readonly number[], w: Window, ceil = false): number[] =
     return (n - 1) * stride >= d + begin ? n - 1 : n;
   });
 
-const inputIndex = (w: Window, o: readonly number[], k: readonly number[]): number[] =>
+export const inputIndex = (w: Window, o: readonly number[], k: readonly number[]): number[] =>
   o.map((v, a) => v * (w.strides[a] as number) + (k[a] as number) * (w.dilations[a] as number) - (w.pads[a] as number));
 
-const attrsOf = (w: Window, dilates: boolean): Record<string, readonly number[]> => ({
+export const attrsOf = (w: Window, dilates: boolean): Record<string, readonly number[]> => ({
   kernel_shape: w.kernel,
   strides: w.strides,
   pads: w.pads,
@@ -208,7 +208,7 @@ function maxUnpool(_: number, r: Random): Made {
   };
 }
 
-const matmulOf = (a: Arr, b: Arr): Arr => {
+export const matmulOf = (a: Arr, b: Arr): Arr => {
   const [n, k, m] = [a.shape.at(-2) as number, a.shape.at(-1) as number, b.shape.at(-1) as number];
   const batch = broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
   const pick = (x: Arr, i: readonly number[], row: number, column: number): number =>
@@ -247,7 +247,7 @@ function gemm(version: number, r: Random): Made {
   return { attrs, inputs: c ? [a, b, c] : [a, b], constants: r.bool() ? [1] : [], want: [want] };
 }
 
-const less = (t: Tensor, zero: number): Arr => ({ shape: t.shape, data: arr(t).data.map((v) => v - zero) });
+export const less = (t: Tensor, zero: number): Arr => ({ shape: t.shape, data: arr(t).data.map((v) => v - zero) });
 
 function matmulInteger(_: number, r: Random): Made {
   const [n, k, m] = r.shape(3, 9) as [number, number, number];
