@@ -32,6 +32,8 @@ export interface TileSchedule {
   readonly inner: readonly For[];
   /** Parts of the term that depend on columns but not on `inner`: computed once a column tile into a panel. Empty: read in place. */
   readonly packed: readonly Expr[];
+  /** For sizes smaller than another tile: code counts for more than speed. */
+  readonly isFallback: boolean;
 }
 
 /** What is known where the schedule is to run. */
@@ -73,6 +75,7 @@ function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOption
   const inner = nest.loops.filter((f) => f !== columns && !walking.some((x) => reads(x, f)));
   const rows = [...inner].reverse().find((f) => (constOf(f.hi) ?? 2) > 1 && !at.shorter.has(f.var)) ?? null;
   const { tile } = o.target;
+  const isFallback = at.shorter.size > 0;
   return widths(o.target).flatMap((lanes): TileSchedule[] => {
     const narrow = atWidth(o, lanes);
     const longest = short === undefined ? Infinity : short <= NARROWEST ? 0 : Math.max(short / 4, NARROWEST);
@@ -90,7 +93,9 @@ function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOption
     const widest = size === null ? counts.slice(-1) : counts;
     return widest.flatMap((vectors) =>
       rowCounts.flatMap((rowCount) =>
-        operands.map((packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed }) as const),
+        operands.map(
+          (packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isFallback }) as const,
+        ),
       ),
     );
   });
