@@ -10,7 +10,7 @@ import { chooseDot } from './dot.js';
 import { tileDot } from './dot-tile.js';
 import { vectorizeElementwise } from './elementwise.js';
 import { reduceInLanes, tileAlongReduction } from './lanes.js';
-import { atWidth, constOf, type ScheduleOptions } from './loops.js';
+import { atWidth, type ScheduleOptions } from './loops.js';
 import { mergeNest } from './merge.js';
 import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
 import { type ScheduledKernel, withOperands } from './operands.js';
