@@ -8,7 +8,7 @@ import { type Expr, exprKey, visitExpr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { Local } from './code.js';
 import { type KernelState, LOW_MEMORY, type Pointer } from './kernel-state.js';
-import { isInvariant, type Linear, type LinearTerm, linearize, termsKey } from './linear.js';
+import { isInvariant, type Linear, type LinearTerm, linearize, termsKey } from '../../ir/linear.js';
 
 export type ForStmt = Extract<Stmt, { s: 'for' }>;
 

@@ -12,6 +12,7 @@ import { boundExtrema } from './bounded-extrema.js';
 import { propagateCopies } from './copies.js';
 import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
+import { rollStores } from './roll-stores.js';
 import { simplifyKernel } from './simplify-index.js';
 
 /** Kernels with their plain loops: for the interpreter, and constant folding. */
@@ -32,7 +33,7 @@ export function finishScheduled(
   const spelled = boundExtrema(again, schedule.numerics); // after scheduling, which looks for reductions by max
   const shared = threads > 1 ? shareKernel(spelled, threads) : spelled; // when loops have their final steps
   const operands = scheduled.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));
-  return { kernel: shared, operands };
+  return { kernel: rollStores(shared), operands };
 }
 
 const finishFill = (kernel: Kernel): Kernel => nameValues(simplifyKernel(kernel, { unloop: true }));
