@@ -12,9 +12,10 @@ import { readTflite } from './frontend/tflite/read.js';
 import type { Kernel } from './ir/kernel.js';
 import type { Program } from './ir/program.js';
 import type { Module } from './ir/tensor.js';
-import { finishGridKernel, finishKernel, finishScheduled } from './passes/kernel/finish.js';
+import { finishGridKernel, finishKernel, finishScheduled, nameKernels } from './passes/kernel/finish.js';
 import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
+import { mergeKernels } from './passes/merge-kernels.js';
 import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
 import { GPU_PIPELINE, PIPELINE, REQUIRED } from './passes/pipeline.js';
 import { type Cpu, CPUS } from './passes/schedule/cpus.js';
@@ -92,7 +93,8 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
     return finishScheduled(k, { target: vectors, numerics }, constants, target === 'wasm' ? threads : 1);
   };
   const shareRows = !full ? 'none' : target === 'webgpu' ? 'all' : 'chains';
-  return lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows });
+  const program = lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows });
+  return full && vectors ? nameKernels(mergeKernels(program)) : program;
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { emitC, type EmitCOptions } from '../../src/backends/c/emit.js';
 import { buildC, type CSession } from '../../src/backends/c/load-node.js';
-import { findAliasing } from '../../src/backends/c/overlap.js';
+import { findAliasing } from '../../src/ir/overlap.js';
 import { createInterpreter } from '../../src/backends/interp/interpreter.js';
 import { type Dim, symDim } from '../../src/ir/dim.js';
 import type { HostCall, Program } from '../../src/ir/program.js';

@@ -4,7 +4,7 @@
 import { dimKey } from '../../ir/dim.js';
 import type { HostArg, Program, Step } from '../../ir/program.js';
 import { type CInterface, commentText } from './interface.js';
-import { innerSteps } from './overlap.js';
+import { innerSteps } from '../../ir/overlap.js';
 
 export type HostStep = Extract<Step, { kind: 'host' }>;
 

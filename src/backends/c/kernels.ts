@@ -6,7 +6,7 @@ import type { Lang } from '../lang.js';
 import { sanitize } from '../names.js';
 import { commentText } from './interface.js';
 import { C_TYPES } from './lang.js';
-import { type Aliasing, findAliasing, visitKernelSteps } from './overlap.js';
+import { type Aliasing, findAliasing, visitKernelSteps } from '../../ir/overlap.js';
 
 export interface KernelText {
   readonly name: string;

@@ -6,7 +6,7 @@ import type { Expr } from '../../ir/scalar.js';
 import type { DType } from '../../support/dtype.js';
 import { invariant } from '../../support/errors.js';
 import type { CodeWriter, Local } from './code.js';
-import type { Definitions, Linear } from './linear.js';
+import type { Definitions, Linear } from '../../ir/linear.js';
 
 /** No buffer lies below this address, so an address may run this far ahead of its constant offset. */
 export const LOW_MEMORY = 4096;

@@ -3,7 +3,7 @@
 
 import { type Kernel, SHARE, type Stmt } from '../../ir/kernel.js';
 import { visitStmts } from '../../ir/kernel-walk.js';
-import { type Expr, visitExpr } from '../../ir/scalar.js';
+import type { Expr } from '../../ir/scalar.js';
 import { invariant, never } from '../../support/errors.js';
 import { findShared } from '../sharing.js';
 import { loadScalar, storeScalar, storeVector, writeAddress } from './access.js';
@@ -80,22 +80,27 @@ export function bindSymbol(k: KernelState, name: string, local: Local): void {
   k.vars.set(name, { local, lanes: 1 });
 }
 
-/** Immutable i32 variables that are arithmetic over immutable ones. */
+/** Immutable i32 variables that are sums and products of immutable ones. Of anything else the name is the shorter term. */
 function findDefinitions(kernel: Kernel): ReadonlyMap<string, Expr> {
   const mutable = new Set<string>();
   const found = new Map<string, Expr>();
   visitStmts(kernel.body, (s) => {
     if (s.s !== 'let') return;
     if (s.mutable) mutable.add(s.var);
-    let pure = !s.mutable && s.value.dtype === 'i32' && s.value.lanes === 1 && s.value.k === 'op';
-    if (pure) {
-      visitExpr(s.value, (e) => {
-        if (e.k === 'load' || (e.k === 'var' && mutable.has(e.name))) pure = false;
-      });
-    }
-    if (pure) found.set(s.var, s.value);
+    else if (s.value.k === 'op' && isPolynomial(s.value, mutable)) found.set(s.var, s.value);
   });
   return found;
+}
+
+function isPolynomial(e: Expr, mutable: ReadonlySet<string>): boolean {
+  if (e.dtype !== 'i32' || e.lanes > 1) return false;
+  if (e.k === 'const') return true;
+  if (e.k === 'var') return !mutable.has(e.name);
+  if (e.k !== 'op') return false;
+  const isShift = e.op === 'shl' && e.args[1]?.k === 'const';
+  return (
+    (e.op === 'add' || e.op === 'sub' || e.op === 'mul' || isShift) && e.args.every((a) => isPolynomial(a, mutable))
+  );
 }
 
 /** Variables a body declares end with it; their locals serve again. */

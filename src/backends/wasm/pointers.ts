@@ -4,11 +4,11 @@
 
 import type { Stmt } from '../../ir/kernel.js';
 import { stmtBodies, stmtExprs, visitStmts } from '../../ir/kernel-walk.js';
-import { type Expr, visitExpr } from '../../ir/scalar.js';
+import { type Expr, exprKey, visitExpr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { Local } from './code.js';
 import { type KernelState, LOW_MEMORY, type Pointer } from './kernel-state.js';
-import { isInvariant, type Linear, type LinearTerm, linearize, termsKey } from './linear.js';
+import { isInvariant, type Linear, type LinearTerm, linearize, termsKey } from '../../ir/linear.js';
 
 export type ForStmt = Extract<Stmt, { s: 'for' }>;
 
@@ -19,9 +19,11 @@ interface Plan {
   readonly key: string;
   readonly buf: number;
   readonly bytes: number;
-  /** The address at the loop's first value: terms of the index, and the smallest constant. */
-  readonly terms: readonly LinearTerm[];
+  /** The element it points to: less than the index by a constant. */
   readonly first: number;
+  /** An index of the group, `constant` past that element's without `first`. */
+  readonly index: Expr;
+  readonly constant: number;
   /** What one step of the loop variable adds, in elements. */
   readonly advance: readonly LinearTerm[];
   readonly uses: number;
@@ -30,6 +32,8 @@ interface Plan {
 /** A planned pointer while its loop is written; `stride` holds the bytes of a step where they are not constant. */
 export interface LivePointer extends Pointer {
   readonly stride: Local | number;
+  /** Whether no pointer before it has the same stride. */
+  readonly isOwn: boolean;
 }
 
 /** Expressions of a body evaluated once an iteration, and the buffers they touch; inner `for` bodies excluded. */
@@ -65,56 +69,61 @@ function advanceOf(index: Linear, loop: ForStmt, changing: ReadonlySet<string>):
     const others = t.factors.filter((f) => !isVar(f, loop.var));
     if (t.factors.length - others.length > 1) return null;
     if (!others.every((f) => isInvariant(f, changing))) return null;
-    if (others.length < t.factors.length) advance.push({ coef: t.coef * loop.step, factors: others, key: '' });
+    if (others.length < t.factors.length)
+      advance.push({ coef: t.coef * loop.step, factors: others, key: others.map(exprKey).join('*') });
   }
   return advance;
 }
 
+interface Group {
+  readonly linear: Linear;
+  readonly buf: number;
+  readonly found: { readonly constant: number; readonly index: Expr }[];
+}
+
 /** The pointers worth having in a loop, most used first. */
-function planPointers(k: KernelState, loop: ForStmt): readonly Plan[] {
-  const changing = changedVars(loop.body).add(loop.var);
+function planPointers(k: KernelState, loop: ForStmt, changing: ReadonlySet<string>): readonly Plan[] {
   const plans: Plan[] = [];
-  const constants = new Map<string, { linear: Linear; buf: number; constants: number[] }>();
+  const groups = new Map<string, Group>();
   accesses(loop.body, (buf, index) => {
     if (k.slots.get(buf)?.kind !== 'memory') return;
     const linear = linearize(index, k.definitions, k.linear);
     if (linear.terms.length === 0) return;
     const key = keyOf(buf, linear.terms);
-    const group = constants.get(key);
-    if (group) group.constants.push(linear.constant);
-    else constants.set(key, { linear, buf, constants: [linear.constant] });
+    const found = { constant: linear.constant, index };
+    const group = groups.get(key);
+    if (group) group.found.push(found);
+    else groups.set(key, { linear, buf, found: [found] });
   });
-  for (const [key, group] of constants) {
+  for (const [key, group] of groups) {
     const advance = advanceOf(group.linear, loop, changing);
     const slot = k.slots.get(group.buf);
     if (advance === null || slot?.kind !== 'memory') continue;
     const bytes = DTYPE_INFO[slot.dtype].bytes;
     const reach = LOW_MEMORY / bytes;
-    let rest = group.constants.sort((a, b) => a - b);
+    let rest = group.found.sort((a, b) => a.constant - b.constant);
     while (rest[0] !== undefined) {
-      const first = rest[0];
-      const far = rest.filter((c) => c - first > reach);
-      plans.push({
-        key,
-        buf: group.buf,
-        bytes,
-        terms: group.linear.terms,
-        first,
-        advance,
-        uses: rest.length - far.length,
-      });
+      const { index, constant } = rest[0];
+      const near = rest[0].constant >= 0 && rest.every((x) => x.constant <= reach);
+      const first = near ? 0 : constant; // what an instruction can add need not be in the pointer
+      const far = rest.filter((x) => x.constant - first > reach);
+      plans.push({ key, buf: group.buf, bytes, first, index, constant, advance, uses: rest.length - far.length });
       rest = far;
     }
   }
   return plans.sort((a, b) => b.uses - a.uses).slice(0, MOST_POINTERS);
 }
 
-/** Pushes bytes · Σ terms, and reports whether anything was pushed. */
-function writeTerms(k: KernelState, terms: readonly LinearTerm[], bytes: number, write: (e: Expr) => void): boolean {
+/** Pushes Σ terms, and reports whether anything was pushed. */
+function writeTerms(k: KernelState, terms: readonly LinearTerm[], write: (e: Expr) => void): boolean {
   terms.forEach((t, i) => {
-    k.c.i32(t.coef * bytes);
-    for (const f of t.factors) {
+    t.factors.forEach((f, n) => {
       write(f);
+      if (n > 0) k.c.op('i32.mul');
+    });
+    if (t.factors.length === 0) k.c.i32(t.coef);
+    else if (t.coef !== 1) {
+      k.c.i32(t.coef);
       k.c.op('i32.mul');
     }
     if (i > 0) k.c.op('i32.add');
@@ -122,29 +131,54 @@ function writeTerms(k: KernelState, terms: readonly LinearTerm[], bytes: number,
   return terms.length > 0;
 }
 
+/** Elements on the stack to bytes. */
+function writeScale(k: KernelState, bytes: number): void {
+  if (bytes === 1) return;
+  k.c.i32(31 - Math.clz32(bytes));
+  k.c.op('i32.shl');
+}
+
 /** Writes the pointers' first values; the loop variable already holds its own. */
 export function openPointers(k: KernelState, loop: ForStmt, write: (e: Expr) => void): readonly LivePointer[] {
-  return planPointers(k, loop).map((plan) => {
-    const slot = k.slots.get(plan.buf);
+  const changing = changedVars(loop.body).add(loop.var);
+  // What the body names is not yet known where the loop begins; names from outside are shorter than what they stand for.
+  const inside = new Map([...k.definitions].filter(([name]) => changing.has(name)));
+  if (loop.lo.k === 'const') inside.set(loop.var, loop.lo);
+  const memo = new Map<Expr, Linear>();
+  const strides = new Map<string, Local | number>();
+  return planPointers(k, loop, changing).map((plan) => {
     const local = k.c.local('i32');
-    const start = slot?.kind === 'memory' ? slot.pointer : 0;
-    if (typeof start === 'number') k.c.i32(start + plan.first * plan.bytes);
-    else k.c.get(start);
-    if (writeTerms(k, plan.terms, plan.bytes, write)) k.c.op('i32.add');
-    if (typeof start !== 'number' && plan.first !== 0) {
-      k.c.i32(plan.first * plan.bytes);
-      k.c.op('i32.add');
-    }
+    writeStart(k, plan, linearize(plan.index, inside, memo), write);
     k.c.set(local);
-    return { key: plan.key, first: plan.first, local, stride: writeStride(k, plan, write) };
+    const key = `${plan.bytes}|${termsKey(plan.advance)}`;
+    const isOwn = !strides.has(key);
+    const stride = strides.get(key) ?? writeStride(k, plan, write);
+    strides.set(key, stride);
+    return { key: plan.key, first: plan.first, local, stride, isOwn };
   });
+}
+
+function writeStart(k: KernelState, plan: Plan, start: Linear, write: (e: Expr) => void): void {
+  const slot = k.slots.get(plan.buf);
+  const base = slot?.kind === 'memory' ? slot.pointer : 0;
+  const ahead = (start.constant + plan.first - plan.constant) * plan.bytes;
+  if (typeof base === 'number') k.c.i32(base + ahead);
+  else k.c.get(base);
+  if (writeTerms(k, start.terms, write)) {
+    writeScale(k, plan.bytes);
+    k.c.op('i32.add');
+  }
+  if (typeof base === 'number' || ahead === 0) return;
+  k.c.i32(ahead);
+  k.c.op('i32.add');
 }
 
 function writeStride(k: KernelState, plan: Plan, write: (e: Expr) => void): Local | number {
   if (plan.advance.every((t) => t.factors.length === 0))
     return plan.advance.reduce((n, t) => n + t.coef, 0) * plan.bytes;
   const stride = k.c.local('i32');
-  writeTerms(k, plan.advance, plan.bytes, write);
+  writeTerms(k, plan.advance, write);
+  writeScale(k, plan.bytes);
   k.c.set(stride);
   return stride;
 }
@@ -162,7 +196,8 @@ export function advancePointers(k: KernelState, pointers: readonly LivePointer[]
 }
 
 export function closePointers(k: KernelState, pointers: readonly LivePointer[]): void {
-  for (const { local, stride } of pointers) k.c.free(...(typeof stride === 'number' ? [local] : [local, stride]));
+  for (const { local, stride, isOwn } of pointers)
+    k.c.free(...(typeof stride === 'number' || !isOwn ? [local] : [local, stride]));
 }
 
 /** The pointer that reaches `index` of `buf`, and how many elements past it. */

@@ -1,10 +1,11 @@
 // Moves what does not change inside a loop in front of it. Arithmetic moves freely (it is total after legalization);
-// a load moves only if it is guarded, or if it surely runs: the loop has a positive constant trip count, no way out, and the
+// a load moves only if it is guarded, or if it surely runs: the loop has a step at least at all sizes and no way out, and the
 // load stands on its straight path. Out of branches only index arithmetic moves. Grid and local loops keep everything.
 
-import type { Stmt } from '../../ir/kernel.js';
+import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { children, type Expr, type LoadExpr, mapChildren, variable } from '../../ir/scalar.js';
 import { createNumbering, type Numbering } from './expr-numbering.js';
+import { createRangeScope, rangeOf } from './value-range.js';
 import { type Effects, effectsOf, mapBodies, mapStmtExprs } from './stmt-walk.js';
 
 type For = Stmt & { s: 'for' };
@@ -16,20 +17,29 @@ interface Loop {
   readonly numbering: Numbering;
   readonly names: Map<number, string>;
   readonly moved: Stmt[];
+  /** Whether a loop has at least one step, whatever the sizes are. */
+  readonly runs: (loop: For) => boolean;
   readonly fresh: () => string;
 }
 
 /** How an expression is reached: `sure` whenever the loop runs, `free` if only safe arithmetic may move. */
 type Reach = 'sure' | 'loop' | 'branch';
 
-export function hoistInvariants(body: readonly Stmt[], fresh: () => string): readonly Stmt[] {
-  return body.flatMap((stmt) => {
-    const inner = mapBodies(stmt, (b) => hoistInvariants(b, fresh));
-    return inner.s === 'for' && inner.mode !== 'grid' && inner.mode !== 'local' ? hoistLoop(inner, fresh) : [inner];
-  });
+export function hoistInvariants(kernel: Kernel, fresh: () => string): readonly Stmt[] {
+  const sizes = createRangeScope((slot) => kernel.params[slot]?.dtype);
+  for (const { name, lo, hi } of kernel.syms) sizes.vars.set(name, { lo, hi });
+  const runs = ({ lo, hi }: For): boolean => rangeOf(lo, sizes).hi < rangeOf(hi, sizes).lo;
+  const go = (body: readonly Stmt[]): readonly Stmt[] =>
+    body.flatMap((stmt) => {
+      const inner = mapBodies(stmt, go);
+      return inner.s === 'for' && inner.mode !== 'grid' && inner.mode !== 'local'
+        ? hoistLoop(inner, runs, fresh)
+        : [inner];
+    });
+  return go(kernel.body);
 }
 
-function hoistLoop(stmt: For, fresh: () => string): readonly Stmt[] {
+function hoistLoop(stmt: For, runs: Loop['runs'], fresh: () => string): readonly Stmt[] {
   const effects = effectsOf(stmt.body);
   effects.declared.add(stmt.var);
   const loop: Loop = {
@@ -38,15 +48,13 @@ function hoistLoop(stmt: For, fresh: () => string): readonly Stmt[] {
     numbering: createNumbering(),
     names: new Map(),
     moved: [],
+    runs,
     fresh,
   };
-  const reach = runsAtLeastOnce(stmt) && !effects.breaks ? 'sure' : 'loop';
+  const reach = runs(stmt) && !effects.breaks ? 'sure' : 'loop';
   const body = hoistBody(loop, stmt.body, reach, true);
   return [...loop.moved, { ...stmt, body }];
 }
-
-const runsAtLeastOnce = ({ lo, hi }: For): boolean =>
-  lo.k === 'const' && hi.k === 'const' && Number(lo.value) < Number(hi.value);
 
 function hoistBody(loop: Loop, body: readonly Stmt[], reach: Reach, direct: boolean): readonly Stmt[] {
   return body.flatMap((stmt): readonly Stmt[] => {
@@ -57,12 +65,12 @@ function hoistBody(loop: Loop, body: readonly Stmt[], reach: Reach, direct: bool
       return [];
     }
     const own = mapStmtExprs(stmt, (e) => hoistParts(loop, e, stmt.s === 'while' ? 'branch' : reach));
-    return [mapBodies(own, (b) => hoistBody(loop, b, reachInside(own, reach), false))];
+    return [mapBodies(own, (b) => hoistBody(loop, b, reachInside(loop, own, reach), false))];
   });
 }
 
-function reachInside(stmt: Stmt, reach: Reach): Reach {
-  if (stmt.s === 'for') return reach === 'sure' && !runsAtLeastOnce(stmt) ? 'loop' : reach;
+function reachInside(loop: Loop, stmt: Stmt, reach: Reach): Reach {
+  if (stmt.s === 'for') return reach === 'sure' && !loop.runs(stmt) ? 'loop' : reach;
   return 'branch';
 }
 

@@ -12,7 +12,7 @@ export function bindLets(kernel: Kernel): Kernel {
   const taken = namesOf(kernel.body);
   for (const sym of kernel.syms) taken.add(sym.name);
   const fresh = freshNames(taken);
-  const hoisted = hoistInvariants(kernel.body, fresh);
+  const hoisted = hoistInvariants(kernel, fresh);
   const counts = createWalk(null, fresh);
   walkBody(counts, hoisted);
   const binding = createWalk(counts.uses, fresh);

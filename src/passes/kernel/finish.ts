@@ -1,6 +1,7 @@
 // What every freshly lowered kernel goes through before a backend sees it, in order.
 
 import type { Kernel } from '../../ir/kernel.js';
+import type { Program } from '../../ir/program.js';
 import { type GridOptions, gridKernel } from '../schedule/grid.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
@@ -11,12 +12,14 @@ import { boundExtrema } from './bounded-extrema.js';
 import { propagateCopies } from './copies.js';
 import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
+import { rollStores } from './roll-stores.js';
 import { simplifyKernel } from './simplify-index.js';
 
 /** Kernels with their plain loops: for the interpreter, and constant folding. */
 export const finishKernel = (kernel: Kernel): Kernel => nameValues(simplifyKernel(legalizeKernel(kernel)));
 
-/** For a target with vectors; `constants` are the parameters whose buffers are constant. */
+/** For a target with vectors; `constants` are the parameters whose buffers are constant. Values get names when kernels that
+ *  are equal up to sizes have been merged: `nameKernels`. */
 export function finishScheduled(
   kernel: Kernel,
   schedule: ScheduleOptions,
@@ -30,10 +33,12 @@ export function finishScheduled(
   const spelled = boundExtrema(again, schedule.numerics); // after scheduling, which looks for reductions by max
   const shared = threads > 1 ? shareKernel(spelled, threads) : spelled; // when loops have their final steps
   const operands = scheduled.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));
-  return { kernel: nameValues(shared), operands };
+  return { kernel: rollStores(shared), operands };
 }
 
 const finishFill = (kernel: Kernel): Kernel => nameValues(simplifyKernel(kernel, { unloop: true }));
+
+export const nameKernels = (p: Program): Program => ({ ...p, kernels: p.kernels.map(nameValues) });
 
 /** Last: what a schedule repeats is computed once. */
 const nameValues = (kernel: Kernel): Kernel => propagateCopies(bindLets(kernel));

@@ -32,6 +32,8 @@ export interface TileSchedule {
   readonly inner: readonly For[];
   /** Parts of the term that depend on columns but not on `inner`: computed once a column tile into a panel. Empty: read in place. */
   readonly packed: readonly Expr[];
+  /** For sizes smaller than another tile: code counts for more than speed. */
+  readonly isFallback: boolean;
 }
 
 /** What is known where the schedule is to run. */
@@ -40,6 +42,8 @@ export interface Setting {
   readonly mayPack: boolean;
   /** Loops of unknown size that are shorter than this here: a tile of that many was tried. */
   readonly shorter: ReadonlyMap<string, number>;
+  /** Loops of unknown size that have at least so many steps here. */
+  readonly atLeast: ReadonlyMap<string, number>;
 }
 
 /** A panel is worth its copy from this many uses, and from this many steps of the reduction. */
@@ -51,7 +55,9 @@ const MAX_PANEL = 256 << 10;
 const MAX_IN_PLACE = 16384;
 
 export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at: Setting): Schedule {
-  const tiles = nest.loops.flatMap((columns) => describeTiles(nest, r, columns, o, at));
+  const tiles = nest.loops
+    .flatMap((columns) => describeTiles(nest, r, columns, o, at))
+    .filter((t) => !t.isFallback || isShort(t, nest, at));
   const cost = new Map(tiles.map((t) => [t, costOf(t, nest, r, at.shorter)]));
   const best = tiles.sort((a, b) => (cost.get(a) as number) - (cost.get(b) as number))[0];
   if (best) return best;
@@ -62,6 +68,14 @@ export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at:
   return { kind: 'plain' };
 }
 
+/** Whether a loop is known to have room for so many steps at once. */
+export const hasRoom = (f: For, steps: number, at: Setting): boolean =>
+  steps === 1 || constOf(f.hi) !== null || steps <= (at.atLeast.get(f.var) ?? 1);
+
+/** Little code: vectors are stored as such, and at most the columns need another fallback. */
+const isShort = (t: TileSchedule, nest: Nest, at: Setting): boolean =>
+  isOne(coefficient(nest.store.index, t.columns.var)) && (t.rows === null || hasRoom(t.rows, t.rowCount, at));
+
 /** Every tile with these columns: of each width a vector can have, of each number of vectors and rows. */
 function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOptions, at: Setting): TileSchedule[] {
   const size = constOf(columns.hi);
@@ -71,11 +85,17 @@ function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOption
   const walking = loadsOf(r.term).filter((x) => reads(x, columns));
   if (walking.length === 0) return [];
   const inner = nest.loops.filter((f) => f !== columns && !walking.some((x) => reads(x, f)));
-  const rows = [...inner].reverse().find((f) => (constOf(f.hi) ?? 2) > 1 && !at.shorter.has(f.var)) ?? null;
+  const isFallback = at.shorter.size > 0;
   const { tile } = o.target;
+  const rows =
+    [...inner]
+      .reverse()
+      .find((f) => (constOf(f.hi) ?? 2) > 1 && !at.shorter.has(f.var) && (!isFallback || hasRoom(f, tile.rows, at))) ??
+    null;
   return widths(o.target).flatMap((lanes): TileSchedule[] => {
     const narrow = atWidth(o, lanes);
-    const longest = short === undefined ? Infinity : short <= NARROWEST ? 0 : Math.max(short / 4, NARROWEST);
+    const next = short === undefined ? Infinity : short <= NARROWEST ? 0 : Math.max(short / 4, NARROWEST);
+    const longest = Math.max(next, at.atLeast.get(columns.var) ?? 0);
     const fits = (v: number): boolean =>
       (v === 1 || lanes === o.target.lanes) && // several narrow vectors: a wide one does it
       (size === null ? v * lanes <= longest : v * lanes <= size);
@@ -90,7 +110,9 @@ function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOption
     const widest = size === null ? counts.slice(-1) : counts;
     return widest.flatMap((vectors) =>
       rowCounts.flatMap((rowCount) =>
-        operands.map((packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed }) as const),
+        operands.map(
+          (packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isFallback }) as const,
+        ),
       ),
     );
   });

@@ -5,12 +5,12 @@ import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
-import { chooseSchedule } from './choose.js';
+import { chooseSchedule, hasRoom, type Setting } from './choose.js';
 import { chooseDot } from './dot.js';
 import { tileDot } from './dot-tile.js';
 import { vectorizeElementwise } from './elementwise.js';
 import { reduceInLanes, tileAlongReduction } from './lanes.js';
-import { atWidth, constOf, type ScheduleOptions } from './loops.js';
+import { atWidth, type ScheduleOptions } from './loops.js';
 import { mergeNest } from './merge.js';
 import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
 import { type ScheduledKernel, withOperands } from './operands.js';
@@ -52,29 +52,25 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
 
 function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
   const nest = mergeNest(found);
-  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, new Map());
+  const unknown = { mayPack: panels.allowed, shorter: new Map(), atLeast: new Map() };
+  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown);
   return vectorizeElementwise(invertDivisors(nest, o), o);
 }
 
 /** A tile may be longer than a loop of unknown size: then another schedule serves, chosen with what that says. */
-function scheduleReduction(
-  nest: Nest,
-  r: Reduction,
-  o: ScheduleOptions,
-  panels: Panels,
-  shorter: ReadonlyMap<string, number>,
-): readonly Stmt[] {
-  const s = chooseSchedule(nest, r, o, { mayPack: panels.allowed, shorter });
+function scheduleReduction(nest: Nest, r: Reduction, o: ScheduleOptions, panels: Panels, at: Setting): readonly Stmt[] {
+  const s = chooseSchedule(nest, r, o, at);
   switch (s.kind) {
     case 'tile': {
-      const otherwise = (f: For, size: number): readonly Stmt[] =>
-        scheduleReduction(nest, r, o, panels, new Map([...shorter, [f.var, size]]));
-      const guard = (f: For, size: number, body: readonly Stmt[]): readonly Stmt[] =>
-        size === 1 || constOf(f.hi) !== null
-          ? body
-          : [{ s: 'if', cond: e.lt(f.hi, size), then: otherwise(f, size), else: body }];
+      const guard = (f: For, size: number, known: Setting, body: readonly Stmt[]): readonly Stmt[] => {
+        if (hasRoom(f, size, at)) return body;
+        const shorter = { ...known, shorter: new Map([...known.shorter, [f.var, size]]) };
+        return [{ s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter), else: body }];
+      };
       const tiled = tileParallel(nest, r, s, o, panels);
-      return guard(s.columns, s.vectors * s.lanes, s.rows ? guard(s.rows, s.rowCount, tiled) : tiled);
+      const width = s.vectors * s.lanes;
+      const wide = { ...at, atLeast: new Map([...at.atLeast, [s.columns.var, width]]) };
+      return guard(s.columns, width, at, s.rows ? guard(s.rows, s.rowCount, wide, tiled) : tiled);
     }
     case 'lanes':
       return tileAlongReduction(nest, r, s.along, atWidth(o, s.lanes));

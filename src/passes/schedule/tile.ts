@@ -68,7 +68,7 @@ function tileBody(
   const finish = cells.flatMap((c) =>
     storeVector(nest.store, r.acc, variable(c.acc, dtype, lanes), columns.var, c.base, (x) => atRow(x, c.row), o),
   );
-  return [...declare, ...unroll(loops, steps), ...finish];
+  return [...declare, ...(s.isFallback ? wrap(loops, steps) : unroll(loops, steps)), ...finish];
 }
 
 /** A few steps are written out: entering loops of three would cost as much as they do. */

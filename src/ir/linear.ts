@@ -1,8 +1,8 @@
 // Index expressions as sums of products: constant + Σ coef · Π factors, so that the part that does not change in a
 // loop can be told from the part that moves with its variable. Exact modulo 2^32, as addresses are.
-// Used by pointers.ts; immutable index variables are seen through to their definitions.
+// Immutable index variables are seen through to their definitions.
 
-import { type Expr, exprKey, visitExpr } from '../../ir/scalar.js';
+import { type Expr, exprKey, visitExpr } from './scalar.js';
 
 export interface LinearTerm {
   readonly coef: number;

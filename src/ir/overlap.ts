@@ -1,11 +1,11 @@
 // Which kernel parameters may be `restrict`: those that at no call share memory with another parameter where either is
 // written. Ranges are those at the symbols' bounds, so a loop's moving views count with everything they ever cover.
 
-import { bounds } from '../../ir/dim.js';
-import type { Kernel } from '../../ir/kernel.js';
-import type { BufferRef, Program, ProgramBuffer, Step } from '../../ir/program.js';
-import { DTYPE_INFO } from '../../support/dtype.js';
-import { invariant } from '../../support/errors.js';
+import { bounds } from './dim.js';
+import type { Kernel } from './kernel.js';
+import type { BufferRef, Program, ProgramBuffer, Step } from './program.js';
+import { DTYPE_INFO } from '../support/dtype.js';
+import { invariant } from '../support/errors.js';
 
 export interface Aliasing {
   readonly restrict: boolean;
