@@ -92,7 +92,8 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
     return finishScheduled(k, { target: vectors, numerics }, constants, target === 'wasm' ? threads : 1);
   };
   const shareRows = !full ? 'none' : target === 'webgpu' ? 'all' : 'chains';
-  return lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows });
+  const attentionBlock = full && vectors ? vectors.lanes * vectors.tile.vectors : 0;
+  return lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows, attentionBlock });
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>
