@@ -1,6 +1,6 @@
 // Moves what does not change inside a loop in front of it. Arithmetic moves freely (it is total after legalization);
-// a load moves only if it is guarded, or if it surely runs: the loop has a positive constant trip count, no way out, and the
-// load stands on its straight path. Out of branches only index arithmetic moves. Grid and local loops keep everything.
+// a load moves only if it is guarded, reads an element that surely exists, or surely runs: the loop has a positive constant
+// trip count, no way out, and the load stands on its straight path. Out of branches only index arithmetic moves. Grid and local loops keep everything.
 
 import type { Stmt } from '../../ir/kernel.js';
 import { children, type Expr, type LoadExpr, mapChildren, variable } from '../../ir/scalar.js';
@@ -17,19 +17,25 @@ interface Loop {
   readonly names: Map<number, string>;
   readonly moved: Stmt[];
   readonly fresh: () => string;
+  readonly exists: Exists;
 }
+
+/** Whether a load may run at any time: what it reads is there whatever the sizes are. */
+export type Exists = (x: LoadExpr) => boolean;
 
 /** How an expression is reached: `sure` whenever the loop runs, `free` if only safe arithmetic may move. */
 type Reach = 'sure' | 'loop' | 'branch';
 
-export function hoistInvariants(body: readonly Stmt[], fresh: () => string): readonly Stmt[] {
+export function hoistInvariants(body: readonly Stmt[], fresh: () => string, exists: Exists): readonly Stmt[] {
   return body.flatMap((stmt) => {
-    const inner = mapBodies(stmt, (b) => hoistInvariants(b, fresh));
-    return inner.s === 'for' && inner.mode !== 'grid' && inner.mode !== 'local' ? hoistLoop(inner, fresh) : [inner];
+    const inner = mapBodies(stmt, (b) => hoistInvariants(b, fresh, exists));
+    return inner.s === 'for' && inner.mode !== 'grid' && inner.mode !== 'local'
+      ? hoistLoop(inner, fresh, exists)
+      : [inner];
   });
 }
 
-function hoistLoop(stmt: For, fresh: () => string): readonly Stmt[] {
+function hoistLoop(stmt: For, fresh: () => string, exists: Exists): readonly Stmt[] {
   const effects = effectsOf(stmt.body);
   effects.declared.add(stmt.var);
   const loop: Loop = {
@@ -39,6 +45,7 @@ function hoistLoop(stmt: For, fresh: () => string): readonly Stmt[] {
     names: new Map(),
     moved: [],
     fresh,
+    exists,
   };
   const reach = runsAtLeastOnce(stmt) && !effects.breaks ? 'sure' : 'loop';
   const body = hoistBody(loop, stmt.body, reach, true);
@@ -78,12 +85,12 @@ function isInvariant(loop: Loop, e: Expr): boolean {
   return result;
 }
 
-/** Whether evaluating `e` reads memory without a guard. */
-export function hasBareLoad(e: Expr, memo: Map<Expr, boolean> = new Map()): boolean {
+/** Whether evaluating `e` reads memory without a guard, where there may be none. */
+export function hasBareLoad(e: Expr, exists: Exists, memo: Map<Expr, boolean> = new Map()): boolean {
   const known = memo.get(e);
   if (known !== undefined) return known;
-  const always = e.k === 'load' ? (e.guard ? [e.guard] : null) : children(e);
-  const result = always === null || always.some((c) => hasBareLoad(c, memo));
+  const always = e.k === 'load' && !exists(e) ? (e.guard ? [e.guard] : null) : children(e);
+  const result = always === null || always.some((c) => hasBareLoad(c, exists, memo));
   memo.set(e, result);
   return result;
 }
@@ -91,7 +98,7 @@ export function hasBareLoad(e: Expr, memo: Map<Expr, boolean> = new Map()): bool
 function canMove(loop: Loop, e: Expr, reach: Reach): boolean {
   if (!isInvariant(loop, e)) return false;
   if (reach === 'sure') return true;
-  if (hasBareLoad(e)) return false;
+  if (hasBareLoad(e, loop.exists)) return false;
   return reach === 'loop' || e.dtype === 'i32' || e.dtype === 'i1';
 }
 
