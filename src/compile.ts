@@ -93,7 +93,9 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
     return finishScheduled(k, { target: vectors, numerics }, constants, target === 'wasm' ? threads : 1);
   };
   const shareRows = !full ? 'none' : target === 'webgpu' ? 'all' : 'chains';
-  const program = lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows });
+  const attentionBlock = full && vectors ? vectors.lanes * vectors.tile.vectors : 0;
+  const generic = lowerGeneric;
+  const program = lowerModule(optimised, { numerics, finish, evaluate, generic, shareRows, attentionBlock });
   return full && vectors ? nameKernels(mergeKernels(program)) : program;
 }
 

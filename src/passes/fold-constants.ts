@@ -85,6 +85,7 @@ function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, 
     evaluate: c.evaluate,
     generic: lowerGeneric,
     shareRows: 'none',
+    attentionBlock: 0,
   });
   const tensors = c.evaluate(program);
   return new Map(

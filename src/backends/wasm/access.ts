@@ -106,13 +106,36 @@ export function storeVector(k: KernelState, slot: MemorySlot, lanes: number, off
   const own = 16 / lanes;
   invariant(width <= own, `WebAssembly has no store of ${lanes} lanes to ${slot.dtype}`);
   if (width === own) return k.c.memory('v128.store', offset);
+  if (own === 8) narrowByShuffle(k, lanes, own, width);
+  else narrow(k, own, width);
+  const bytes = lanes * width;
+  invariant(bytes === 8 || bytes === 4, `WebAssembly has no store of ${lanes} lanes to ${slot.dtype}`);
+  k.c.memory(bytes === 8 ? 'v128.store64_lane' : 'v128.store32_lane', offset);
+  k.c.out.u8(0);
+}
+
+/** Nothing but an element's low bytes is left, so that narrowing, which saturates, keeps them as they are. */
+function narrow(k: KernelState, own: number, width: number): void {
+  k.c.v128(lowBytes(own, width));
+  k.c.op('v128.and');
+  for (let now = own; now > width; now /= 2) {
+    const v = k.c.local('v128');
+    k.c.tee(v);
+    k.c.get(v);
+    k.c.op(now === 4 ? 'i16x8.narrow_i32x4_u' : 'i8x16.narrow_i16x8_u');
+    k.c.free(v);
+  }
+}
+
+function narrowByShuffle(k: KernelState, lanes: number, own: number, width: number): void {
   const packed = Array.from({ length: lanes * width }, (_, i) => Math.floor(i / width) * own + (i % width));
   const v = k.c.local('v128');
   k.c.tee(v);
   k.c.get(v);
   k.c.shuffle([...packed, ...new Array<number>(16 - packed.length).fill(0)]);
   k.c.free(v);
-  invariant(packed.length === 8 || packed.length === 4, `WebAssembly has no store of ${lanes} lanes to ${slot.dtype}`);
-  k.c.memory(packed.length === 8 ? 'v128.store64_lane' : 'v128.store32_lane', offset);
-  k.c.out.u8(0);
 }
+
+/** Ones in the low `width` bytes of every `own`. */
+const lowBytes = (own: number, width: number): Uint8Array =>
+  Uint8Array.from({ length: 16 }, (_, i) => (i % own < width ? 0xff : 0));

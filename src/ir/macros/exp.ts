@@ -13,6 +13,7 @@ import {
   mul,
   nearest,
   num,
+  pairedPolynomial,
   polynomial,
   power2,
   scale,
@@ -89,10 +90,12 @@ export function exp(f: FloatFormat, x: Expr): Expr {
   return scale(f, p, n);
 }
 
-/** e^x where the result and 2^n are known to be normal. */
+/** e^x where the result and 2^n are known to be normal, or nearly; the shortest way there. */
 export function expInRange(f: FloatFormat, x: Expr): Expr {
-  const { p, n } = expParts(f, x);
-  return mul(p, power2(f, n));
+  const { n, r } = reduce(f, x);
+  const square = mul(r, r);
+  const tail = mul(square, pairedPolynomial(f, r, CONSTANTS[f.dtype].exp));
+  return mul(add(num(f, 1), add(r, tail)), power2(f, n));
 }
 
 /** e^x / 2 without premature overflow, for x ≥ 0. */

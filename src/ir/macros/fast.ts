@@ -1,11 +1,11 @@
 // Cheaper forms of four functions for fast numerics, in f32 alone; rules in passes/rules/scalar.ts bring them in. About
-// half the operations of the careful ones and no branches of value: errors of a few ulp (docs/numerics.md), and what is
+// half the operations of the careful ones, none of which waits long for another, and no branches of value: errors of a few ulp (docs/numerics.md), and what is
 // smaller than a normal number is 0. Wider types keep the careful definitions.
 
 import { type Expr, rawOp } from '../scalar.js';
 import { erf } from './erf.js';
 import { exp, expInRange } from './exp.js';
-import { add, clamp, div, type FloatFormat, mul, neg, num, polynomial } from './format.js';
+import { add, clamp, div, type FloatFormat, mul, neg, num, pairedPolynomial } from './format.js';
 import { sigmoid, tanh } from './hyperbolic.js';
 
 /** e^x; 2^−127 and 2^128 come out of the exponent's arithmetic as 0 and ∞. */
@@ -42,7 +42,7 @@ const TANH: Rational = {
 function oddRational(f: FloatFormat, x: Expr, { end, p, q }: Rational): Expr {
   const bounded = clamp(x, num(f, -end), num(f, end));
   const square = mul(bounded, bounded);
-  const value = div(mul(bounded, polynomial(f, square, p)), polynomial(f, square, q));
+  const value = div(mul(bounded, pairedPolynomial(f, square, p)), pairedPolynomial(f, square, q));
   return rawOp('max', rawOp('min', value, num(f, 1)), num(f, -1)); // the last bit may lie beyond
 }
 

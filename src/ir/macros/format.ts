@@ -75,6 +75,17 @@ export function polynomial(f: FloatFormat, x: Expr, coefficients: readonly numbe
   return terms.reduceRight((sum, c) => add(c, mul(x, sum)));
 }
 
+/** In pairs, c₀ + c₁·x and so on, and Horner's scheme in x² over them: half as long a way for one more product. */
+export function pairedPolynomial(f: FloatFormat, x: Expr, coefficients: readonly number[]): Expr {
+  const pairs = coefficients.flatMap((c, k): readonly Expr[] => {
+    const next = coefficients[k + 1];
+    if (k % 2 === 1) return [];
+    return [next === undefined ? num(f, c) : add(num(f, c), mul(x, num(f, next)))];
+  });
+  const square = mul(x, x);
+  return pairs.reduceRight((sum, pair) => add(pair, mul(square, sum)));
+}
+
 /** The nearest integer, ties to even, as a float and as an integer; |x| must be below 2^(mantissa − 1).
  *  Adding 1.5·2^mantissa leaves the integer in the low bits. In f32 the float is made from the integer, so that a
  *  compiler that re-associates (a shader's) cannot cancel the addition. */

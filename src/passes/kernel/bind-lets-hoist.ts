@@ -1,6 +1,7 @@
 // Moves what does not change inside a loop in front of it. Arithmetic moves freely (it is total after legalization);
-// a load moves only if it is guarded, or if it surely runs: the loop has a step at least at all sizes and no way out, and the
-// load stands on its straight path. Out of branches only index arithmetic moves. Grid and local loops keep everything.
+// a load moves only if it is guarded, reads an element that surely exists, or surely runs: the loop has a step at least at all
+// sizes and no way out, and the load stands on its straight path. Out of branches only index arithmetic moves. Grid and local
+// loops keep everything.
 
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { children, type Expr, type LoadExpr, mapChildren, variable } from '../../ir/scalar.js';
@@ -20,12 +21,16 @@ interface Loop {
   /** Whether a loop has at least one step, whatever the sizes are. */
   readonly runs: (loop: For) => boolean;
   readonly fresh: () => string;
+  readonly exists: Exists;
 }
+
+/** Whether a load may run at any time: what it reads is there whatever the sizes are. */
+export type Exists = (x: LoadExpr) => boolean;
 
 /** How an expression is reached: `sure` whenever the loop runs, `free` if only safe arithmetic may move. */
 type Reach = 'sure' | 'loop' | 'branch';
 
-export function hoistInvariants(kernel: Kernel, fresh: () => string): readonly Stmt[] {
+export function hoistInvariants(kernel: Kernel, fresh: () => string, exists: Exists): readonly Stmt[] {
   const sizes = createRangeScope((slot) => kernel.params[slot]?.dtype);
   for (const { name, lo, hi } of kernel.syms) sizes.vars.set(name, { lo, hi });
   const runs = ({ lo, hi }: For): boolean => rangeOf(lo, sizes).hi < rangeOf(hi, sizes).lo;
@@ -33,13 +38,13 @@ export function hoistInvariants(kernel: Kernel, fresh: () => string): readonly S
     body.flatMap((stmt) => {
       const inner = mapBodies(stmt, go);
       return inner.s === 'for' && inner.mode !== 'grid' && inner.mode !== 'local'
-        ? hoistLoop(inner, runs, fresh)
+        ? hoistLoop(inner, runs, fresh, exists)
         : [inner];
     });
   return go(kernel.body);
 }
 
-function hoistLoop(stmt: For, runs: Loop['runs'], fresh: () => string): readonly Stmt[] {
+function hoistLoop(stmt: For, runs: Loop['runs'], fresh: () => string, exists: Exists): readonly Stmt[] {
   const effects = effectsOf(stmt.body);
   effects.declared.add(stmt.var);
   const loop: Loop = {
@@ -50,6 +55,7 @@ function hoistLoop(stmt: For, runs: Loop['runs'], fresh: () => string): readonly
     moved: [],
     runs,
     fresh,
+    exists,
   };
   const reach = runs(stmt) && !effects.breaks ? 'sure' : 'loop';
   const body = hoistBody(loop, stmt.body, reach, true);
@@ -86,12 +92,12 @@ function isInvariant(loop: Loop, e: Expr): boolean {
   return result;
 }
 
-/** Whether evaluating `e` reads memory without a guard. */
-export function hasBareLoad(e: Expr, memo: Map<Expr, boolean> = new Map()): boolean {
+/** Whether evaluating `e` reads memory without a guard, where there may be none. */
+export function hasBareLoad(e: Expr, exists: Exists, memo: Map<Expr, boolean> = new Map()): boolean {
   const known = memo.get(e);
   if (known !== undefined) return known;
-  const always = e.k === 'load' ? (e.guard ? [e.guard] : null) : children(e);
-  const result = always === null || always.some((c) => hasBareLoad(c, memo));
+  const always = e.k === 'load' && !exists(e) ? (e.guard ? [e.guard] : null) : children(e);
+  const result = always === null || always.some((c) => hasBareLoad(c, exists, memo));
   memo.set(e, result);
   return result;
 }
@@ -99,7 +105,7 @@ export function hasBareLoad(e: Expr, memo: Map<Expr, boolean> = new Map()): bool
 function canMove(loop: Loop, e: Expr, reach: Reach): boolean {
   if (!isInvariant(loop, e)) return false;
   if (reach === 'sure') return true;
-  if (hasBareLoad(e)) return false;
+  if (hasBareLoad(e, loop.exists)) return false;
   return reach === 'loop' || e.dtype === 'i32' || e.dtype === 'i1';
 }
 

@@ -2,9 +2,10 @@
 // (bind-lets-hoist.ts), then every repeated sub-expression becomes a `let` right before its first use, in the innermost
 // scope that dominates the others. Expects a legalized kernel. Loads are shared only while their buffer is unchanged.
 
+import { bounds } from '../../ir/dim.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { type Expr, mapChildren, variable } from '../../ir/scalar.js';
-import { hasBareLoad, hoistInvariants, isFree } from './bind-lets-hoist.js';
+import { type Exists, hasBareLoad, hoistInvariants, isFree } from './bind-lets-hoist.js';
 import { createNumbering, type Numbering } from './expr-numbering.js';
 import { effectsOf, mapBodies, mapStmtExprs, namesOf } from './stmt-walk.js';
 
@@ -12,12 +13,21 @@ export function bindLets(kernel: Kernel): Kernel {
   const taken = namesOf(kernel.body);
   for (const sym of kernel.syms) taken.add(sym.name);
   const fresh = freshNames(taken);
-  const hoisted = hoistInvariants(kernel, fresh);
-  const counts = createWalk(null, fresh);
+  const exists = existsIn(kernel);
+  const hoisted = hoistInvariants(kernel, fresh, exists);
+  const counts = createWalk(null, fresh, exists);
   walkBody(counts, hoisted);
-  const binding = createWalk(counts.uses, fresh);
+  const binding = createWalk(counts.uses, fresh, exists);
   return { ...kernel, body: walkBody(binding, hoisted) };
 }
+
+/** Single elements at a known place of a parameter that is never shorter. */
+const existsIn =
+  ({ params }: Kernel): Exists =>
+  ({ src, index: [at], lanes }) => {
+    const size = params[src]?.size;
+    return at?.k === 'const' && size !== undefined && Number(at.value) + lanes <= bounds(size)[0];
+  };
 
 function freshNames(taken: ReadonlySet<string>): () => string {
   let next = 0;
@@ -48,9 +58,10 @@ interface Walk {
   out: Stmt[];
   readonly bare: Map<Expr, boolean>;
   readonly fresh: () => string;
+  readonly exists: Exists;
 }
 
-const createWalk = (counted: readonly number[] | null, fresh: () => string): Walk => ({
+const createWalk = (counted: readonly number[] | null, fresh: () => string, exists: Exists): Walk => ({
   numbering: createNumbering(),
   uses: [],
   counted,
@@ -59,6 +70,7 @@ const createWalk = (counted: readonly number[] | null, fresh: () => string): Wal
   out: [],
   bare: new Map(),
   fresh,
+  exists,
 });
 
 function walkBody(w: Walk, body: readonly Stmt[]): readonly Stmt[] {
@@ -135,7 +147,7 @@ function bind(w: Walk, e: Expr, place: Place): Expr {
     if (known.order >= 0 && !w.counted) w.uses[known.order] = (w.uses[known.order] ?? 0) + 1;
     return known.name === null ? e : variable(known.name, e.dtype, e.lanes);
   }
-  const site = place === 'free' || (place === 'guarded' && !hasBareLoad(e, w.bare)) ? openSite(w, id) : null;
+  const site = place === 'free' || (place === 'guarded' && !hasBareLoad(e, w.exists, w.bare)) ? openSite(w, id) : null;
   const value = bindChildren(w, e, place);
   if (!site || (w.counted?.[site.order] ?? 0) < 2) return value;
   site.name = w.fresh();

@@ -14,6 +14,7 @@ import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
 import { rollStores } from './roll-stores.js';
 import { simplifyKernel } from './simplify-index.js';
+import { addSmallCasts } from './small-casts.js';
 
 /** Kernels with their plain loops: for the interpreter, and constant folding. */
 export const finishKernel = (kernel: Kernel): Kernel => nameValues(simplifyKernel(legalizeKernel(kernel)));
@@ -30,7 +31,8 @@ export function finishScheduled(
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
   const scheduled = scheduleKernel(simple, schedule, constants);
   const again = simplifyKernel(scheduled.kernel, { unloop: true }); // tile bounds decide guards
-  const spelled = boundExtrema(again, schedule.numerics); // after scheduling, which looks for reductions by max
+  const small = addSmallCasts(again); // looks for extrema
+  const spelled = boundExtrema(small, schedule.numerics); // after scheduling, which looks for reductions by max
   const shared = threads > 1 ? shareKernel(spelled, threads) : spelled; // when loops have their final steps
   const operands = scheduled.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));
   return { kernel: rollStores(shared), operands };

@@ -19,15 +19,15 @@ export interface LowerOptions {
   readonly evaluate: Evaluate;
   readonly generic: typeof lowerGeneric;
   readonly shareRows: RowSharing;
+  /** Rows of attention that go side by side; 0: none. */
+  readonly attentionBlock: number;
 }
 
 export function lowerModule(m: Module, options: LowerOptions): Program {
   const p = createProgramBuilder(options.finish, options.evaluate);
   const states = new Map(m.states.map((s) => [s.name, p.newBuffer(s.name, s.type, { kind: 'state', init: s.init })]));
   const consts: RegionLowering['consts'] = new Map();
-  const drafts = m.entries.map((entry, k) =>
-    lowerEntry(entry, k, { p, states, consts, generic: options.generic, shareRows: options.shareRows }),
-  );
+  const drafts = m.entries.map((entry, k) => lowerEntry(entry, k, { ...options, p, states, consts }));
   return planMemory({ name: m.name, numerics: options.numerics, p, entries: drafts.map((d) => resolveEntry(d, p)) });
 }
 

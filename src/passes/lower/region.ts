@@ -9,6 +9,8 @@ import { cast, dimExpr, i32, load, variable } from '../../ir/scalar.js';
 import { originsOf } from '../../ir/origins.js';
 import type { BufferRef, Origin } from '../../ir/program.js';
 import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
+import { lowerAttention } from './attention.js';
+import { type AttentionGroup, findAttention } from './attention-groups.js';
 import { createKernelContext, isVirtual, type KernelContext } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
 import { findRowGroups, type RowGroup, type RowSharing } from './row-groups.js';
@@ -24,17 +26,23 @@ export interface RegionLowering {
   readonly generic: typeof lowerGeneric;
   /** Which generics become one kernel. */
   readonly shareRows: RowSharing;
+  /** Rows of attention that go side by side (attention.ts); 0: its parts stay kernels of their own. */
+  readonly attentionBlock: number;
+  readonly numerics: 'fast' | 'strict';
 }
 
 const nameOf = (n: Node): string => n.origin.node || `${n.origin.op}_${n.origin.index}` || n.kind;
 const sizeOf = (t: TensorType): Dim => product(t.shape);
 
 export function lowerRegion(l: RegionLowering, region: Region): void {
-  const { groups, absorbed } = findRowGroups(region, l.shareRows);
+  const rows = findRowGroups(region, l.shareRows);
+  const attention = findAttention(region, rows, l.attentionBlock);
   for (const node of region.nodes) {
-    const group = groups.get(node);
-    if (absorbed.has(node)) continue;
-    if (group) lowerGroup(l, group);
+    const group = rows.groups.get(node);
+    const attended = attention.groups.get(node);
+    if (attention.absorbed.has(node) || rows.absorbed.has(node)) continue;
+    if (attended) lowerAttentionGroup(l, attended);
+    else if (group) lowerGroup(l, group);
     else lowerNode(l, node);
     for (const bind of node.binds)
       l.p.emit({ kind: 'bind', sym: bind.sym, from: storageOf(l, node.outputs[bind.output] as Value) });
@@ -47,6 +55,13 @@ function lowerGroup(l: RegionLowering, group: RowGroup): void {
   const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(last), origins);
   const outputs = new Map([...group.outputs].map((m) => [m, newOutput(l, m)]));
   l.p.emitKernel(lowerRows(c, group, outputs));
+}
+
+function lowerAttentionGroup(l: RegionLowering, g: AttentionGroup): void {
+  const origins = [g.scores, ...g.chain.members, g.sum].flatMap((m) => originsOf(m.origin));
+  const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(g.sum), origins);
+  const options = { block: l.attentionBlock, numerics: l.numerics };
+  l.p.emitKernel(lowerAttention(c, g, newOutput(l, g.sum), options));
 }
 
 /** The buffer behind a value; re-indexing views have none (the materialise pass keeps them out of here). */

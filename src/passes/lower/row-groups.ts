@@ -54,7 +54,7 @@ export function findRowGroups(region: Region, sharing: RowSharing): RowGroups {
 }
 
 /** `later`: a result of the region. `nested`: a region within, at a place not looked for. */
-type Reader = Node | 'later' | 'nested';
+export type Reader = Node | 'later' | 'nested';
 
 interface Search {
   readonly users: (v: Value) => ReadonlySet<Reader>;
@@ -73,7 +73,7 @@ interface Frame {
   readonly width: Dim | null;
 }
 
-const isPlain = (n: Node | null | undefined): n is Generic =>
+export const isPlain = (n: Node | null | undefined): n is Generic =>
   n?.kind === 'generic' && n.binds.length === 0 && !n.reducer?.startsWith('arg');
 
 const isNumber = (shape: readonly Dim[]): boolean => shape.every((d) => d === 1);
@@ -94,6 +94,12 @@ const LONG_ROW = 1 << 14;
 /** A few very long rows keep a GPU's groups idle: better a kernel more. */
 const isLopsided = ({ rows, width }: Frame): boolean =>
   width !== null && bounds(width)[1] > LONG_ROW * bounds(product(rows))[1];
+
+/** Who computes with a node's result, views looked through. */
+export function readersOf(region: Region): (n: Generic) => ReadonlySet<Reader> {
+  const users = realUsers(region);
+  return (n) => users(n.outputs[0] as Value);
+}
 
 /** Who computes with a value, views looked through. */
 function realUsers(region: Region): (v: Value) => ReadonlySet<Reader> {
@@ -202,7 +208,7 @@ function fitsFrame(p: Generic, { rows, width }: Frame): boolean {
 }
 
 /** Index at the producer of each of a reader's loads of it; null where a view is in the way. */
-function readsOf(reader: Generic, p: Generic): (readonly Expr[] | null)[] {
+export function readsOf(reader: Generic, p: Generic): (readonly Expr[] | null)[] {
   const out: (readonly Expr[] | null)[] = [];
   for (const body of [reader.body, ...(reader.post ? [reader.post] : [])])
     visitExpr(body, (x) => {

@@ -1,7 +1,7 @@
 // A row group as one kernel: a loop over the rows around a loop nest for each member. A reduction over the row becomes a
 // variable, an intermediate row a small scratch buffer, or a stretch of its own buffer where others read it too.
 
-import { dimEq, product } from '../../ir/dim.js';
+import { type Dim, dimEq, product } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
 import type { BufferRef } from '../../ir/program.js';
 import { type Expr, i32, load, rewriteExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
@@ -12,30 +12,48 @@ import type { KernelTask } from './build.js';
 import { identity, nest, rangesOf } from './generic.js';
 import { type Generic, isOwn, isRowNumber, type RowGroup, sourceOf } from './row-groups.js';
 
-/** Where a member's row is: a variable, a scratch buffer for one row, or all rows in memory. */
-type Place =
+/** Scratch memory for a row: where its elements are. */
+export interface RowMemory {
+  readonly slot: number;
+  readonly at: (column: Expr) => Expr;
+}
+
+/** Where a member's row is: a variable, scratch memory for one row, or all rows in memory. */
+export type Place =
   | { readonly k: 'number'; readonly value: Expr }
-  | { readonly k: 'row'; readonly slot: number }
+  | ({ readonly k: 'row' } & RowMemory)
   | { readonly k: 'whole'; readonly slot: number; readonly shape: Generic['shape'] };
 
-interface Lowering {
+export interface RowLowering {
   readonly c: KernelContext;
   readonly group: RowGroup;
   readonly outputs: ReadonlyMap<Generic, BufferRef>;
   readonly made: Map<Node, Place>;
+  /** Memory for a member nobody else reads. */
+  readonly memory: (m: Generic, name: string) => RowMemory;
+  /** Goes into every name, where rows are lowered more than once. */
+  readonly tag: string;
 }
 
 /** `outputs`: memory for the members that others read. */
 export function lowerRows(c: KernelContext, group: RowGroup, outputs: ReadonlyMap<Generic, BufferRef>): KernelTask {
-  const l: Lowering = { c, group, outputs, made: new Map() };
-  const body = group.members.flatMap((m, k) => (isSingle(l, m) ? lowerNumber(l, m, k) : lowerRow(l, m, k)));
+  const memory = (m: Generic, name: string): RowMemory => {
+    const { dtype, shape } = (m.outputs[0] as Value).type;
+    return { slot: c.scratch(name, dtype, shape[group.rows.length] as Dim), at: (column) => column };
+  };
+  const l: RowLowering = { c, group, outputs, made: new Map(), memory, tag: '' };
+  const body = lowerMembers(l, group.members);
   const last = group.members[group.members.length - 1] as Generic;
   const output = c.outputSlot();
   return c.task(nest('i', group.rows, body, true), isSingle(l, last) ? [] : inPlaceOperands(c, group, output));
 }
 
+/** Statements for the row at `i0 …`. */
+export const lowerMembers = (l: RowLowering, members: readonly Generic[]): readonly Stmt[] =>
+  members.flatMap((m, k) => (isSingle(l, m) ? lowerNumber(l, m, k) : lowerRow(l, m, k)));
+
 /** One number a row; an elementwise row of one element is as well a row. */
-function isSingle({ group }: Lowering, m: Generic): boolean {
+export function isSingle({ group }: Pick<RowLowering, 'group'>, m: Generic): boolean {
   return (
     m.reducer !== null ||
     (m.shape.length <= group.rows.length
@@ -45,7 +63,7 @@ function isSingle({ group }: Lowering, m: Generic): boolean {
 }
 
 /** A body with loads of members as what they became. */
-function lowerBody(l: Lowering, body: Expr, reader: Generic): Expr {
+export function lowerMemberBody(l: RowLowering, body: Expr, reader: Generic): Expr {
   const ranges: Ranges = rangesOf(reader.shape, reader.reduce);
   return rewriteExpr(body, (x) => {
     if (x.k !== 'load') return x;
@@ -56,21 +74,21 @@ function lowerBody(l: Lowering, body: Expr, reader: Generic): Expr {
     if (at.k === 'number') return at.value;
     const index = throughViews(x.index, views) as readonly Expr[];
     if (at.k === 'whole') return load(at.slot, [flatten(index, at.shape)], x.dtype);
-    return load(at.slot, [index[l.group.rows.length] as Expr], x.dtype);
+    return load(at.slot, [at.at(index[l.group.rows.length] as Expr)], x.dtype);
   });
 }
 
 const rowVars = (n: number): Expr[] => Array.from({ length: n }, (_, k) => variable(`i${k}`, 'i32'));
 
-function lowerNumber(l: Lowering, m: Generic, k: number): readonly Stmt[] {
+function lowerNumber(l: RowLowering, m: Generic, k: number): readonly Stmt[] {
   const axes = l.group.rows.length;
   const units = new Map(m.shape.slice(axes).map((_, j): [string, Expr] => [`i${axes + j}`, i32(0)]));
-  const lower = (body: Expr): Expr => substituteVars(lowerBody(l, body, m), units);
-  const name = `m${k}`;
+  const lower = (body: Expr): Expr => substituteVars(lowerMemberBody(l, body, m), units);
+  const name = `m${l.tag}${k}`;
   const stmts: Stmt[] = [];
   let value = lower(m.body);
   if (m.reducer !== null) {
-    const accName = `acc${k}`;
+    const accName = `acc${l.tag}${k}`;
     const acc = variable(accName, value.dtype);
     const next: Expr = { k: 'op', op: m.reducer as 'add', args: [acc, value], dtype: value.dtype, lanes: 1 };
     stmts.push(
@@ -94,15 +112,17 @@ function lowerNumber(l: Lowering, m: Generic, k: number): readonly Stmt[] {
   return stmts;
 }
 
-function lowerRow(l: Lowering, m: Generic, k: number): readonly Stmt[] {
+function lowerRow(l: RowLowering, m: Generic, k: number): readonly Stmt[] {
   const axes = l.group.rows.length;
   const { dtype, shape } = (m.outputs[0] as Value).type;
   const width = shape[axes] as Generic['shape'][number];
-  const value = lowerBody(l, m.body, m);
+  const value = lowerMemberBody(l, m.body, m);
   const out = l.outputs.get(m);
-  const slot = out ? l.c.write(out, { dtype, size: product(shape) }) : l.c.scratch(`row${k}`, dtype, width);
-  l.made.set(m, out ? { k: 'whole', slot, shape } : { k: 'row', slot });
-  const index = out ? flatten(rowVars(axes + 1), shape) : variable(`i${axes}`, 'i32');
+  const column = variable(`i${axes}`, 'i32');
+  const place = out ? null : l.memory(m, `row${k}`);
+  const slot = out ? l.c.write(out, { dtype, size: product(shape) }) : (place as RowMemory).slot;
+  l.made.set(m, place ? { k: 'row', ...place } : { k: 'whole', slot, shape });
+  const index = place ? place.at(column) : flatten(rowVars(axes + 1), shape);
   const store: Stmt = { s: 'store', buf: slot, index, value };
   return nest('i', [width], [store], true).map((s) => renameLoop(s, `i${axes}`));
 }

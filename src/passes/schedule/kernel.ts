@@ -16,6 +16,7 @@ import { type For, matchNest, matchReduction, type Nest, type Reduction } from '
 import { type ScheduledKernel, withOperands } from './operands.js';
 import { createPanels, type Panels } from './pack.js';
 import { plainRows } from './plain-rows.js';
+import { rowsInLanes } from './row-lanes.js';
 import { invertDivisors, scheduleRow } from './row-loops.js';
 import { tileParallel } from './tile.js';
 
@@ -46,7 +47,10 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
     if (nest) return scheduleNest(nest, o, panels);
     const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
     if (reduction) return reduceInLanes(reduction, o) ?? [s];
-    return s.s === 'for' ? [{ ...s, body: scheduleBody(s.body, o, panels, kernel) }] : [s];
+    if (s.s === 'for') return rowsInLanes(s, o) ?? [{ ...s, body: scheduleBody(s.body, o, panels, kernel) }];
+    if (s.s !== 'if') return [s];
+    const [then, otherwise] = [s.then, s.else].map((b) => scheduleBody(b, o, panels, kernel));
+    return [{ ...s, then: then ?? [], else: otherwise ?? [] }];
   });
 }
 

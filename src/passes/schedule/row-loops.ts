@@ -54,7 +54,8 @@ function mergeLoops(nest: Nest, r: Reduction, params: readonly BufferParam[]): R
   const sameElement = own.every(
     (x) => !x.guard && x.dtype === store.value.dtype && exprKey(x.index[0] as Expr) === exprKey(store.index),
   );
-  if (own.length === 0 || !sameElement) return null;
+  const inPlace = loadsOf(store.value).some((x) => x.src === store.buf); // computed again, it would see what was stored
+  if (own.length === 0 || !sameElement || inPlace) return null;
   const value = rewriteExpr(term, (x) => (x.k === 'load' && x.src === store.buf ? store.value : x));
   return { ...r, loops: [{ ...loop, mode: 'serial' }], term: value };
 }

@@ -149,10 +149,12 @@ describe('hoisting', () => {
     ]);
   });
 
-  it('moves loads out of loops that surely run, not out of others', () => {
-    const body = (hi: Expr): string[] => bound([loop('i', hi, [store(v('i'), load(0, [n(5)], 'i32'))])]);
-    expect(body(n(8))).toEqual(['let t0 = $0[5]', 'for i < 8', '  $1[i] = t0']);
-    expect(body(v('m')).join('\n')).not.toContain('let');
+  it('moves loads out of loops that surely run, out of others only what surely exists', () => {
+    const body = (hi: Expr, at: Expr): string[] => bound([loop('i', hi, [store(v('i'), load(0, [at], 'i32'))])]);
+    expect(body(n(8), v('q'))).toEqual(['let t0 = $0[q]', 'for i < 8', '  $1[i] = t0']);
+    expect(body(v('m'), v('q')).join('\n')).not.toContain('let');
+    expect(body(v('m'), n(64)).join('\n')).not.toContain('let'); // of 64 elements
+    expect(body(v('m'), n(63))).toEqual(['let t0 = $0[63]', 'for i < m', '  $1[i] = t0']);
     const guarded = load(0, [n(5)], 'i32', { guard: o('lt', v('m'), n(3)), pad: n(0) });
     expect(bound([loop('i', v('m'), [store(v('i'), guarded)])])[0]).toBe('let t0 = $0[5]?lt(m,3)|0');
   });
