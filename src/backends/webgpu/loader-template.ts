@@ -1,9 +1,9 @@
 // The text of a shipped `model.mjs`: plain JavaScript for browsers and for Node with Dawn. MODEL is the plan; the code
-// that runs it is executor.ts, whose one function is written out by its own text, so that there is one executor only.
+// that runs it is that of executor/, written out by its own text, so that there is one executor only.
 
 import { compactScript } from '../script-text.js';
 import { LOADER_BASE, WEIGHT_READER } from '../wasm/loader-template.js';
-import { createExecutor } from './executor.js';
+import { executorText } from './executor/text.js';
 import type { GpuPlan } from './plan-types.js';
 
 const LOADER = `
@@ -75,7 +75,7 @@ export async function load(options = {}) {
   const weights = WEIGHTS
     ? readWeights(options.weights, WEIGHTS.url, WEIGHTS.bytes, options.onWeights)
     : new Uint8Array(0);
-  const executor = await createExecutor(device, MODEL, weights, { hosts, onProgress: options.onProgress });
+  const executor = await createExecutor(PARTS, device, MODEL, weights, { hosts, onProgress: options.onProgress });
   const close = async () => {
     executor.destroy();
     if (!options.device) device.destroy();
@@ -104,7 +104,7 @@ export function loaderText(
       ? `const WEIGHTS = { url: new URL('./${weights.file}', import.meta.url), bytes: ${weights.bytes} };`
       : 'const WEIGHTS = null;',
     compactScript(LOADER_BASE + (weights ? WEIGHT_READER : '')),
-    createExecutor.toString(),
+    executorText(),
     compactScript(LOADER),
   ].join('\n');
 }

@@ -1,16 +1,21 @@
-// What a compiled model is to the code that runs it (executor.ts): plain data, the same in a session of this process and
+// What a compiled model is to the code that runs it (executor/): plain data, the same in a session of this process and
 // in a shipped model.mjs. Buffers and pipelines are named by their position.
 
 import type { SymbolSpec, ValueSpec } from '../../runtime/io.js';
+import type { SizeShader } from './size-shader.js';
 
 /** A size of runtime/io.ts, or more of the arithmetic that kernels have (size-expr.ts). */
 export type GpuSize = number | string | readonly [op: string, x: GpuSize, y?: GpuSize, z?: GpuSize];
 
-/** `bytes` on the device, a multiple of 4. `data`: where its first contents are in the weights; without it, zeros. */
+/**
+ * `bytes` on the device, a multiple of 4. `data`: where its first contents are in the weights; without it, zeros. `twin`:
+ * its address in the memory of the WebAssembly twin, where that uses it; of kind `twin` it is there alone.
+ */
 export interface GpuBufferPlan {
   readonly dtype: string;
   readonly bytes: number;
-  readonly kind: 'const' | 'state' | 'value';
+  readonly kind: 'const' | 'state' | 'value' | 'twin';
+  readonly twin?: number;
   readonly data?: readonly [offset: number, bytes: number];
 }
 
@@ -82,6 +87,16 @@ export type GpuStep =
       readonly index: number;
       readonly inputs: readonly GpuHostValue[];
       readonly outputs: readonly GpuHostValue[];
+    }
+  /** Kernels that the WebAssembly twin runs, in one call. */
+  | {
+      readonly do: 'twin';
+      /** Position among its calls. */
+      readonly call: number;
+      /** Its arguments. */
+      readonly symbols: readonly string[];
+      readonly reads: readonly number[];
+      readonly writes: readonly number[];
     };
 
 export interface GpuEntryPlan {
@@ -96,6 +111,10 @@ export interface GpuPlan {
   readonly buffers: readonly GpuBufferPlan[];
   readonly pipelines: readonly GpuPipelinePlan[];
   readonly entries: readonly GpuEntryPlan[];
+  /** Pages of the twin's memory, where there is one. */
+  readonly twinPages?: number;
+  /** Where data decide sizes: how the device evaluates them. */
+  readonly sizes?: SizeShader;
   /** Most storage buffers a pipeline binds, and most bytes a binding has: to compare with the device's limits. */
   readonly needs: { readonly storageBuffers: number; readonly bindingBytes: number };
 }

@@ -23,7 +23,8 @@ import type {
 import { deviceBytes, type Part, type Pattern, writePart } from './shader.js';
 import { shareBuffers } from './share-buffers.js';
 import { shareParts } from './share-parts.js';
-import { writeModule } from './shader-module.js';
+import { WORKGROUP, writeModule } from './shader-module.js';
+import { sizeShader } from './size-shader.js';
 import { type KnownStore, knownStores, sizeOfExpr } from './size-expr.js';
 
 export interface CompiledPlan {
@@ -85,7 +86,17 @@ export function planProgram(program: Program): CompiledPlan {
     storageBuffers: Math.max(0, ...p.pipelines.map((x) => x.access.length)),
     bindingBytes: Math.max(0, ...buffers.map((b) => b.bytes)),
   };
-  return { plan: { buffers, pipelines: p.pipelines, entries, needs }, weights };
+  const sizes = program.entries.some((e) => hasBind(e.steps)) ? { sizes: sizeShader(WORKGROUP) } : {};
+  return { plan: { buffers, pipelines: p.pipelines, entries, ...sizes, needs }, weights };
+}
+
+const hasBind = (steps: readonly Step[]): boolean => steps.some((s) => s.kind === 'bind' || nested(s).some(hasBind));
+
+/** The lists of steps in a step. */
+function nested(s: Step): readonly (readonly Step[])[] {
+  if (s.kind === 'if') return [s.then, s.else];
+  if (s.kind === 'loop') return [s.body];
+  return s.kind === 'while' ? [s.test, s.body] : [];
 }
 
 const placeOf = (p: Planner, id: number): PlacedBuffer => {
@@ -146,9 +157,7 @@ function planStep(p: Planner, s: Exclude<Step, { kind: 'kernel' }>): GpuStep {
 function draftAll(p: Planner, steps: readonly Step[]): void {
   for (const s of steps) {
     if (s.kind === 'kernel') draftKernel(p, s);
-    else if (s.kind === 'if') for (const body of [s.then, s.else]) draftAll(p, body);
-    else if (s.kind === 'loop') draftAll(p, s.body);
-    else if (s.kind === 'while') for (const body of [s.test, s.body]) draftAll(p, body);
+    for (const body of nested(s)) draftAll(p, body);
   }
 }
 

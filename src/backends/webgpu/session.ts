@@ -7,7 +7,8 @@ import type { DeviceTensor, RuntimeTensor, Session } from '../../runtime/session
 import { CompileError, invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
-import { createExecutor, type HostFunction } from './executor.js';
+import { createExecutor, type HostFunction, type RunCounts } from './executor/executor.js';
+import { EXECUTOR_PARTS } from './executor/text.js';
 import { checkLimits, planProgram } from './plan.js';
 
 export interface WebGpuSession extends Session {
@@ -19,7 +20,7 @@ export interface WebGpuSession extends Session {
   ): Promise<Record<string, RuntimeTensor | DeviceTensor>>;
   readonly device: WebGpuDevice;
   /** What the last run came to: `readbacks` are the waits for the device within it, the outputs not among them. */
-  counts(): { readonly dispatches: number; readonly readbacks: number; readonly submits: number };
+  counts(): RunCounts;
 }
 
 /** A GPUDevice; not named so, for projects without WebGPU's types. */
@@ -35,7 +36,7 @@ export async function createWebGpuSession(program: Program, gpu: WebGpuDevice): 
   const { plan, weights } = planProgram(program);
   checkLimits(plan, device.limits);
   const hosts = hostCalls(program.entries.flatMap((e) => e.steps));
-  const executor = await createExecutor(device, plan, weights, { hosts });
+  const executor = await createExecutor(EXECUTOR_PARTS, device, plan, weights, { hosts });
   const specs = program.entries.map(describeEntry);
   let open = true;
   const runOnDevice: WebGpuSession['runOnDevice'] = async (inputs, stay, name) => {

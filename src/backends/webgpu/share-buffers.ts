@@ -96,6 +96,8 @@ function renumber(s: GpuStep, f: (buffer: number) => number): GpuStep {
       return { ...s, body: all(s.body) };
     case 'while':
       return { ...s, test: all(s.test), cond: [f(s.cond[0]), s.cond[1]], body: all(s.body) };
+    case 'twin':
+      return { ...s, reads: s.reads.map(f), writes: s.writes.map(f) };
     default:
       return { ...s, inputs: s.inputs.map(value), outputs: s.outputs.map(value) };
   }

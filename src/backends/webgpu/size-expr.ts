@@ -1,4 +1,4 @@
-// Index arithmetic over sizes as data the host evaluates (executor.ts). Integers behave as in a kernel: `div` and `rem`
+// Index arithmetic over sizes as data the host evaluates (executor/sizes.ts). Integers behave as in a kernel: `div` and `rem`
 // truncate; conditions are 0 or 1.
 
 import { evalDim } from '../../ir/dim.js';
