@@ -12,7 +12,7 @@ import { readTflite } from './frontend/tflite/read.js';
 import type { Kernel } from './ir/kernel.js';
 import type { Program } from './ir/program.js';
 import type { Module } from './ir/tensor.js';
-import { finishGridKernel, finishKernel, finishScheduled, nameKernels } from './passes/kernel/finish.js';
+import { finishForGpu, finishKernel, finishScheduled, nameKernels } from './passes/kernel/finish.js';
 import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
 import { mergeKernels } from './passes/merge-kernels.js';
@@ -53,15 +53,17 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
 export const TARGETS = ['interp', 'c', 'wasm', 'webgpu'] as const;
 export type Target = (typeof TARGETS)[number];
 
-/** What a target's vectors can do; null: scalar code. C takes those of its CPU. */
+const WASM_VECTORS: VectorTarget = {
+  lanes: 4,
+  supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
+  tile: { vectors: 2, rows: 4 },
+  dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
+};
+
+/** What a target's vectors can do; null: scalar code. C takes those of its CPU, the GPU's twin those of WebAssembly. */
 const VECTORS: Readonly<Record<Exclude<Target, 'c'>, VectorTarget | null>> = {
   interp: null,
-  wasm: {
-    lanes: 4,
-    supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
-    tile: { vectors: 2, rows: 4 },
-    dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
-  },
+  wasm: WASM_VECTORS,
   webgpu: null,
 };
 
@@ -88,7 +90,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const vectors = target === 'c' ? CPUS[options.cpu ?? 'generic'] : VECTORS[target];
   const optimised = optimizeModule(m, options);
   const finish = (k: Kernel, constants: ReadonlySet<number>): ScheduledKernel => {
-    if (target === 'webgpu') return unscheduled(finishGridKernel(k, { exact: numerics === 'strict' }));
+    if (target === 'webgpu') return unscheduled(finishForGpu(k, { target: WASM_VECTORS, numerics }));
     if (!full || !vectors) return unscheduled(finishKernel(k));
     return finishScheduled(k, { target: vectors, numerics }, constants, target === 'wasm' ? threads : 1);
   };

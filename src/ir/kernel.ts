@@ -64,6 +64,8 @@ export interface Kernel {
   readonly body: readonly Stmt[];
   /** The body reads the i32 variable SHARE: run for 0 … shares − 1, in any order or at once, it is the whole kernel. */
   readonly shares?: number;
+  /** The same work for a processor beside the target, made when asked for; and why the target cannot do it, if it cannot. */
+  readonly twin?: { readonly make: () => Kernel; readonly refusal: string | null };
 }
 
 /** No name a model can give. */

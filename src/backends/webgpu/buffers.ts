@@ -32,7 +32,8 @@ interface Chunk {
   bytes: number;
 }
 
-export function placeBuffers(program: Program): PlacedBuffers {
+/** `isIdle`: buffers of the program that nothing on the device or the host looks at. */
+export function placeBuffers(program: Program, isIdle: (id: number) => boolean = () => false): PlacedBuffers {
   const list: GpuBufferPlan[] = [];
   const places = new Map<number, PlacedBuffer>();
   const chunks = new Map<string, Chunk>();
@@ -42,6 +43,7 @@ export function placeBuffers(program: Program): PlacedBuffers {
     const size = b.dtype === 'string' ? 0 : b.elements * deviceBytes(b.dtype);
     const { place } = b;
     if (place.kind === 'const') {
+      if (isIdle(b.id)) continue;
       const data = bytesFor(b, place.data.data as TypedArray);
       const room = align(data.length, 16);
       let chunk = chunks.get(b.dtype);
@@ -65,7 +67,7 @@ export function placeBuffers(program: Program): PlacedBuffers {
     list.push({
       dtype: b.dtype,
       bytes: Math.max(16, align(size, 4)),
-      kind: place.kind === 'state' ? 'state' : 'value',
+      kind: place.kind === 'state' ? 'state' : place.kind !== 'input' && isIdle(b.id) ? 'twin' : 'value',
     });
     if (place.kind !== 'state') continue;
     const init = bytesFor(b, place.init.data as TypedArray);

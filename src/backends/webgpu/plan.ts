@@ -1,5 +1,6 @@
 // A program as device buffers (buffers.ts), pipelines and steps. Kernels that do not need each other are one dispatch
-// (merge.ts). Kernels that differ only in how they are bound are pipelines of their own; equal texts are one pipeline.
+// (merge.ts), those placed in the twin (placement.ts) one call. Kernels that differ only in how they are bound are
+// pipelines of their own; equal texts are one pipeline.
 
 import { upperBound } from '../../ir/dim.js';
 import type { Kernel } from '../../ir/kernel.js';
@@ -9,7 +10,9 @@ import { describeEntry, sizeOfDim } from '../entry-spec.js';
 import { bindBuffers, type Held, poolOf } from './bindings.js';
 import { align, type PlacedBuffer, placeBuffers } from './buffers.js';
 import { type Draft, type Merged, mergeDrafts } from './merge.js';
+import { dependencies, phasesOf, type Touches } from './phases.js';
 import { cutPieces, type Piece } from './pieces.js';
+import { type Placement, placeKernels } from './placement.js';
 import type {
   GpuBufferPlan,
   GpuGather,
@@ -26,15 +29,21 @@ import { shareParts } from './share-parts.js';
 import { WORKGROUP, writeModule } from './shader-module.js';
 import { sizeShader } from './size-shader.js';
 import { type KnownStore, knownStores, sizeOfExpr } from './size-expr.js';
+import { type KernelStep, kernelSteps, nestedSteps } from './steps.js';
+import { emitTwin, type TwinCall, twinCall } from './twin.js';
 
 export interface CompiledPlan {
   readonly plan: GpuPlan;
   /** What `data` of the plan's buffers points into. */
   readonly weights: Uint8Array;
+  readonly placement: Placement;
+  /** The module of the twin, which exports `call_N` and imports its memory; null where nothing is placed there. */
+  readonly twin: Uint8Array | null;
 }
 
 interface Planner {
   readonly program: Program;
+  readonly placement: Placement;
   /** By the program's buffer id. */
   readonly places: ReadonlyMap<number, PlacedBuffer>;
   /** Of the program's own; pools follow. */
@@ -47,14 +56,27 @@ interface Planner {
   parts: Map<string, Part>;
   /** Bytes of each buffer for private scratch and gathered operands; all dispatches use the same ones. */
   readonly pools: Map<string, { readonly position: number; bytes: number }>;
+  readonly calls: TwinCall[];
   hosts: number;
 }
 
 /** Throws E301 with every kernel the target cannot express. */
 export function planProgram(program: Program): CompiledPlan {
-  const { list, weights, places } = placeBuffers(program);
+  const refused = new Map<KernelStep, string>();
+  for (;;) {
+    const known = refused.size;
+    const planned = planPlaced(program, placeKernels(program, refused), refused);
+    if (planned) return planned;
+    invariant(refused.size > known, 'another plan is tried only for another reason');
+  }
+}
+
+/** null where more kernels turn out to be the twin's: they are in `refused` then. */
+function planPlaced(program: Program, placement: Placement, refused: Map<KernelStep, string>): CompiledPlan | null {
+  const { list, weights, places } = placeBuffers(program, idleBuffers(program, placement));
   const p: Planner = {
     program,
+    placement,
     places,
     list,
     pieces: new Map(),
@@ -62,9 +84,10 @@ export function planProgram(program: Program): CompiledPlan {
     known: new Map(),
     parts: new Map(),
     pools: new Map(),
+    calls: [],
     hosts: 0,
   };
-  for (const entry of program.entries) draftAll(p, entry.steps);
+  if (!draftAll(p, refused)) return null;
   p.parts = shareParts(p.parts);
   const planned = program.entries.map((entry) => {
     const spec = describeEntry(entry);
@@ -81,22 +104,44 @@ export function planProgram(program: Program): CompiledPlan {
     ...list,
     ...[...p.pools.values()].map(({ bytes }): GpuBufferPlan => ({ dtype: 'u8', bytes, kind: 'value' })),
   ];
-  const { buffers, entries } = shareBuffers(all, planned);
+  const { buffers, entries, numberOf } = shareBuffers(all, planned);
+  const positionOf = (id: number): number => numberOf(placeOf(p, id).position);
+  const twin = p.calls.length > 0 ? emitTwin(program, p.calls, buffers, positionOf) : null;
   const needs = {
     storageBuffers: Math.max(0, ...p.pipelines.map((x) => x.access.length)),
     bindingBytes: Math.max(0, ...buffers.map((b) => b.bytes)),
   };
+  const held = buffers.map((b, k): GpuBufferPlan => {
+    const address = twin?.addresses.get(k);
+    return address === undefined ? b : { ...b, twin: address };
+  });
   const sizes = program.entries.some((e) => hasBind(e.steps)) ? { sizes: sizeShader(WORKGROUP) } : {};
-  return { plan: { buffers, pipelines: p.pipelines, entries, ...sizes, needs }, weights };
+  const pages = twin ? { twinPages: twin.pages } : {};
+  const plan = { buffers: held, pipelines: p.pipelines, entries, ...pages, ...sizes, needs };
+  return { plan, weights, placement, twin: twin?.module ?? null };
 }
 
-const hasBind = (steps: readonly Step[]): boolean => steps.some((s) => s.kind === 'bind' || nested(s).some(hasBind));
+const hasBind = (steps: readonly Step[]): boolean =>
+  steps.some((s) => s.kind === 'bind' || nestedSteps(s).some(hasBind));
 
-/** The lists of steps in a step. */
-function nested(s: Step): readonly (readonly Step[])[] {
-  if (s.kind === 'if') return [s.then, s.else];
-  if (s.kind === 'loop') return [s.body];
-  return s.kind === 'while' ? [s.test, s.body] : [];
+/** Whether a buffer is mentioned by kernels of the twin and by nothing else. */
+function idleBuffers(program: Program, placement: Placement): (id: number) => boolean {
+  const twin = new Set([...placement.keys()].flatMap((s) => s.buffers.map((r) => r.buffer)));
+  const elsewhere = new Set<number>();
+  const visit = (steps: readonly Step[]): void => {
+    for (const s of steps) {
+      if (s.kind === 'kernel' && !placement.has(s)) for (const r of s.buffers) elsewhere.add(r.buffer);
+      if (s.kind === 'bind') noteConstant(s.from.buffer);
+      if (s.kind === 'if' || s.kind === 'while') noteConstant(s.cond.buffer);
+      if (s.kind === 'host') for (const a of [...s.inputs, ...s.outputs]) noteConstant(a.ref.buffer);
+      nestedSteps(s).forEach(visit);
+    }
+  };
+  const constants = new Set(program.buffers.filter((b) => b.place.kind === 'const').map((b) => b.id));
+  /** The host reads and writes values in the twin as well as on the device, but knows constants from their file. */
+  const noteConstant = (id: number): void => void (constants.has(id) && elsewhere.add(id));
+  for (const e of program.entries) visit(e.steps);
+  return (id) => twin.has(id) && !elsewhere.has(id);
 }
 
 const placeOf = (p: Planner, id: number): PlacedBuffer => {
@@ -111,16 +156,20 @@ function elementOf(p: Planner, r: BufferRef): readonly [number, GpuSize] {
   return [position, addSizes(sizeOfDim(r.offset), start)];
 }
 
-/** Kernels between two other steps are free to merge. */
+/** Kernels between two other steps are free to merge, and to change places where they do not need each other. */
 function planSteps(p: Planner, steps: readonly Step[]): readonly GpuStep[] {
   const out: GpuStep[] = [];
-  let drafts: Draft[] = [];
+  let kernels: KernelStep[] = [];
   const flush = (): void => {
-    out.push(...mergeDrafts(drafts).map((m) => runStep(p, m)));
-    drafts = [];
+    const after = dependencies(kernels, (s) => touchedBy(p, s));
+    for (const phase of phasesOf(kernels, after, (s) => p.placement.has(s))) {
+      if (phase.twin) out.push(callTwin(p, phase.steps));
+      else out.push(...mergeDrafts(phase.steps.flatMap((s) => draftKernel(p, s))).map((m) => runStep(p, m)));
+    }
+    kernels = [];
   };
   for (const s of steps) {
-    if (s.kind === 'kernel') drafts.push(...draftKernel(p, s));
+    if (s.kind === 'kernel') kernels.push(s);
     else {
       flush();
       out.push(planStep(p, s));
@@ -153,16 +202,50 @@ function planStep(p: Planner, s: Exclude<Step, { kind: 'kernel' }>): GpuStep {
   }
 }
 
-/** Every part there will be, before any is used. */
-function draftAll(p: Planner, steps: readonly Step[]): void {
-  for (const s of steps) {
-    if (s.kind === 'kernel') draftKernel(p, s);
-    for (const body of nested(s)) draftAll(p, body);
+/** What a kernel reads and writes, scratch as both. */
+function touchedBy(p: Planner, s: KernelStep): Touches {
+  const { params } = p.program.kernels[s.kernel] as Kernel;
+  const own = (access: string): readonly number[] =>
+    s.buffers.flatMap((r, k) => (params[k]?.access === access ? [r.buffer] : []));
+  const both = [...own('readwrite'), ...own('scratch')];
+  return { reads: [...own('read'), ...both], writes: [...own('write'), ...both] };
+}
+
+/** Constants are the twin's own. */
+function callTwin(p: Planner, steps: readonly KernelStep[]): GpuStep {
+  const call = twinCall(steps);
+  const positions = (list: readonly number[]): number[] =>
+    [...new Set(list)].flatMap((id) => {
+      const position = p.places.get(id)?.position;
+      return position === undefined || p.list[position]?.kind === 'const' ? [] : [position];
+    });
+  return {
+    do: 'twin',
+    call: p.calls.push(call) - 1,
+    symbols: call.symbols.map((s) => s.name),
+    reads: positions(steps.flatMap((s) => touchedBy(p, s).reads)),
+    writes: positions(steps.flatMap((s) => touchedBy(p, s).writes)),
+  };
+}
+
+/** Every part there will be, before any is used. False where a kernel that has a twin turns out to be beyond the device. */
+function draftAll(p: Planner, refused: Map<KernelStep, string>): boolean {
+  let isWhole = true;
+  for (const s of p.program.entries.flatMap((e) => kernelSteps(e.steps))) {
+    if (p.placement.has(s)) continue;
+    try {
+      draftKernel(p, s);
+    } catch (error) {
+      if (!(error instanceof CompileError) || !p.program.kernels[s.kernel]?.twin) throw error;
+      refused.set(s, error.problems.map((x) => x.message).join('; '));
+      isWhole = false;
+    }
   }
+  return isWhole;
 }
 
 /** One dispatch for each piece of a kernel. */
-function draftKernel(p: Planner, s: Step & { kind: 'kernel' }): readonly Draft[] {
+function draftKernel(p: Planner, s: KernelStep): readonly Draft[] {
   const kernel = p.program.kernels[s.kernel];
   invariant(kernel, `no kernel ${s.kernel}`);
   const pieces = p.pieces.get(s.kernel) ?? cutPieces(kernel);
@@ -234,7 +317,7 @@ function runStep(p: Planner, { drafts, placed, buffers }: Merged): GpuStep {
   };
 }
 
-function planKnown(p: Planner, s: Step & { kind: 'kernel' }, stores: readonly KnownStore[]): readonly GpuKnown[] {
+function planKnown(p: Planner, s: KernelStep, stores: readonly KnownStore[]): readonly GpuKnown[] {
   const place = (slot: number, index: GpuSize): readonly [number, GpuSize] => {
     const [position, start] = elementOf(p, s.buffers[slot] as BufferRef);
     return [position, typeof start === 'number' ? addSizes(index, start) : ['+', index, start]];
@@ -331,7 +414,7 @@ function placeInPool(kernel: Kernel, slot: number, name: string): { start: numbe
   return { start, bytes: at };
 }
 
-function partFor(p: Planner, s: Step & { kind: 'kernel' }, k: number, piece: Piece, pattern: Pattern): Part {
+function partFor(p: Planner, s: KernelStep, k: number, piece: Piece, pattern: Pattern): Part {
   const key = `${s.kernel}/${k}/${pattern.bindings}/${pattern.moved}`;
   const kernel = p.program.kernels[s.kernel];
   invariant(kernel, `no kernel ${s.kernel}`);
@@ -340,7 +423,7 @@ function partFor(p: Planner, s: Step & { kind: 'kernel' }, k: number, piece: Pie
   return part;
 }
 
-const labelOf = (s: Step & { kind: 'kernel' }, name: string): string => {
+const labelOf = (s: KernelStep, name: string): string => {
   const node = s.origins.find((o) => o.node)?.node;
   return node && node !== name ? `${name} "${node}"` : name;
 };

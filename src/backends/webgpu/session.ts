@@ -8,6 +8,7 @@ import { CompileError, invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
 import { createExecutor, type HostFunction, type RunCounts } from './executor/executor.js';
+import type { Twin } from './executor/stores.js';
 import { EXECUTOR_PARTS } from './executor/text.js';
 import { checkLimits, planProgram } from './plan.js';
 
@@ -33,10 +34,11 @@ export interface WebGpuDevice {
 /** Throws E301 or E302 where the target or this device cannot run the program. The device stays the caller's. */
 export async function createWebGpuSession(program: Program, gpu: WebGpuDevice): Promise<WebGpuSession> {
   const device = gpu as GPUDevice;
-  const { plan, weights } = planProgram(program);
+  const { plan, weights, twin: module } = planProgram(program);
   checkLimits(plan, device.limits);
+  const twin = module ? await openTwin(module, plan.twinPages ?? 1) : undefined;
   const hosts = hostCalls(program.entries.flatMap((e) => e.steps));
-  const executor = await createExecutor(EXECUTOR_PARTS, device, plan, weights, { hosts });
+  const executor = await createExecutor(EXECUTOR_PARTS, device, plan, weights, { hosts, twin });
   const specs = program.entries.map(describeEntry);
   let open = true;
   const runOnDevice: WebGpuSession['runOnDevice'] = async (inputs, stay, name) => {
@@ -66,6 +68,14 @@ export async function createWebGpuSession(program: Program, gpu: WebGpuDevice): 
     device,
     counts: () => executor.counts(),
   };
+}
+
+async function openTwin(module: Uint8Array, pages: number): Promise<Twin> {
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const { instance } = await WebAssembly.instantiate(module.slice(), { env: { memory } });
+  const call = (index: number, ...symbols: readonly number[]): void =>
+    (instance.exports[`call_${index}`] as (...symbols: readonly number[]) => void)(...symbols);
+  return { memory, call };
 }
 
 /** For the check of shapes: what is on the device has the length its shape says. */

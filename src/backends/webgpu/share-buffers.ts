@@ -1,6 +1,7 @@
 // Buffers that never hold something at the same time are one on the device. A buffer lives from the first to the last
 // step of its entry that names it; what is inside a branch or a loop counts as that step, so loops keep what they carry.
-// Largest first; inputs, outputs, state and constants keep a buffer of their own.
+// Largest first; inputs, outputs, state and constants keep a buffer of their own, and so does what is in two places: on
+// the device and in the WebAssembly twin.
 
 import type { GpuBufferPlan, GpuEntryPlan, GpuHostValue, GpuKnown, GpuStep } from './plan-types.js';
 
@@ -10,11 +11,15 @@ interface Life {
   readonly last: number;
 }
 
+export interface SharedBuffers {
+  readonly buffers: readonly GpuBufferPlan[];
+  readonly entries: readonly GpuEntryPlan[];
+  /** The new number of a buffer. */
+  readonly numberOf: (buffer: number) => number;
+}
+
 /** The entries with their buffers renumbered, and the buffers that are left. */
-export function shareBuffers(
-  buffers: readonly GpuBufferPlan[],
-  entries: readonly GpuEntryPlan[],
-): { readonly buffers: readonly GpuBufferPlan[]; readonly entries: readonly GpuEntryPlan[] } {
+export function shareBuffers(buffers: readonly GpuBufferPlan[], entries: readonly GpuEntryPlan[]): SharedBuffers {
   const target = chooseSharing(buffers, entries);
   const named = new Set(
     entries.flatMap((e) => [...livesOf(e).keys(), ...[...e.inputs, ...e.outputs].map((v) => v.buffer)]),
@@ -31,7 +36,26 @@ export function shareBuffers(
       outputs: e.outputs.map((v) => ({ ...v, buffer: moved(v.buffer) })),
       steps: e.steps.map((s) => renumber(s, moved)),
     })),
+    numberOf: moved,
   };
+}
+
+const isShared = (b: GpuBufferPlan | undefined): boolean => b?.kind === 'value' || b?.kind === 'twin';
+
+/** Buffers of the device that the twin uses too. */
+function inBothPlaces(buffers: readonly GpuBufferPlan[], steps: readonly GpuStep[], found: Set<number>): Set<number> {
+  for (const s of steps) {
+    if (s.do === 'twin') for (const b of [...s.reads, ...s.writes]) if (buffers[b]?.kind !== 'twin') found.add(b);
+    for (const list of nestedPlans(s)) inBothPlaces(buffers, list, found);
+  }
+  return found;
+}
+
+/** The lists of steps in a step. */
+export function nestedPlans(s: GpuStep): readonly (readonly GpuStep[])[] {
+  if (s.do === 'if') return [s.then, s.else];
+  if (s.do === 'loop') return [s.body];
+  return s.do === 'while' ? [s.test, s.body] : [];
 }
 
 /** Buffer → the one it is part of, where that is another. */
@@ -40,6 +64,7 @@ function chooseSharing(
   entries: readonly GpuEntryPlan[],
 ): ReadonlyMap<number, number> {
   const fixed = new Set(entries.flatMap((e) => [...e.inputs, ...e.outputs].map((v) => v.buffer)));
+  for (const e of entries) inBothPlaces(buffers, e.steps, fixed);
   const seen = new Set<number>();
   const out = new Map<number, number>();
   for (const entry of entries) {
@@ -48,13 +73,14 @@ function chooseSharing(
       if (seen.has(b)) fixed.add(b); // of several entries
       seen.add(b);
     }
-    const free = [...lives.values()].filter((l) => buffers[l.buffer]?.kind === 'value' && !fixed.has(l.buffer));
+    const free = [...lives.values()].filter((l) => isShared(buffers[l.buffer]) && !fixed.has(l.buffer));
     const bytes = (l: Life): number => buffers[l.buffer]?.bytes ?? 0;
     free.sort((a, b) => bytes(b) - bytes(a) || a.buffer - b.buffer);
     const shared: Life[][] = [];
     for (const l of free) {
       const fits = (group: readonly Life[]): boolean =>
         buffers[group[0]?.buffer as number]?.dtype === buffers[l.buffer]?.dtype &&
+        buffers[group[0]?.buffer as number]?.kind === buffers[l.buffer]?.kind &&
         group.every((m) => m.last < l.first || l.last < m.first);
       const group = shared.find(fits);
       if (group) group.push(l);

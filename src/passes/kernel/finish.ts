@@ -2,6 +2,7 @@
 
 import type { Kernel } from '../../ir/kernel.js';
 import type { Program } from '../../ir/program.js';
+import { CompileError } from '../../support/errors.js';
 import { type GridOptions, gridKernel } from '../schedule/grid.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
@@ -44,6 +45,30 @@ export const nameKernels = (p: Program): Program => ({ ...p, kernels: p.kernels.
 
 /** Last: what a schedule repeats is computed once. */
 const nameValues = (kernel: Kernel): Kernel => propagateCopies(bindLets(kernel));
+
+/** For a GPU with a processor beside it: a kernel for either. What only the processor can run says why. */
+export function finishForGpu(kernel: Kernel, schedule: ScheduleOptions): Kernel {
+  let made: Kernel | undefined;
+  const make = (): Kernel => {
+    made ??= finishBeside(kernel, schedule);
+    return made;
+  };
+  try {
+    const own = finishGridKernel(kernel, { exact: schedule.numerics === 'strict' });
+    return { ...own, twin: { make, refusal: null } };
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    return { ...make(), twin: { make, refusal: error.problems.map((p) => p.message).join('; ') } };
+  }
+}
+
+/** Scheduled where that takes no memory but the kernel's own: its buffers are those of the GPU's. */
+function finishBeside(kernel: Kernel, schedule: ScheduleOptions): Kernel {
+  const { kernel: scheduled, operands } = finishScheduled(kernel, schedule, new Set());
+  const isSame =
+    operands.length === kernel.params.length && operands.every((o, k) => o.kind === 'given' && o.slot === k);
+  return isSame ? nameValues(scheduled) : finishKernel(kernel);
+}
 
 /** For a GPU: grids instead of vectors, and nothing in f64. */
 export function finishGridKernel(kernel: Kernel, options?: GridOptions): Kernel {
