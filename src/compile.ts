@@ -2,6 +2,7 @@
 
 import { createInterpreter } from './backends/interp/interpreter.js';
 import { wasmVectorOps } from './backends/wasm/vector-cells.js';
+import { refuseTwin } from './backends/webgpu/strict.js';
 import { importModel, type ImportOptions } from './frontend/import.js';
 import { readOnnx } from './frontend/onnx/read.js';
 import { RECORDS } from './frontend/ops/index.js';
@@ -46,6 +47,8 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
   readonly cpu?: Cpu;
   /** Shares that loops are cut into, where the target has threads: WebAssembly. The results are those of one. */
   readonly threads?: number;
+  /** WebGPU: refuse what would run in the WebAssembly twin. */
+  readonly strict?: boolean;
   /** Overrides what the target implies: 'none' leaves every source node a kernel of its own. */
   readonly optimize?: 'none' | 'full';
 }
@@ -98,6 +101,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const attentionBlock = full && vectors ? vectors.lanes * vectors.tile.vectors : 0;
   const generic = lowerGeneric;
   const program = lowerModule(optimised, { numerics, finish, evaluate, generic, shareRows, attentionBlock });
+  if (target === 'webgpu' && options.strict) refuseTwin(program);
   return full && vectors ? nameKernels(mergeKernels(program)) : program;
 }
 

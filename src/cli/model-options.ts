@@ -6,6 +6,13 @@ import type { DimOption } from '../frontend/import.js';
 import { CompileError } from '../support/errors.js';
 import { loadPlugins } from './plugins.js';
 
+/** Placement, not numerics. */
+export const STRICT_OPTION = {
+  type: 'boolean',
+  default: false,
+  describe: 'WebGPU: refuse a model of which a part would run in its WebAssembly twin',
+} as const satisfies Options;
+
 export const MODEL_OPTIONS = {
   dim: {
     type: 'string',
@@ -22,6 +29,7 @@ export const MODEL_OPTIONS = {
   },
   numerics: { choices: ['fast', 'strict'], default: 'fast', describe: 'strict: the same bits on every CPU target' },
   rounding: { choices: ['double', 'single'], default: 'double', describe: 'TFLite fixed-point rounding' },
+  strict: STRICT_OPTION,
   plugin: { type: 'string', array: true, nargs: 1, describe: 'A module that exports `records`' },
 } as const satisfies Record<string, Options>;
 
@@ -37,6 +45,7 @@ export async function compileOptions(flags: ModelFlags): Promise<CompileOptions>
     state: (flags.state ?? []).map(parseState),
     numerics: flags.numerics as 'fast' | 'strict',
     rounding: flags.rounding as 'single' | 'double',
+    strict: flags.strict,
     plugins: await loadPlugins(flags.plugin),
   };
 }

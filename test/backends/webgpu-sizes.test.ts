@@ -39,7 +39,11 @@ const select = (bounds: string, rest: string, results: string): string => `modul
   }
 }`;
 
-const forGpu = (text: string): Program => lowerToProgram(parseModule(text), { target: 'webgpu' });
+/** All of it on the device. */
+function forGpu(text: string): Program {
+  const program = lowerToProgram(parseModule(text), { target: 'webgpu' });
+  return { ...program, kernels: program.kernels.map(({ twin, ...k }) => k) };
+}
 const forInterp = (text: string): Program => lowerToProgram(parseModule(text), { target: 'interp' });
 
 /** `n` of 200 elements are above zero. */

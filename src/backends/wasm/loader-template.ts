@@ -108,27 +108,28 @@ function check([name, dtype, shape], value, entry, symbols) {
 
 /** For artifacts that have a weight file. */
 export const WEIGHT_READER = `
-/** The weight file: the one given or, chunk by chunk, the artifact's own. */
-async function readWeights(given, own, bytes, heard) {
-  const data = given || !own.protocol.startsWith('http') ? bytesOf(await read(given ?? own)) : await download(own, bytes, heard);
-  if (data.length !== bytes) throw new Error('the weights have ' + data.length + ' bytes instead of ' + bytes);
+/** The weight file: the one given or, as it comes, the artifact's own. Its bytes go to take, in order. */
+async function readWeights(given, own, bytes, heard, take) {
+  if (given || !own.protocol.startsWith('http')) {
+    const data = bytesOf(await read(given ?? own));
+    if (data.length !== bytes) throw new Error('the weights have ' + data.length + ' bytes instead of ' + bytes);
+    take(data);
+  } else await download(own, bytes, heard, take);
   heard?.(bytes, bytes);
-  return data;
 }
 
 /** Its name is a hash of what it holds, so the Cache API keeps it, where there is one, instead of what the model had before. */
-async function download(url, bytes, heard) {
+async function download(url, bytes, heard, take) {
   const cache = await globalThis.caches?.open('heddle').catch(() => undefined);
   const kept = await cache?.match(url);
   const response = kept ?? (await fetch(url));
   if (!response.ok) throw new Error('cannot read ' + url + ': ' + response.status);
   const keeping = kept ? undefined : cache?.put(url, response.clone()).catch(() => undefined);
-  const data = new Uint8Array(bytes);
   let at = 0;
   for (const reader = response.body.getReader(); ; ) {
     const { done, value } = await reader.read();
     if (done) break;
-    if (at + value.length <= bytes) data.set(value, at);
+    if (at + value.length <= bytes) take(value);
     at += value.length;
     heard?.(Math.min(at, bytes), bytes);
   }
@@ -137,7 +138,6 @@ async function download(url, bytes, heard) {
   for (const { url: name } of (await cache?.keys()) ?? [])
     if (at === bytes ? name !== url.href && home(name) === home(url.href) : name === url.href) await cache.delete(name);
   if (at !== bytes) throw new Error('the weights have ' + at + ' bytes instead of ' + bytes);
-  return data;
 }
 `;
 
@@ -211,6 +211,16 @@ function call(entry, invoke, memory, inputs) {
   }));
 }
 
+async function collectWeights(options, bytes) {
+  const data = new Uint8Array(bytes);
+  let at = 0;
+  await readWeights(options.weights, WEIGHTS, bytes, options.onWeights, (part) => {
+    data.set(part, at);
+    at += part.length;
+  });
+  return data;
+}
+
 const compiled = {};
 
 /** A new instance with its own memory and state; see model.d.ts for the options. */
@@ -224,7 +234,7 @@ export async function load(options = {}) {
   }
   const [module, weights] = await Promise.all([
     options.wasm ? compile(options.wasm) : compiled[kind],
-    MODEL.weights && readWeights(options.weights, WEIGHTS, MODEL.weights[1], options.onWeights),
+    MODEL.weights && collectWeights(options, MODEL.weights[1]),
   ]);
   const memory = withStrings(new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages, shared: kind }));
   const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });

@@ -61,7 +61,7 @@ function declareModel(entries: readonly EntrySpec[], types: readonly string[]): 
     .join('\n');
 }
 
-function declareLoad(hostOps: readonly string[]): string {
+function declareLoad(hostOps: readonly string[], twin: boolean): string {
   const tensor =
     '{ readonly dtype: string; readonly shape: readonly number[]; readonly data: ArrayBufferView | readonly string[] }';
   const needed = hostOps.length > 0;
@@ -76,6 +76,12 @@ function declareLoad(hostOps: readonly string[]): string {
     '  /** Default: the weight file beside `model.mjs`, kept in the Cache API where there is one. */',
     '  readonly weights?: Source;',
     HEARS_WEIGHTS,
+    ...(twin
+      ? [
+          '  /** What the GPU should not run. Default: `model.twin.wasm` beside `model.mjs`. */',
+          '  readonly twin?: Source;',
+        ]
+      : []),
     '  /** Hears how many of all shaders are compiled. */',
     '  readonly onProgress?: (done: number, total: number) => void;',
     ...(needed ? ['  /** Operators that run in JavaScript, by name. */', '  readonly host: {', ...host, '  };'] : []),
@@ -86,7 +92,7 @@ function declareLoad(hostOps: readonly string[]): string {
 }
 
 /** The text of `model.d.ts`. */
-export function declarationText(program: Program, hostOps: readonly string[]): string {
+export function declarationText(program: Program, hostOps: readonly string[], twin = false): string {
   const entries = program.entries.map(describeEntry);
   const types = typeNames(entries);
   return [
@@ -95,6 +101,6 @@ export function declarationText(program: Program, hostOps: readonly string[]): s
     GPU_TYPES,
     ...entries.map((e, i) => declareEntry(e, types[i] as string)),
     declareModel(entries, types),
-    declareLoad([...new Set(hostOps)]),
+    declareLoad([...new Set(hostOps)], twin),
   ].join('\n');
 }

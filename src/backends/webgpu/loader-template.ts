@@ -73,26 +73,43 @@ export async function load(options = {}) {
   if (options.device) compare(options.device.limits, 'the device');
   const device = options.device ?? (await openDevice());
   const weights = WEIGHTS
-    ? readWeights(options.weights, WEIGHTS.url, WEIGHTS.bytes, options.onWeights)
+    ? (take) => readWeights(options.weights, WEIGHTS.url, WEIGHTS.bytes, options.onWeights, take)
     : new Uint8Array(0);
-  const executor = await createExecutor(PARTS, device, MODEL, weights, { hosts, onProgress: options.onProgress });
+  const twin = TWIN && (await openTwin(options.twin ?? TWIN));
+  const executor = await createExecutor(PARTS, device, MODEL, weights, { hosts, twin, onProgress: options.onProgress });
   const close = async () => {
     executor.destroy();
     if (!options.device) device.destroy();
   };
-  const memoryBytes = MODEL.buffers.reduce((n, b) => n + b.bytes, 0);
+  const memoryBytes = MODEL.buffers.reduce((n, b) => (b.kind === 'twin' ? n : n + b.bytes), 0);
   const model = { device, memoryBytes, close, reset: async () => executor.reset() };
   for (const entry of MODEL.entries) model[entry.name] = (inputs = {}, how) => call(executor, entry, inputs, how);
   return model;
 }
 `;
 
+/** For artifacts with a twin. */
+const TWIN_READER = `
+/** What the GPU should not run, as WebAssembly with a memory of its own. */
+async function openTwin(source) {
+  const memory = new WebAssembly.Memory({ initial: MODEL.twinPages, maximum: MODEL.twinPages });
+  const { instance } = await WebAssembly.instantiate(await read(source), { env: { memory } });
+  return { memory, call: (k, ...symbols) => instance.exports['call_' + k](...symbols) };
+}
+`;
+
+/** The files beside `model.mjs`, null where the artifact has none. */
+export interface LoaderFiles {
+  readonly weights: { readonly file: string; readonly bytes: number } | null;
+  readonly twin: string | null;
+}
+
 /** The module's text. `hosts`: the operator of each host step. */
 export function loaderText(
   name: string,
   plan: GpuPlan,
   hosts: readonly string[],
-  weights: { readonly file: string; readonly bytes: number } | null,
+  { weights, twin }: LoaderFiles,
 ): string {
   const title = JSON.stringify(name).slice(1, -1).replaceAll('*/', '* /');
   return [
@@ -103,7 +120,8 @@ export function loaderText(
     weights
       ? `const WEIGHTS = { url: new URL('./${weights.file}', import.meta.url), bytes: ${weights.bytes} };`
       : 'const WEIGHTS = null;',
-    compactScript(LOADER_BASE + (weights ? WEIGHT_READER : '')),
+    `const TWIN = ${twin ? `new URL('./${twin}', import.meta.url)` : 'null'};`,
+    compactScript(LOADER_BASE + (weights ? WEIGHT_READER : '') + (twin ? TWIN_READER : '')),
     executorText(),
     compactScript(LOADER),
   ].join('\n');

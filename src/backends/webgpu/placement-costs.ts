@@ -27,7 +27,7 @@ export const USUAL_ROUNDS = 16;
 export const TRIFLE = 200;
 
 /** What may follow others to the twin, to spare crossings: so long on the processor at most. More is the GPU's business. */
-export const SHORT = 50_000;
+export const SHORT = 1_000_000;
 
 /** For 64-bit floats, which a GPU has not, the twin may take so long; beyond it they are held in f32, and reported. */
 export const LONG_ENOUGH = 20_000_000;

@@ -4,8 +4,7 @@
 // out, the reports name it.
 
 import type { Program, Step } from '../../ir/program.js';
-import { DTYPE_INFO } from '../../support/dtype.js';
-import { CompileError, invariant, type Problem } from '../../support/errors.js';
+import { invariant } from '../../support/errors.js';
 import { cutPieces } from './pieces.js';
 import { createCostModel, type KernelCosts, type KernelStep } from './placement-cost.js';
 import { COSTS, LONG_ENOUGH, SHORT, TRIFLE, WORTHWHILE } from './placement-costs.js';
@@ -192,21 +191,3 @@ function inside(program: Program): readonly (readonly KernelStep[])[] {
   for (const e of program.entries) visit(e.steps);
   return found;
 }
-
-/** E301 with every kernel that would run in the twin: what `--strict` asks for. */
-export function refuseTwin(program: Program): void {
-  const problems = [...placeKernels(program)].flatMap(([s, { reason }]): Problem[] => {
-    const name = program.kernels[s.kernel]?.name ?? '';
-    const places = s.origins.length > 0 ? s.origins : [undefined];
-    return places.map((o) => ({
-      code: 'E301',
-      message: `the GPU should not run "${name}": ${reason}`,
-      at: o && { op: o.op, node: o.node, operator: o.index },
-      hint: 'Without --strict its WebAssembly twin runs it',
-    }));
-  });
-  if (problems.length > 0) throw new CompileError(problems);
-}
-
-/** Bytes of a buffer in the twin. */
-export const hostBytes = (b: Program['buffers'][number]): number => b.elements * DTYPE_INFO[b.dtype].bytes;

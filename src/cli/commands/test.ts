@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
 import { CompileError } from '../../support/errors.js';
 import { modelIn } from '../model-file.js';
+import { STRICT_OPTION } from '../model-options.js';
 import { loadPlugins } from '../plugins.js';
 import { firstLine, formatTable, printJson, printLine } from '../print.js';
 import { startProgress } from '../progress.js';
@@ -34,6 +35,7 @@ interface TestFlags {
   readonly atol: number | undefined;
   readonly rounding: string;
   readonly numerics: string;
+  readonly strict: boolean;
   readonly plugin: string[] | undefined;
   readonly shard: string | undefined;
 }
@@ -97,6 +99,7 @@ export const testCommand: CommandModule<unknown, TestFlags> = {
           default: 'fast',
           describe: 'strict: the same bits on every CPU target',
         },
+        strict: STRICT_OPTION,
         plugin: { type: 'string', array: true, nargs: 1, describe: 'A module that exports `records`' },
         shard: SHARD_OPTION,
       }) as never,
@@ -151,6 +154,7 @@ async function runCases(cases: readonly CaseRef[], targets: readonly Target[], f
       check: {
         rounding: flags.rounding as 'single' | 'double',
         numerics: flags.numerics as 'fast' | 'strict',
+        strict: flags.strict,
         loose: flags.loose,
         tolerance: {
           ...(flags.rtol === undefined ? {} : { rtol: flags.rtol }),

@@ -1,4 +1,5 @@
-// What formats for people are made of: a model's operators with their counts, and its gaps with the targets that share one.
+// What formats for people are made of: a model's operators with their counts, and its gaps with the targets that share one;
+// a node that compiles and has a note stands among them.
 
 import { type CoverageStatus, fullName, type ModelCoverage, type NodeCoverage, placeOf, STATUSES } from './report.js';
 
@@ -67,11 +68,14 @@ function gapsOfNode(model: string, n: NodeCoverage, targets: readonly string[]):
   const gaps = new Map<string, Gap>();
   for (const target of targets) {
     const c = n.targets[target];
-    if (!c || c.status === 'compiled' || c.status === 'composed') continue;
-    const key = JSON.stringify([c.status, c.reason, c.advice]);
+    const isFine = c?.status === 'compiled' || c?.status === 'composed';
+    if (!c || (isFine && !c.note)) continue;
+    const { status, advice } = c;
+    const reason = isFine ? (c.note ?? '') : c.reason;
+    const key = JSON.stringify([status, reason, advice]);
     const known = gaps.get(key);
     gaps.set(key, {
-      ...{ model, node: placeOf(n), op: fullName(n), ...c },
+      ...{ model, node: placeOf(n), op: fullName(n), status, reason, advice },
       targets: [...(known?.targets ?? []), target],
     });
   }

@@ -2,6 +2,7 @@
 // `compiled`: the node is one primitive or less; `composed`: several; `host`: only a host function runs it.
 
 import { type CompileOptions, importSource, lowerToProgram } from '../../compile.js';
+import { twinNodes } from '../../backends/webgpu/strict.js';
 import type { NodeOutcome } from '../../frontend/import.js';
 import type { SourceModel } from '../../frontend/source.js';
 import type { Origin, Program } from '../../ir/program.js';
@@ -22,10 +23,10 @@ export async function coverModel(
 ): Promise<ModelCoverage> {
   const { outcomes, module, problems } = importWhole(model, options);
   const general = [...problems];
-  const perTarget = new Map<Target, ReadonlyMap<string, TargetCoverage>>();
+  const perTarget = new Map<Target, TargetFindings>();
   for (const target of targets) {
     const found = module ? await coverTarget(module, target, options, emit) : NOTHING;
-    perTarget.set(target, found.nodes);
+    perTarget.set(target, found);
     for (const p of found.problems) if (!general.some((q) => q.message === p.message)) general.push(p);
   }
   const work = module ? workByNode(module, originKey) : new Map<string, NodeWork>();
@@ -62,10 +63,12 @@ const originKey = (o: Origin): string => keyOf(o.op, o.index, o.path);
 
 interface TargetFindings {
   readonly nodes: ReadonlyMap<string, TargetCoverage>;
+  /** Of nodes that compile. */
+  readonly notes: ReadonlyMap<string, string>;
   readonly problems: readonly Problem[];
 }
 
-const NOTHING: TargetFindings = { nodes: new Map(), problems: [] };
+const NOTHING: TargetFindings = { nodes: new Map(), notes: new Map(), problems: [] };
 
 /** Host nodes and what the target itself refuses. */
 async function coverTarget(
@@ -76,11 +79,14 @@ async function coverTarget(
 ): Promise<TargetFindings> {
   const nodes = new Map<string, TargetCoverage>();
   const refused = new Map<string, TargetCoverage>();
+  const notes = new Map<string, string>();
   const problems: Problem[] = [];
   try {
     const program = lowerToProgram(module, { ...options, target });
     for (const step of hostSteps(program)) for (const o of step.origins) nodes.set(originKey(o), hostCoverage(target));
     await emit(target, program);
+    for (const { origin, reason } of target === 'webgpu' ? twinNodes(program) : [])
+      notes.set(originKey(origin), `runs in the WebAssembly twin: ${reason}`);
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
     for (const p of error.problems) {
@@ -89,7 +95,7 @@ async function coverTarget(
     }
   }
   for (const [key, coverage] of refused) nodes.set(key, coverage);
-  return { nodes, problems };
+  return { nodes, notes, problems };
 }
 
 /** Problems of back ends know the node's name and position, not the way to it. */
@@ -110,7 +116,7 @@ const unsupported = (problems: readonly Problem[]): TargetCoverage => ({
 function describe(
   o: NodeOutcome,
   targets: readonly Target[],
-  perTarget: ReadonlyMap<Target, ReadonlyMap<string, TargetCoverage>>,
+  perTarget: ReadonlyMap<Target, TargetFindings>,
   work: ReadonlyMap<string, NodeWork>,
 ): NodeCoverage {
   const { node, path } = o;
@@ -119,8 +125,10 @@ function describe(
   const own = (target: Target): TargetCoverage => general(o, primitives, target);
   const on = (target: Target): TargetCoverage => {
     if (o.status === 'failed') return own(target);
-    const found = perTarget.get(target);
-    return found?.get(placeKey(node.name, node.index)) ?? found?.get(key) ?? own(target);
+    const { nodes, notes } = perTarget.get(target) ?? NOTHING;
+    const note = notes.get(key);
+    const compiled = note === undefined ? own(target) : { ...own(target), note };
+    return nodes.get(placeKey(node.name, node.index)) ?? nodes.get(key) ?? compiled;
   };
   return {
     node: node.name || (node.outputs.find(Boolean) ?? ''),

@@ -10,6 +10,8 @@ export interface TargetCoverage {
   readonly status: CoverageStatus;
   readonly reason: string;
   readonly advice: string;
+  /** Where a node that compiles does not run on the target itself, and why. */
+  readonly note?: string;
 }
 
 export interface NodeCoverage {

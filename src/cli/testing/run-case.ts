@@ -26,6 +26,8 @@ export interface Verdict {
 export interface CheckOptions {
   readonly rounding: 'single' | 'double';
   readonly numerics: 'fast' | 'strict';
+  /** Refuse what would run in the WebAssembly twin of WebGPU. */
+  readonly strict: boolean;
   /** Allow each output the spread its meta.json records between runtimes. */
   readonly loose: boolean;
   /** Replaces every default tolerance; meta.json still wins. */
@@ -51,6 +53,7 @@ export function prepareCase(read: TestCase, check: CheckOptions, plugins: Compil
     structures: structuresSeen(model, sets),
     rounding: check.rounding,
     numerics: check.numerics,
+    strict: check.strict,
     ...(plugins ? { plugins } : {}),
   };
   const module = importSource(model, options);
