@@ -8,7 +8,7 @@ import type { GpuBufferPlan } from './plan-types.js';
 import { deviceBytes } from './shader.js';
 
 /** Bytes that every WebGPU device can bind at once. */
-const BINDING_BYTES = 2 ** 27;
+export const BINDING_BYTES = 2 ** 27;
 
 export interface PlacedBuffer {
   /** In the plan's list. */
@@ -32,8 +32,12 @@ interface Chunk {
   bytes: number;
 }
 
-/** `isIdle`: buffers of the program that nothing on the device or the host looks at. */
-export function placeBuffers(program: Program, isIdle: (id: number) => boolean = () => false): PlacedBuffers {
+/** `isIdle`: buffers of the program that nothing on the device or the host looks at. `most`: bytes of constants in a buffer. */
+export function placeBuffers(
+  program: Program,
+  isIdle: (id: number) => boolean = () => false,
+  most = BINDING_BYTES,
+): PlacedBuffers {
   const list: GpuBufferPlan[] = [];
   const places = new Map<number, PlacedBuffer>();
   const chunks = new Map<string, Chunk>();
@@ -47,7 +51,7 @@ export function placeBuffers(program: Program, isIdle: (id: number) => boolean =
       const data = bytesFor(b, place.data.data as TypedArray);
       const room = align(data.length, 16);
       let chunk = chunks.get(b.dtype);
-      if (!chunk || chunk.bytes + room > BINDING_BYTES) {
+      if (!chunk || chunk.bytes + room > most) {
         const fresh: Chunk = { position: list.length, parts: [], bytes: 0 };
         list.push({ dtype: b.dtype, bytes: 16, kind: 'const' });
         contents.push({ position: fresh.position, parts: fresh.parts, bytes: () => fresh.bytes });

@@ -8,7 +8,7 @@ import type { BufferRef, HostArg, Program, Step } from '../../ir/program.js';
 import { CompileError, invariant, never } from '../../support/errors.js';
 import { describeEntry, sizeOfDim } from '../entry-spec.js';
 import { bindBuffers, type Held, poolOf } from './bindings.js';
-import { align, type PlacedBuffer, placeBuffers } from './buffers.js';
+import { align, BINDING_BYTES, type PlacedBuffer, placeBuffers } from './buffers.js';
 import { type Draft, type Merged, mergeDrafts } from './merge.js';
 import { dependencies, phasesOf, type Touches } from './phases.js';
 import { cutPieces, type Piece } from './pieces.js';
@@ -60,20 +60,25 @@ interface Planner {
   hosts: number;
 }
 
-/** Throws E301 with every kernel the target cannot express. */
-export function planProgram(program: Program): CompiledPlan {
+/** Throws E301 with every kernel the target cannot express. Constants lie in buffers of `most` bytes, or one of their own. */
+export function planProgram(program: Program, most = BINDING_BYTES): CompiledPlan {
   const refused = new Map<KernelStep, string>();
   for (;;) {
     const known = refused.size;
-    const planned = planPlaced(program, placeKernels(program, refused), refused);
+    const planned = planPlaced(program, placeKernels(program, refused), refused, most);
     if (planned) return planned;
     invariant(refused.size > known, 'another plan is tried only for another reason');
   }
 }
 
 /** null where more kernels turn out to be the twin's: they are in `refused` then. */
-function planPlaced(program: Program, placement: Placement, refused: Map<KernelStep, string>): CompiledPlan | null {
-  const { list, weights, places } = placeBuffers(program, idleBuffers(program, placement));
+function planPlaced(
+  program: Program,
+  placement: Placement,
+  refused: Map<KernelStep, string>,
+  most: number,
+): CompiledPlan | null {
+  const { list, weights, places } = placeBuffers(program, idleBuffers(program, placement), most);
   const p: Planner = {
     program,
     placement,

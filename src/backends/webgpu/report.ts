@@ -18,6 +18,8 @@ export interface GpuReport {
     readonly bytesMoved: number;
     /** Waits for the device within a run, at most: what the host knows already is not read back. */
     readonly readbacks: number;
+    /** Loops whose condition only the device knows: one of these waits each round. */
+    readonly roundWaits: number;
   }[];
   readonly pipelines: number;
   readonly workgroupSizes: readonly string[];
@@ -47,6 +49,7 @@ interface Count {
   dispatches: number;
   bytesMoved: number;
   readbacks: number;
+  roundWaits: number;
 }
 
 export function reportGpu(program: Program): GpuReport {
@@ -104,7 +107,7 @@ interface Tracked {
   readonly serial: Set<string>;
 }
 
-const NONE: Count = { dispatches: 0, bytesMoved: 0, readbacks: 0 };
+const NONE: Count = { dispatches: 0, bytesMoved: 0, readbacks: 0, roundWaits: 0 };
 const WAIT: Count = { ...NONE, readbacks: 1 };
 
 function isAway(t: Tracked, buffer: number): boolean {
@@ -131,6 +134,7 @@ function addTo(total: Count, c: Count, times = 1): Count {
   total.dispatches += times * c.dispatches;
   total.bytesMoved += times * c.bytesMoved;
   total.readbacks += times * c.readbacks;
+  total.roundWaits += c.roundWaits;
   return total;
 }
 
@@ -146,7 +150,7 @@ function countStep(t: Tracked, s: GpuStep): Count {
     case 'run': {
       if (s.parts.some((x) => x.count === null)) t.serial.add(plan.pipelines[s.pipeline]?.name ?? '');
       s.buffers.forEach((b, k) => void (plan.pipelines[s.pipeline]?.access[k] === 'write' && t.inTwin.delete(b)));
-      return { dispatches: 1, bytesMoved: movedBytes(s), readbacks: 0 };
+      return { ...NONE, dispatches: 1, bytesMoved: movedBytes(s) };
     }
     case 'twin': {
       const known = settle(t, s.symbols);
@@ -167,7 +171,7 @@ function countStep(t: Tracked, s: GpuStep): Count {
     }
     case 'while': {
       const test = countSteps(t, s.test);
-      return sum(test, isAway(t, s.cond[0]) ? WAIT : NONE, countSteps(t, s.body));
+      return sum(test, isAway(t, s.cond[0]) ? { ...WAIT, roundWaits: 1 } : NONE, countSteps(t, s.body));
     }
     case 'host': {
       const away = s.inputs.some(([b, , dtype]) => dtype !== 'string' && isAway(t, b));
@@ -191,6 +195,7 @@ const worse = (a: Count, b: Count): Count => ({
   dispatches: Math.max(a.dispatches, b.dispatches),
   bytesMoved: Math.max(a.bytesMoved, b.bytesMoved),
   readbacks: Math.max(a.readbacks, b.readbacks),
+  roundWaits: Math.max(a.roundWaits, b.roundWaits),
 });
 
 /** The report as lines of text. */
@@ -201,7 +206,7 @@ export function formatGpuReport(r: GpuReport): readonly string[] {
   return [
     ...r.entries.map(
       (e) =>
-        `entry ${e.name}: ${e.dispatches} dispatches, ${count(e.bytesMoved)} bytes moved, ${e.readbacks ? `at most ${e.readbacks}` : 'no'} readbacks a run`,
+        `entry ${e.name}: ${e.dispatches} dispatches, ${count(e.bytesMoved)} bytes moved, ${e.readbacks ? `at most ${e.readbacks}` : 'no'} readbacks a run${e.roundWaits ? `, and one each round of ${e.roundWaits} loops` : ''}`,
     ),
     `${r.pipelines} pipelines, workgroups of ${r.workgroupSizes.map((s) => `(${s})`).join(' and ') || WORKGROUP}; ${count(r.deviceBytes)} bytes on the device`,
     `needs ${r.needs.storageBuffers} storage buffers a stage, bindings of ${count(r.needs.bindingBytes)} bytes`,

@@ -29,6 +29,7 @@ export interface Commands {
   write(buffer: GPUBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Forgets what a run that failed left behind. */
   restart(): void;
+  destroy(): void;
 }
 
 export function createCommands(device: GPUDevice): Commands {
@@ -121,5 +122,6 @@ export function createCommands(device: GPUDevice): Commands {
       used = 0;
       touched.clear();
     },
+    destroy: () => uniforms.destroy(),
   };
 }

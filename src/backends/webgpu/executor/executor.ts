@@ -87,17 +87,28 @@ export async function createExecutor(
   const sizes = parts.createSizes(plan.sizes?.instructions ?? []);
   const guard = parts.createGuard(device);
   const contents = parts.createContents(plan.buffers);
-  const { commands, stores, symbols, pipelines } = await guard.check('loading the model', async () => {
-    const commands = parts.createCommands(device);
-    const stores = parts.createStores(device, plan, elements, commands, contents.kept, twin);
+  const made: { destroy(): void }[] = [];
+  const keep = <T extends { destroy(): void }>(part: T): T => {
+    made.push(part);
+    return part;
+  };
+  const destroy = (): void => {
+    for (const part of made) part.destroy();
+  };
+  const load = async () => {
+    const commands = keep(parts.createCommands(device));
+    const stores = keep(parts.createStores(device, plan, elements, commands, contents.kept, twin));
     const [symbols, pipelines] = await Promise.all([
-      parts.createOpenSizes(device, plan, commands, sizes),
+      parts.createOpenSizes(device, plan, commands, sizes).then(keep),
       parts.createPipelines(device, plan.pipelines, onProgress),
       contents.load(weights, (buffer, at, bytes) => commands.write(stores.onDevice(buffer), at, bytes)),
     ]);
     if (twin) stores.reset();
     return { commands, stores, symbols, pipelines };
-  });
+  };
+  const loading = guard.check('loading the model', load);
+  loading.catch(destroy);
+  const { commands, stores, symbols, pipelines } = await loading;
   const dispatches = parts.createDispatches(device, plan, pipelines.all, commands, stores, sizes, symbols);
   const steps = parts.createSteps(plan, elements, sizes, commands, stores, symbols, dispatches, hosts, twin);
 
@@ -158,11 +169,7 @@ export async function createExecutor(
       return next;
     },
     reset: () => stores.reset(),
-    destroy() {
-      stores.destroy();
-      symbols.destroy();
-      commands.uniforms.destroy();
-    },
+    destroy,
     counts: () => ({ ...commands.counts }),
   };
 }
