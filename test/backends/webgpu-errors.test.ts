@@ -76,7 +76,7 @@ const CONSTANTS = `module "m" {
 }`;
 
 describe('weights', () => {
-  const { plan, weights } = planProgram(forGpu(CONSTANTS), 64);
+  const { plan, weights } = planProgram(forGpu(CONSTANTS), { most: 64 });
 
   it('lie in several buffers where one would be too large to bind', () => {
     const bytes = plan.buffers.filter((b) => b.kind === 'const').map((b) => [b.dtype, b.bytes]);

@@ -9,16 +9,22 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { createInterpreter } from '../../src/backends/interp/interpreter.js';
 import { emitWebGpuArtifact } from '../../src/backends/webgpu/artifact.js';
 import { phasesOf } from '../../src/backends/webgpu/phases.js';
-import { placeKernels } from '../../src/backends/webgpu/placement.js';
+import { type Placement, placeKernels } from '../../src/backends/webgpu/placement.js';
 import { planProgram } from '../../src/backends/webgpu/plan.js';
 import { formatGpuReport, reportGpu } from '../../src/backends/webgpu/report.js';
-import { createWebGpuSession } from '../../src/backends/webgpu/session.js';
+import { createWebGpuSession, openPlan } from '../../src/backends/webgpu/session.js';
+import { type KernelStep, kernelSteps } from '../../src/backends/webgpu/steps.js';
 import { compareTensors } from '../../src/cli/testing/compare.js';
 import { lowerToProgram } from '../../src/compile.js';
 import { parseModule } from '../../src/ir/parse.js';
+import type { Kernel } from '../../src/ir/kernel.js';
+import { visitKernelExprs } from '../../src/ir/kernel-walk.js';
 import type { Program, Step } from '../../src/ir/program.js';
+import { finishGridKernel, finishKernel } from '../../src/passes/kernel/finish.js';
+import { isFloat } from '../../src/support/dtype.js';
 import type { Tensor } from '../../src/support/tensor.js';
 import { tensor } from './program-builder.js';
+import { PROGRAMS } from './programs.js';
 import { tryDevice } from './webgpu-device.js';
 
 const device = await tryDevice();
@@ -170,6 +176,63 @@ describe('placement', () => {
     expect(plan.plan.buffers.filter((b) => b.kind === 'const')).toEqual([]);
     expect(plan.weights.length).toBe(0);
   });
+});
+
+/** Vectors are what the schedules of a GPU never make. */
+function hasVectors(program: Program): boolean {
+  let found = false;
+  for (const k of program.kernels)
+    visitKernelExprs(k.body, (x) => {
+      found ||= x.lanes > 1;
+    });
+  return found;
+}
+
+/** The shared programs, each kernel with a twin. */
+const shared = PROGRAMS.map((p) => ({
+  ...p,
+  gpu: {
+    ...p.program,
+    kernels: p.program.kernels.map((k): Kernel => {
+      const make = (): Kernel => finishKernel(k);
+      try {
+        return { ...finishGridKernel(k), twin: { make, refusal: null } };
+      } catch (error) {
+        return { ...make(), twin: { make, refusal: String(error) } };
+      }
+    }),
+  },
+}));
+
+/** Some kernels here, some there, drawn from a seed; all that must be in the twin. */
+function scatter(program: Program, seed: number): Placement {
+  const steps = program.entries.flatMap((e) => kernelSteps(e.steps));
+  const isTwin = (s: KernelStep, k: number): boolean =>
+    program.kernels[s.kernel]?.twin?.refusal !== null || ((k + 1) * 2654435761 * (seed + 1)) % 7 < 3.5;
+  return new Map(steps.filter(isTwin).map((s) => [s, { reason: '', bytes: 0 }]));
+}
+
+describe.skipIf(!device)('wherever kernels are', () => {
+  const usesF64 = (p: Program): boolean => p.buffers.some((b) => b.dtype === 'f64');
+  /** Arithmetic is another test's matter: subnormal numbers differ between the two. */
+  const fits = shared.filter((p) => !usesF64(p.program) && !hasVectors(p.program) && !/^operations on/.test(p.name));
+  for (const { name, program, gpu, calls } of fits) {
+    it(`${name} runs as in the interpreter`, async () => {
+      for (const seed of [0, 1, 2, 3]) {
+        const planned = planProgram(gpu, { place: (p) => scatter(p, seed) });
+        const session = await openPlan(gpu, planned, device as GPUDevice);
+        const oracle = createInterpreter(program);
+        for (const { inputs, entry } of calls) {
+          const [got, expected] = [await session.run(inputs, entry), oracle.runSync(inputs, entry)];
+          for (const [key, t] of Object.entries(expected)) {
+            const tolerance = isFloat(t.dtype) ? { rtol: 2e-6, atol: 1e-37 } : { rtol: 0, atol: 0 };
+            expect(compareTensors(got[key] as Tensor, t, tolerance), `${key}, seed ${seed}`).toBeNull();
+          }
+        }
+        await session.close();
+      }
+    });
+  }
 });
 
 describe.skipIf(!device)('a program in two places', () => {

@@ -27,12 +27,20 @@ export interface CompiledPlan {
   readonly twin: Uint8Array | null;
 }
 
-/** Throws E301 with every kernel the target cannot express. Constants lie in buffers of `most` bytes, or one of their own. */
-export function planProgram(program: Program, most = BINDING_BYTES): CompiledPlan {
+export interface PlanOptions {
+  /** Constants lie in buffers of at most so many bytes, or one of their own. */
+  readonly most?: number;
+  /** Decides what the twin runs; `refused` are the steps that it must. */
+  readonly place?: (program: Program, refused: ReadonlyMap<KernelStep, string>) => Placement;
+}
+
+/** Throws E301 with every kernel the target cannot express. */
+export function planProgram(program: Program, options: PlanOptions = {}): CompiledPlan {
+  const { most = BINDING_BYTES, place = placeKernels } = options;
   const refused = new Map<KernelStep, string>();
   for (;;) {
     const known = refused.size;
-    const planned = planPlaced(program, placeKernels(program, refused), refused, most);
+    const planned = planPlaced(program, place(program, refused), refused, most);
     if (planned) return planned;
     invariant(refused.size > known, 'another plan is tried only for another reason');
   }

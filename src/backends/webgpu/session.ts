@@ -10,7 +10,7 @@ import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
 import { createExecutor, type HostFunction, type RunCounts } from './executor/executor.js';
 import type { Twin } from './executor/stores.js';
 import { EXECUTOR_PARTS } from './executor/text.js';
-import { checkLimits, planProgram } from './plan.js';
+import { type CompiledPlan, checkLimits, planProgram } from './plan.js';
 
 export interface WebGpuSession extends Session {
   /** Like `run`, but inputs may be on the device already, and the outputs named in `stay` are left there. */
@@ -32,9 +32,13 @@ export interface WebGpuDevice {
 }
 
 /** Throws E301 or E302 where the target or this device cannot run the program. The device stays the caller's. */
-export async function createWebGpuSession(program: Program, gpu: WebGpuDevice): Promise<WebGpuSession> {
+export const createWebGpuSession = (program: Program, device: WebGpuDevice): Promise<WebGpuSession> =>
+  openPlan(program, planProgram(program), device);
+
+/** A session of a program that is planned. */
+export async function openPlan(program: Program, planned: CompiledPlan, gpu: WebGpuDevice): Promise<WebGpuSession> {
   const device = gpu as GPUDevice;
-  const { plan, weights, twin: module } = planProgram(program);
+  const { plan, weights, twin: module } = planned;
   checkLimits(plan, device.limits);
   const twin = module ? await openTwin(module, plan.twinPages ?? 1) : undefined;
   const hosts = hostCalls(program.entries.flatMap((e) => e.steps));
