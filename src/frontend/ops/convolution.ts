@@ -95,6 +95,10 @@ export function resolveConv(spec: ConvSpec): {
   return { axes: windowAxes(window, spatial, kernel), out, input, groups };
 }
 
+/** Sums walk memory in its order: the axis whose elements are neighbours last. */
+const isChannelsLast = (layout: Layout, spatial: number): boolean =>
+  layout.place('batch', 'channel', Array.from({ length: spatial }, () => 'spatial')).at(-1) === 'channel';
+
 /** out[n, o, i…] = Σ x[n, group(o)·I + c, i·stride + k·dilation − before] · w[o, c, k]. */
 export function convolution(b: Builder, spec: ConvSpec): Value {
   const { x, w, layout, weights } = spec;
@@ -103,18 +107,21 @@ export function convolution(b: Builder, spec: ConvSpec): Value {
   const acc = spec.acc ?? sumType(x.type.dtype);
   const perGroup = floordiv(out, groups);
   const pad = axes.some((a) => a.padded) ? { pad: spec.pad ?? 0 } : {};
+  const kernel = axes.map((a) => a.kernel);
+  const channels = input === 1 ? [] : [input];
+  const isLast = isChannelsLast(layout, axes.length);
   const sum = b.generic({
     shape: layout.place<Dim>(
       batch,
       out,
       axes.map((a) => a.out),
     ),
-    reduce: [...(input === 1 ? [] : [input]), ...axes.map((a) => a.kernel)],
+    reduce: isLast ? [...kernel, ...channels] : [...channels, ...kernel],
     reducer: 'add',
     body: (i, r, read) => {
       const at = layout.parts(i);
-      const taps = r.slice(-axes.length);
-      const c = input === 1 ? i32(0) : (r[0] as Expr);
+      const taps = isLast ? r.slice(0, axes.length) : r.slice(-axes.length);
+      const c = channels.length === 0 ? i32(0) : (r.at(isLast ? -1 : 0) as Expr);
       const group = groups === 1 ? i32(0) : e.div(at.channel, e.dim(perGroup));
       const from = axes.map((a, k) => windowIndex(a, at.spatial[k] as Expr, taps[k] as Expr));
       const left = read(x, layout.place(at.batch, e.add(e.mul(group, e.dim(input)), c), from), pad);

@@ -18,6 +18,7 @@ import { createPanels, type Panels } from './pack.js';
 import { plainRows } from './plain-rows.js';
 import { rowsInLanes } from './row-lanes.js';
 import { invertDivisors, scheduleRow } from './row-loops.js';
+import { splitNest } from './split.js';
 import { tileParallel } from './tile.js';
 
 /** `constants`: the parameters whose buffers are constant wherever the kernel is called. */
@@ -26,7 +27,7 @@ export function scheduleKernel(kernel: Kernel, o: ScheduleOptions, constants: Re
   const { dot } = o.target;
   const products = kernel.body.flatMap((s): readonly Stmt[] => {
     const found = dot && panels.allowed ? matchNest(s) : null;
-    const nest = found?.reduction ? mergeNest(found) : null;
+    const nest = found?.reduction ? mergeNest(splitNest(found)) : null;
     const choice = nest?.reduction && dot ? chooseDot(nest, nest.reduction, kernel, constants, dot) : null;
     return nest?.reduction && choice && dot ? tileDot(nest, nest.reduction, choice, dot, o, panels) : [s];
   });
@@ -55,7 +56,7 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
 }
 
 function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
-  const nest = mergeNest(found);
+  const nest = mergeNest(splitNest(found));
   const unknown = { mayPack: panels.allowed, shorter: new Map(), atLeast: new Map() };
   if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown);
   return vectorizeElementwise(invertDivisors(nest, o), o);
