@@ -97,7 +97,13 @@ export function resolveConv(spec: ConvSpec): {
 
 /** Sums walk memory in its order: the axis whose elements are neighbours last. */
 const isChannelsLast = (layout: Layout, spatial: number): boolean =>
-  layout.place('batch', 'channel', Array.from({ length: spatial }, () => 'spatial')).at(-1) === 'channel';
+  layout
+    .place(
+      'batch',
+      'channel',
+      Array.from({ length: spatial }, () => 'spatial'),
+    )
+    .at(-1) === 'channel';
 
 /** out[n, o, i…] = Σ x[n, group(o)·I + c, i·stride + k·dilation − before] · w[o, c, k]. */
 export function convolution(b: Builder, spec: ConvSpec): Value {
