@@ -291,7 +291,7 @@ function extrapolate(b: Builder, y: Value, x: Value, axes: readonly Resolved[], 
 
 const Resize = op('resize', {
   doc: 'Resamples chosen axes to new sizes: nearest, linear or cubic, in all of ONNX’s coordinate systems.',
-  inputs: ['x'],
+  inputs: ['x', 'roi?', 'scales?', 'sizes?'],
   onnx: {
     'Upsample@1': (n) => simple(n, given([1, 1, n.float('height_scale'), n.float('width_scale')])),
     'Upsample@7': (n) => simple(n, given(n.floats('scales'))),
