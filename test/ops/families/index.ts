@@ -4,6 +4,7 @@ import type { Family } from './case.js';
 import { data } from './data.js';
 import { binary, selection, unary, variadic } from './elementwise.js';
 import { fusedOperators } from './contrib.js';
+import { attentionOperators } from './contrib-attention.js';
 import { quantizedOperators } from './contrib-quantized.js';
 import { classical } from './ml.js';
 import { losses, normalisation, quantisation } from './norm.js';
@@ -32,4 +33,5 @@ export const FAMILIES: readonly Family[] = [
   vectorsAndMaps,
   fusedOperators,
   quantizedOperators,
+  attentionOperators,
 ];
