@@ -58,4 +58,49 @@ describe('sizes decided by data', () => {
     await expect(session.run({ shape: i64([2], 2, 6) })).rejects.toThrow(refused);
     await expect(session.run({ shape: i64([2], -1, 2) })).rejects.toThrow(target === 'c' ? /status 1/ : /of -1/);
   });
+
+  const sized = (op: string, inputs: readonly string[], ports: Parameters<typeof graph>[0], attrs = {}): SourceGraph =>
+    graph(ports, ['y'], [[op, inputs, ['y'], attrs]], { values: f32([2], 0, 1) });
+
+  it.each(['interp', 'wasm', 'c'] as const)(
+    'tell how often to repeat, how many classes, how large to resize on %s',
+    async (target) => {
+      const tiled = await open(
+        target,
+        sized(
+          'Tile',
+          ['x', 'times'],
+          [
+            ['x', 'f32', [1, 2]],
+            ['times', 'i64', [2]],
+          ],
+        ),
+      );
+      const x = f32([1, 2], 1, 2);
+      const out = await tiled.run({ x, times: i64([2], 2, 2) });
+      expect(out.y).toMatchObject({ shape: [2, 4], data: Float32Array.of(1, 2, 1, 2, 1, 2, 1, 2) });
+
+      const encoded = await open(
+        target,
+        sized(
+          'OneHot',
+          ['ids', 'depth', 'values'],
+          [
+            ['ids', 'i64', [2]],
+            ['depth', 'i64', []],
+          ],
+        ),
+      );
+      const hot = await encoded.run({ ids: i64([2], 0, -1), depth: i64([], 3) });
+      expect(hot.y).toMatchObject({ shape: [2, 3], data: Float32Array.of(1, 0, 0, 0, 0, 1) });
+
+      const ports: Parameters<typeof graph>[0] = [
+        ['x', 'f32', [1, 2]],
+        ['scales', 'f32', [2]],
+      ];
+      const resized = await open(target, sized('Resize', ['x', '', 'scales'], ports, { mode: 'nearest' }));
+      const large = await resized.run({ x, scales: f32([2], 1, 2) });
+      expect(large.y).toMatchObject({ shape: [1, 4], data: Float32Array.of(1, 1, 2, 2) });
+    },
+  );
 });

@@ -2,12 +2,12 @@
 // a mask may take. Each unpacks to the tensors attend.ts works on. Those with shared key heads: attention-grouped.ts.
 
 import type { Builder } from '../../ir/builder.js';
-import { add, type Dim, dimEq, floordiv, mul, sub } from '../../ir/dim.js';
+import { type Dim, dimEq, floordiv, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
-import { attend, causalBias, lengthBias, mergeHeads, splitHeads, sumBiases, withPast } from './attend.js';
+import { attend, causalBias, mergeHeads, splitHeads, sumBiases, withPast } from './attend.js';
 import { productToFloat } from './integer-product.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 
@@ -37,11 +37,7 @@ interface ScoreShape {
 function maskBias(b: Builder, mask: Value | undefined, s: ScoreShape, filter: number): Value | undefined {
   if (!mask) return undefined;
   const [first] = mask.type.shape as [Dim];
-  if (mask.type.shape.length === 1) {
-    if (dimEq(first, s.batch)) return lengthBias(b, mask, s.keys, filter);
-    if (dimEq(first, add(mul(s.batch, 3), 2))) return lengthBias(b, b.narrow(mask, 0, 0, s.batch), s.keys, filter);
-    return spanBias(b, mask, s, filter);
-  }
+  if (mask.type.shape.length === 1) return spanBias(b, mask, first, s, filter);
   const visible = (m: Expr): Expr => e.select(e.eq(m, 0), constant(filter, 'f32'), constant(0, 'f32'));
   const rank = mask.type.shape.length;
   if (rank === 4) return largestMask(b, mask, s, visible);
@@ -49,15 +45,19 @@ function maskBias(b: Builder, mask: Value | undefined, s: ScoreShape, filter: nu
   return b.unsqueeze(bias, rank === 2 ? [1, 2] : [1]);
 }
 
-/** [end…, start…]: keys from start to end of each batch element are visible. */
-const spanBias = (b: Builder, mask: Value, s: ScoreShape, filter: number): Value =>
+/** [end…], or [end…, start…], or ends before cumulated lengths: keys up to its end, or from its start, are visible. */
+const spanBias = (b: Builder, mask: Value, length: Dim, s: ScoreShape, filter: number): Value =>
   b.generic({
     shape: [s.batch, 1, 1, s.keys],
     body: (i, _r, read) => {
       const [n, , , key] = i as [Expr, Expr, Expr, Expr];
       const end = cast(read(mask, [n]), 'i32');
-      const start = cast(read(mask, [e.add(n, e.dim(s.batch))]), 'i32');
-      return e.select(e.and(e.le(start, key), e.lt(key, end)), constant(0, 'f32'), constant(filter, 'f32'));
+      const before = e.lt(key, end);
+      if (dimEq(length, s.batch)) return e.select(before, constant(0, 'f32'), constant(filter, 'f32'));
+      const spans = e.eq(e.dim(length), e.dim(mul(s.batch, 2)));
+      const start = read(mask, [e.add(n, e.dim(s.batch))], { guard: spans, pad: constant(0, mask.type.dtype) });
+      const after = e.le(cast(start, 'i32'), key);
+      return e.select(e.and(before, after), constant(0, 'f32'), constant(filter, 'f32'));
     },
   });
 

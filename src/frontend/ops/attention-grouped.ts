@@ -57,22 +57,25 @@ const grouped = (n: NodeReader): GroupedAttrs => ({
 function appendAt(b: Builder, past: Value | undefined, now: Value, length: Dim, start: Value): Value {
   const [batch, heads, , width] = now.type.shape as [Dim, Dim, Dim, Dim];
   const zero = constant(0, now.type.dtype);
-  const kept = past !== undefined && dimEq(past.type.shape[2] as Dim, length);
   return b.generic({
     shape: [batch, heads, length, width],
     body: (i, _r, read) => {
       const [n, head, position, at] = i as [Expr, Expr, Expr, Expr];
       const first = read(start, [n]);
       const from = e.sub(position, first);
-      const old = past ? read(past, i, kept ? {} : { guard: within(past, first, position), pad: zero }) : zero;
+      const old = past ? read(past, i, { guard: isPast(past, length, first, position), pad: zero }) : zero;
       const fresh = e.and(e.le(0, from), e.lt(from, e.dim(now.type.shape[2] as Dim)));
       return e.select(fresh, read(now, [n, head, from, at], { guard: fresh, pad: zero }), old);
     },
   });
 }
 
-const within = (past: Value, first: Expr, position: Expr): Expr =>
-  e.lt(position, e.min(first, e.dim(past.type.shape[2] as Dim)));
+/** Whether a position keeps what the past has there: all of a cache of full length, else what each element has filled. */
+function isPast(past: Value, length: Dim, first: Expr, position: Expr): Expr {
+  const size = past.type.shape[2] as Dim;
+  if (dimEq(size, length)) return constant(true, 'i1');
+  return e.and(e.lt(position, e.dim(size)), e.or(e.eq(e.dim(size), e.dim(length)), e.lt(position, first)));
+}
 
 /** Where the `rows` new tokens of each batch element start, from how many it has with them. */
 const startsOf = (b: Builder, counts: Value, rows: Dim): Value =>

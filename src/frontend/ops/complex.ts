@@ -14,7 +14,16 @@ function alongAxis(b: Builder, x: Value, axis: number, length: number, real: boo
   const bins = real ? Math.floor(length / 2) + 1 : length;
   const shape = x.type.shape.map((d, k): Dim => (k === axis ? bins : k === x.type.shape.length - 1 ? 2 : d));
   const isAxis = (k: number): Expr => e.const(k === axis, 'i1');
-  return transform(b, { x, sums: x.type.dtype, isAxis, length: known(length), shape, inverse: false, onesided: real });
+  return transform(b, {
+    x,
+    sums: x.type.dtype,
+    isAxis,
+    axis,
+    length: known(length),
+    shape,
+    inverse: false,
+    onesided: real,
+  });
 }
 
 const part = (name: string, builtin: string, which: 0 | 1): AnyRecord =>
@@ -71,7 +80,7 @@ export const records: readonly AnyRecord[] = [
       const length = 2 * (bins - 1);
       const shape = [...x.type.shape.slice(0, -2), length, 1];
       const isAxis = (k: number): Expr => e.const(k === axis, 'i1');
-      const spec = { x, sums: x.type.dtype, isAxis, length: known(length), shape, inverse: true, onesided: true };
+      const spec = { x, sums: x.type.dtype, isAxis, axis, length: known(length), shape, inverse: true, onesided: true };
       return b.squeeze(transform(b, spec), [-1]);
     },
     tolerance: { rtol: 1e-3, atol: 1e-4 },

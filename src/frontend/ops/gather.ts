@@ -2,12 +2,13 @@
 // Negative indices count from the end (ONNX); an index out of range reads 0 rather than foreign memory.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import type { Dim } from '../../ir/dim.js';
+import { type Dim, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
+import { assumedBound } from '../assumed-sizes.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
-import { declaredSize } from './runtime-sizes.js';
+import { assumedSize, declaredSize, intAt, most } from './runtime-sizes.js';
 
 /** An index as i32, counted from the end where negative. */
 export function wrapIndex(raw: Expr, size: Dim): Expr {
@@ -76,14 +77,14 @@ function oneHot(b: Builder, indices: Value, s: OneHotSpec): Value {
   });
 }
 
-/** How many classes: a constant, the declared size, or (bounded by nothing else) a limit. */
+/** How many classes: a constant, the declared size, or what the program computes. */
 function depthOf(b: Builder, depth: Value, axis: number, indices: Value, ctx: LowerContext): Dim {
   const rank = indices.type.shape.length + 1;
-  return (
-    b.values(depth)?.[0] ??
-    declaredSize(ctx, 0, axis < 0 ? axis + rank : axis) ??
-    ctx.limit('the depth of a one-hot encoding depends on data')
-  );
+  const known = b.values(depth)?.[0] ?? declaredSize(ctx, 0, axis < 0 ? axis + rank : axis);
+  if (known !== undefined) return known;
+  ctx.sizesWanted(depth);
+  const bound = assumedBound(1, most(product(indices.type.shape)));
+  return assumedSize(b, 'depth', bound, (read) => intAt(read, depth, 0));
 }
 
 export const records: readonly AnyRecord[] = [

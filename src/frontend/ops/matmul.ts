@@ -6,6 +6,7 @@ import { floordiv, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
+import { isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
@@ -104,6 +105,11 @@ const Gemm = op('gemm', {
     'com.microsoft:FusedGemm@1': gemm,
   },
   lower: ({ x, y, c }, a: GemmAttrs, b) => {
+    if (!isFloat(x.type.dtype) && ![a.alpha, a.beta].every(Number.isInteger)) {
+      // Fractions of integers: real numbers, cut off at the end.
+      const sum = b.mul(b.cast(b.matmul(x, y, a), 'f64'), a.alpha);
+      return b.cast(c ? b.add(sum, b.mul(b.cast(c, 'f64'), a.beta)) : sum, x.type.dtype);
+    }
     const xy = scale(b, b.matmul(x, y, a), a.alpha);
     return activated(b, c && a.beta !== 0 ? b.add(xy, scale(b, c, a.beta)) : xy, a.activation);
   },

@@ -1,12 +1,13 @@
 // Copies of a value: broadcast to a shape, and tiles side by side. All of them are views.
 
 import type { Builder } from '../../ir/builder.js';
-import { type Dim, dimEq, mul } from '../../ir/dim.js';
+import { type Dim, dimEq, mul, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
+import { assumedBound } from '../assumed-sizes.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
-import { declaredShape, declaredSize, knownInts, sizesFrom } from './runtime-sizes.js';
+import { assumedSize, declaredShape, declaredSize, intAt, knownInts, most, sizesFrom } from './runtime-sizes.js';
 
 /** Sizes of x repeated: output position modulo input size. */
 const tile = (b: Builder, x: Value, shape: readonly Dim[]): Value =>
@@ -17,10 +18,19 @@ const tile = (b: Builder, x: Value, shape: readonly Dim[]): Value =>
 function tiledShape(b: Builder, x: Value, repeats: Value, ctx: LowerContext): readonly Dim[] {
   const times = b.values(repeats);
   if (times) return x.type.shape.map((d, k) => mul(d, times[k] ?? 1));
-  return x.type.shape.map(
-    (_, k) =>
-      declaredSize(ctx, 0, k) ??
-      ctx.limit('how often to repeat depends on data', 'Fix what it is computed from with --dim'),
+  const sizes = x.type.shape.map(
+    (d, k) => declaredSize(ctx, 0, k) ?? b.values(b.narrow(repeats, 0, k, 1))?.map((n) => mul(d, n))[0],
+  );
+  const open = sizes.filter((d) => d === undefined).length;
+  if (open > 0) ctx.sizesWanted(repeats);
+  const bound = assumedBound(open, most(product(x.type.shape)));
+  return sizes.map(
+    (size, k) =>
+      size ??
+      mul(
+        x.type.shape[k] as Dim,
+        assumedSize(b, 'times', bound, (read) => intAt(read, repeats, k)),
+      ),
   );
 }
 

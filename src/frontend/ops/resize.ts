@@ -2,12 +2,13 @@
 // resample.ts. TFLite's resizers are in resize-tflite.ts, sampling at given points in grid-sample.ts.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { type Dim, dimEq, dimKey, floordiv, mul } from '../../ir/dim.js';
+import { type Dim, dimEq, dimKey, floordiv, mul, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
+import { assumedBound } from '../assumed-sizes.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 import {
   type AxisResample,
@@ -19,7 +20,7 @@ import {
   resampleNearest,
   TRIANGLE,
 } from './resample.js';
-import { declaredSize } from './runtime-sizes.js';
+import { assumedSize, declaredSize, most } from './runtime-sizes.js';
 
 interface ResizeAttrs {
   readonly mode: string;
@@ -116,28 +117,41 @@ function targets(x: Value, a: ResizeAttrs, b: Builder, ctx: LowerContext): reado
   if (!list) throw new CompileError('E203', 'neither scales nor sizes are given');
   const count = list.known?.length ?? list.value?.type.shape[0];
   if (count !== axes.length) throw new CompileError('E203', `${count} scales or sizes for ${axes.length} axes`);
-  if (a.sizes && a.policy !== 'stretch') return keepAspect(x, axes, a.sizes, a.policy, ctx);
+  const computed = outputSize(b, ctx, x, axes.length);
+  if (a.sizes && a.policy !== 'stretch') return keepAspect(x, axes, a.sizes, a.policy, computed, ctx);
   return axes.map((axis, k) => {
     const size = x.type.shape[axis] as Dim;
-    return a.sizes ? sizedTarget(axis, size, a.sizes, k, ctx) : scaledTarget(axis, size, list, k, ctx);
+    return a.sizes ? sizedTarget(axis, size, a.sizes, k, computed) : scaledTarget(axis, size, list, k, computed, ctx);
   });
 }
 
-/** A size only the running program knows is the one the file declares for the output. */
-const outputSize = (ctx: LowerContext, axis: number): Dim =>
-  declaredSize(ctx, 0, axis) ??
-  ctx.limit('an output size that depends on data', 'Fix the sizes it is computed from with --dim');
+/** A size only the running program knows: the one the file declares for the output, or what `value` computes. */
+type Computed = (axis: number, value: (read: Read) => Expr) => Dim;
 
-function scaledTarget(axis: number, size: Dim, scales: Parameter, k: number, ctx: LowerContext): Target {
+function outputSize(b: Builder, ctx: LowerContext, x: Value, open: number): Computed {
+  const growth = assumedBound(open, most(product(x.type.shape)));
+  return (axis, value) =>
+    declaredSize(ctx, 0, axis) ?? assumedSize(b, 'resized', most(x.type.shape[axis] as Dim) * growth, value);
+}
+
+function scaledTarget(
+  axis: number,
+  size: Dim,
+  scales: Parameter,
+  k: number,
+  computed: Computed,
+  ctx: LowerContext,
+): Target {
   const known = scales.known?.[k];
   if (typeof known === 'number') return { axis, size, scale: known, out: scaledSize(size, known) };
   const { value } = scales;
   if (!value) return ctx.limit('a scale that depends on a size');
-  return { axis, size, out: outputSize(ctx, axis), scale: (read) => cast(read(value, [i32(k)]), 'f32') };
+  const scale = (read: Read): Expr => cast(read(value, [i32(k)]), 'f32');
+  return { axis, size, out: computed(axis, (read) => e.floor(e.mul(realDim(size, 'f32'), scale(read)))), scale };
 }
 
-function sizedTarget(axis: number, size: Dim, sizes: Parameter, k: number, ctx: LowerContext): Target {
-  const out = sizes.known?.[k] ?? outputSize(ctx, axis);
+function sizedTarget(axis: number, size: Dim, sizes: Parameter, k: number, computed: Computed): Target {
+  const out = sizes.known?.[k] ?? computed(axis, (read) => read(sizes.value as Value, [i32(k)]));
   const exact = typeof out === 'number' && typeof size === 'number';
   return { axis, size, out, scale: exact ? out / size : () => e.div(realDim(out, 'f32'), realDim(size, 'f32')) };
 }
@@ -148,6 +162,7 @@ function keepAspect(
   axes: readonly number[],
   sizes: Parameter,
   policy: string,
+  computed: Computed,
   ctx: LowerContext,
 ): readonly Target[] {
   const shape = axes.map((k) => x.type.shape[k] as Dim);
@@ -168,7 +183,11 @@ function keepAspect(
     const each = shape.map((d, k) => e.div(cast(read(value, [i32(k)]), 'f32'), realDim(d, 'f32')));
     return each.reduce((p, q) => (smaller ? e.min(p, q) : e.max(p, q)));
   };
-  return axes.map((axis, k) => ({ axis, size: shape[k] as Dim, scale, out: outputSize(ctx, axis) }));
+  return axes.map((axis, k) => {
+    const size = shape[k] as Dim;
+    const rounded = (read: Read): Expr => e.floor(e.add(e.mul(realDim(size, 'f32'), scale(read)), 0.5));
+    return { axis, size, scale, out: computed(axis, rounded) };
+  });
 }
 
 const realDim = (d: Dim, t: DType): Expr => (typeof d === 'number' ? constant(d, t) : cast(e.dim(d), t));
@@ -231,16 +250,19 @@ function lowerResize(b: Builder, x: Value, a: ResizeAttrs, ctx: LowerContext): V
   const axes = all.flatMap((t, k) =>
     sameCoordinate(t) && !crop ? [] : [{ ...coordinates(t, a.transform, regionOf(ctx, a, all.length, k)), target: t }],
   );
-  const y = a.mode === 'nearest' ? nearest(b, x, a, axes) : filtered(b, x, a, axes, ctx);
+  const y = a.mode === 'nearest' ? nearest(b, x, a, axes, ctx) : filtered(b, x, a, axes, ctx);
   return crop ? extrapolate(b, y, x, axes, a.extrapolation) : y;
 }
 
 type Resolved = AxisResample & { readonly target: Target };
 
-const shrinks = ({ scale, size, out }: Target): boolean =>
-  typeof scale === 'number' ? scale < 1 : Number(out) < Number(size);
+function shrinks({ scale, size, out }: Target, ctx: LowerContext): boolean {
+  if (typeof scale === 'number') return scale < 1;
+  if (typeof out === 'number' && typeof size === 'number') return out < size;
+  return ctx.limit('whether an axis shrinks depends on data', 'Fix the sizes it is computed from with --dim');
+}
 
-const nearest = (b: Builder, x: Value, a: ResizeAttrs, axes: readonly Resolved[]): Value =>
+const nearest = (b: Builder, x: Value, a: ResizeAttrs, axes: readonly Resolved[], ctx: LowerContext): Value =>
   axes.length === 0
     ? x
     : resampleNearest(
@@ -248,7 +270,7 @@ const nearest = (b: Builder, x: Value, a: ResizeAttrs, axes: readonly Resolved[]
         x,
         axes.map((r) => ({
           ...r,
-          round: a.nearest !== 'by_direction' ? a.nearest : shrinks(r.target) ? 'ceil' : 'floor',
+          round: a.nearest !== 'by_direction' ? a.nearest : shrinks(r.target, ctx) ? 'ceil' : 'floor',
         })),
       );
 
@@ -257,7 +279,7 @@ function filtered(b: Builder, x: Value, a: ResizeAttrs, axes: readonly Resolved[
   const filter = filters[a.mode];
   if (!filter) return ctx.limit(`mode "${a.mode}" is not nearest, linear or cubic`);
   const y = axes.reduce((v, r) => {
-    const shrink = a.antialias && shrinks(r.target) ? shrinkOf(r, ctx) : undefined;
+    const shrink = a.antialias && shrinks(r.target, ctx) ? shrinkOf(r, ctx) : undefined;
     return resampleFiltered(b, v, r, filter, { ...(shrink && { shrink }), excludeOutside: a.excludeOutside });
   }, x);
   return fromReal(b, y, x.type.dtype);
@@ -291,7 +313,7 @@ function extrapolate(b: Builder, y: Value, x: Value, axes: readonly Resolved[], 
 
 const Resize = op('resize', {
   doc: 'Resamples chosen axes to new sizes: nearest, linear or cubic, in all of ONNX’s coordinate systems.',
-  inputs: ['x'],
+  inputs: ['x', 'roi?', 'scales?', 'sizes?'],
   onnx: {
     'Upsample@1': (n) => simple(n, given([1, 1, n.float('height_scale'), n.float('width_scale')])),
     'Upsample@7': (n) => simple(n, given(n.floats('scales'))),
@@ -301,7 +323,7 @@ const Resize = op('resize', {
   },
   lower: ({ x }, a: ResizeAttrs, b, ctx) => lowerResize(b, x, a, ctx),
   limits: [
-    'Scales and sizes that depend on data need an output whose sizes the file declares; axes of equal size are then not resampled.',
+    'Where scales or sizes depend on data and the file declares the output, axes of equal size are not resampled.',
     'Antialiasing needs known sizes.',
   ],
   tolerance: { rtol: 1e-3, atol: 1e-5 },

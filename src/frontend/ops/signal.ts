@@ -1,13 +1,14 @@
 // Spectra: the discrete Fourier transform is a contraction with a table of rotations, one 2×2 matrix per multiple of
-// 2π/n. Real input uses its first row, real output its first column, so one lowering serves all kinds. Axis and length
+// 2π/n; for long rows of a known length it is a fast one (fft.ts). Real input uses its first row, real output its first column, so one lowering serves all kinds. Axis and length
 // may be known only when the program runs; sizes then come from the output the file declares. Windows: window-functions.ts.
 
 import type { Builder, Read } from '../../ir/builder.js';
-import { add, bounds, type Dim, floordiv, max, mul, sub } from '../../ir/dim.js';
+import { add, bounds, type Dim, floordiv, max, mul, product, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
+import { fft } from './fft.js';
 import { statType } from './norm.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 import { declaredShape } from './runtime-sizes.js';
@@ -65,6 +66,8 @@ export interface Transform {
   readonly sums: DType;
   /** True for the axis of the samples; the last axis holds real and imaginary parts. */
   readonly isAxis: (k: number, read: Read) => Expr;
+  /** The axis of the samples, where it is known. */
+  readonly axis?: number | undefined;
   readonly length: Count;
   readonly shape: readonly Dim[];
   readonly inverse: boolean;
@@ -77,7 +80,16 @@ const bins = (n: Dim): Dim => add(floordiv(n, 2), 1);
 const choose = (cond: Expr, p: Expr, q: Expr): Expr =>
   cond.k === 'const' ? (cond.value ? p : q) : e.select(cond, p, q);
 
-export function transform(b: Builder, { x, sums: t, isAxis, length, shape, inverse, onesided }: Transform): Value {
+/** From this length on a loop program takes fewer steps than a contraction can make up for. */
+const LONG = 256;
+
+export function transform(b: Builder, spec: Transform): Value {
+  const { x, sums: t, isAxis, axis, length, shape, inverse, onesided } = spec;
+  if (axis !== undefined && length.exact && typeof length.most === 'number' && length.most >= LONG) {
+    const [before, after] = [x.type.shape.slice(0, axis), x.type.shape.slice(axis + 1, -1)];
+    const rows = [product(before), x.type.shape[axis] as Dim, product(after), x.type.shape.at(-1) as Dim];
+    return b.reshape(fft(b, { x: b.reshape(x, rows), n: length.most, sums: t, inverse, onesided }), shape);
+  }
   const table = rotations(b, length, inverse, t);
   const halves = inverse && onesided;
   const rank = x.type.shape.length;
@@ -187,7 +199,16 @@ const Dft = op('dft', {
     const along = a.onesided && !a.inverse ? bins(n.most) : n.most;
     const shape = sized ? x.type.shape.map((d, k) => (k === at ? along : k === rank - 1 ? (halves ? 1 : 2) : d)) : out;
     if (!shape) return ctx.limit('an axis or length that depends on data', 'Make it an initializer');
-    return transform(b, { x, sums: 'f64', isAxis, length: n, shape, inverse: a.inverse, onesided: a.onesided });
+    return transform(b, {
+      x,
+      sums: 'f64',
+      isAxis,
+      axis: at,
+      length: n,
+      shape,
+      inverse: a.inverse,
+      onesided: a.onesided,
+    });
   },
   limits: ['An axis or length that depends on data needs an output whose shape the file declares.'],
   tolerance: { rtol: 1e-3, atol: 1e-4 },

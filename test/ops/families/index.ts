@@ -4,6 +4,8 @@ import type { Family } from './case.js';
 import { data } from './data.js';
 import { binary, selection, unary, variadic } from './elementwise.js';
 import { fusedOperators } from './contrib.js';
+import { attentionOperators } from './contrib-attention.js';
+import { quantizedOperators } from './contrib-quantized.js';
 import { classical } from './ml.js';
 import { losses, normalisation, quantisation } from './norm.js';
 import { detection, recurrent } from './recurrent.js';
@@ -30,4 +32,6 @@ export const FAMILIES: readonly Family[] = [
   classical,
   vectorsAndMaps,
   fusedOperators,
+  quantizedOperators,
+  attentionOperators,
 ];

@@ -3,7 +3,7 @@
 
 import { fromNumbers, type Tensor } from '../../../src/support/tensor.js';
 import { type Arr, arr, at, broadcastShape, build, indices, padded, range, spread, sum } from './arrays.js';
-import { type Family, family, type Random } from './case.js';
+import { type Family, family, type Random, typesOf } from './case.js';
 
 type Made = ReturnType<Family['make']>;
 
@@ -230,9 +230,10 @@ function matmul(_: number, r: Random): Made {
 function gemm(version: number, r: Random): Made {
   const [n, k, m] = r.shape(3, 6) as [number, number, number];
   const [ta, tb] = [r.int(0, 1), r.int(0, 1)];
-  const a = r.tensor(ta ? [k, n] : [n, k], -2, 2);
-  const b = r.tensor(tb ? [m, k] : [k, m], -2, 2);
-  const c = version >= 11 && r.bool(0.3) ? undefined : r.tensor(r.pick([[n, m], [m], [1, m]]), -2, 2);
+  const dtype = r.pick(typesOf('Gemm', version, 'T', ['f32', 'f64', 'i32', 'i64']));
+  const a = r.tensor(ta ? [k, n] : [n, k], -2, 2, dtype);
+  const b = r.tensor(tb ? [m, k] : [k, m], -2, 2, dtype);
+  const c = version >= 11 && r.bool(0.3) ? undefined : r.tensor(r.pick([[n, m], [m], [1, m]]), -2, 2, dtype);
   const [alpha, beta] = [r.pick([1, 0.5]), r.pick([1, 0.25])];
   const want = build([n, m], ([i, j]) => {
     const dot = sum(
@@ -241,7 +242,8 @@ function gemm(version: number, r: Random): Made {
           at(arr(a), ta ? [q, i as number] : [i as number, q]) * at(arr(b), tb ? [j as number, q] : [q, j as number]),
       ),
     );
-    return alpha * dot + (c ? beta * spread(arr(c), [i as number, j as number]) : 0);
+    const whole = alpha * dot + (c ? beta * spread(arr(c), [i as number, j as number]) : 0);
+    return dtype.startsWith('i') ? Math.trunc(whole) : whole;
   });
   const attrs = { alpha, beta, transA: ta, transB: tb, ...(version < 7 && { broadcast: 1 }) };
   return { attrs, inputs: c ? [a, b, c] : [a, b], constants: r.bool() ? [1] : [], want: [want] };
