@@ -14,16 +14,19 @@ import { planProgram } from '../../src/backends/webgpu/plan.js';
 import { formatGpuReport, reportGpu } from '../../src/backends/webgpu/report.js';
 import { createWebGpuSession, openPlan } from '../../src/backends/webgpu/session.js';
 import { type KernelStep, kernelSteps } from '../../src/backends/webgpu/steps.js';
+import { countIterations, countOperations } from '../../src/backends/webgpu/work.js';
 import { compareTensors } from '../../src/cli/testing/compare.js';
 import { lowerToProgram } from '../../src/compile.js';
 import { parseModule } from '../../src/ir/parse.js';
+import type { Sym } from '../../src/ir/dim.js';
 import type { Kernel } from '../../src/ir/kernel.js';
 import { visitKernelExprs } from '../../src/ir/kernel-walk.js';
 import type { Program, Step } from '../../src/ir/program.js';
+import { i32, load, op, variable } from '../../src/ir/scalar.js';
 import { finishGridKernel, finishKernel } from '../../src/passes/kernel/finish.js';
 import { isFloat } from '../../src/support/dtype.js';
 import type { Tensor } from '../../src/support/tensor.js';
-import { tensor } from './program-builder.js';
+import { iv, loop, store, tensor } from './program-builder.js';
 import { PROGRAMS } from './programs.js';
 import { tryDevice } from './webgpu-device.js';
 
@@ -130,6 +133,19 @@ describe('placement', () => {
   it('moves what decides a loop with the condition', () => {
     expect(namesOf(forGpu(DECIDED)).length).toBeGreaterThan(1);
     expect(reportGpu(forGpu(DECIDED)).entries[0]?.readbacks).toBe(0);
+  });
+
+  it('reckons with sizes at their bounds, and with buffers where sizes say nothing', () => {
+    const n: Sym = { name: 'n', lo: 1, hi: 50 };
+    const params = [{ name: 'x', dtype: 'f32', access: 'read', size: 700 }] as const;
+    const kernel: Kernel = { name: 'k', params, syms: [n], body: [] };
+    const size = op('mul', variable('n', 'i32'), i32(4));
+    expect(countIterations(kernel, size)).toBe(200);
+    expect(countIterations(kernel, variable('unknown', 'i32'))).toBe(700);
+    const body = [loop('i', 30, store(0, iv('i'), load(0, [iv('i')], 'f32')))];
+    const once = countOperations(kernel, body);
+    expect(countOperations(kernel, [loop('j', 10, ...body)])).toBeGreaterThanOrEqual(10 * once);
+    expect(once).toBeGreaterThanOrEqual(30);
   });
 
   it('takes turns as seldom as the steps allow', () => {

@@ -122,7 +122,7 @@ export function loaderText(
       : 'const WEIGHTS = null;',
     `const TWIN = ${twin ? `new URL('./${twin}', import.meta.url)` : 'null'};`,
     compactScript(LOADER_BASE + (weights ? WEIGHT_READER : '') + (twin ? TWIN_READER : '')),
-    executorText(),
+    compactScript(executorText()),
     compactScript(LOADER),
   ].join('\n');
 }

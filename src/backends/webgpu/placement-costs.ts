@@ -9,7 +9,7 @@ export const COSTS = {
   /** An operation of many invocations, all lanes together. */
   parallelOperation: 0.005,
   /** An operation on the processor. */
-  hostOperation: 1,
+  hostOperation: 0.5,
   /** A call of the twin. */
   call: 500,
   /** A wait for the device: submitting, mapping, waking up. Whatever is read then shares it. */

@@ -10,7 +10,7 @@ import { createCostModel, type KernelCosts, type KernelStep } from './placement-
 import { COSTS, LONG_ENOUGH, SHORT, TRIFLE, WORTHWHILE } from './placement-costs.js';
 import { knownStores } from './size-expr.js';
 import { kernelSteps, nestedSteps } from './steps.js';
-import { countOperations } from './work.js';
+import { countIterations, countOperations } from './work.js';
 
 export interface Placed {
   readonly reason: string;
@@ -39,7 +39,7 @@ export function placeKernels(program: Program, refused: ReadonlyMap<KernelStep, 
       if (!chosen.has(s)) return [];
       const { operations } = costs.get(s) as KernelCosts;
       const alone = `a single invocation of ${operations} operations on a GPU`;
-      const company = 'short, and what decides the course of the run or runs in the twin needs it or feeds it';
+      const company = 'short, and with its neighbours there it spares copies or waits';
       const reason = forced.get(s) ?? (serial.includes(s) ? alone : company);
       return [[s, { reason, bytes: bytes.get(s) ?? 0 }]];
     }),
@@ -65,9 +65,9 @@ function costsOf(program: Program, s: KernelStep): KernelCosts {
   let isSerial = false;
   for (const piece of refusal === null ? cutPieces(kernel) : []) {
     if (piece.slots.length === 0) continue;
-    const grid = piece.grid;
-    const inside = countOperations(kernel, piece.body, grid?.name, grid?.most);
-    const all = inside * (grid ? Math.max(1, grid.most) : 1);
+    const { grid } = piece;
+    const iterations = grid ? countIterations(kernel, grid.count) : 1;
+    const all = countOperations(kernel, piece.body, grid?.name, iterations) * iterations;
     operations += all;
     isSerial ||= !grid && all > TRIFLE;
     device += COSTS.dispatch + all * (grid ? COSTS.parallelOperation : COSTS.serialOperation);

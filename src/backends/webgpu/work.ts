@@ -1,6 +1,7 @@
 // How many scalar operations a stretch of a kernel comes to, at the bounds of its sizes. An estimate: branches count as the
 // longer one, loops that may end early as if they did not.
 
+import { upperBound } from '../../ir/dim.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { stmtBodies, stmtExprs } from '../../ir/kernel-walk.js';
 import { type Expr, visitExpr } from '../../ir/scalar.js';
@@ -8,12 +9,22 @@ import { createRanges, I32_RANGE, type Ranges } from '../int-range.js';
 import { storedType } from '../lang.js';
 import { USUAL_ROUNDS } from './placement-costs.js';
 
-/** `name`, where given, is a variable of so many values. */
-export function countOperations(kernel: Kernel, body: readonly Stmt[], name?: string, values = 1): number {
-  const ranges = createRanges(kernel.syms, (slot) => {
+const rangesOf = (kernel: Kernel): Ranges =>
+  createRanges(kernel.syms, (slot) => {
     const param = kernel.params[slot];
     return param && storedType(param.dtype);
   });
+
+/** How many iterations a grid has; where its size says nothing, as many as the largest buffer has elements. */
+export function countIterations(kernel: Kernel, size: Expr): number {
+  const { hi } = rangesOf(kernel).of(size);
+  if (hi < I32_RANGE.hi) return Math.max(1, hi);
+  return Math.max(1, ...kernel.params.map((p) => upperBound(p.size, p.name)));
+}
+
+/** `name`, where given, is a variable of so many values. */
+export function countOperations(kernel: Kernel, body: readonly Stmt[], name?: string, values = 1): number {
+  const ranges = rangesOf(kernel);
   if (name !== undefined) ranges.bind(name, { lo: 0, hi: Math.max(0, values - 1) });
   return countBody(body, ranges);
 }

@@ -85,8 +85,8 @@ async function coverTarget(
     const program = lowerToProgram(module, { ...options, target });
     for (const step of hostSteps(program)) for (const o of step.origins) nodes.set(originKey(o), hostCoverage(target));
     await emit(target, program);
-    for (const { origin, reason } of target === 'webgpu' ? twinNodes(program) : [])
-      notes.set(originKey(origin), `runs in the WebAssembly twin: ${reason}`);
+    for (const { origin, reason } of target === 'webgpu' ? [...twinNodes(program)].reverse() : [])
+      notes.set(originKey(origin), `runs in the WebAssembly twin: ${reason}`); // the first of a node's kernels stands
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
     for (const p of error.problems) {
