@@ -30,7 +30,7 @@ export function costOf(t: TileSchedule, nest: Nest, r: Reduction, shorter: Reado
   const innermost = sizeOf(left[left.length - 1] as For);
   const entering = depth * rows * vectors <= MAX_UNROLLED ? 0 : (depth / innermost) * ENTER;
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
-  const store = contiguous ? 1 / lanes : 1.5;
+  const store = contiguous ? 1 / lanes : 1;
   const uses = t.inner.reduce((p, f) => p * sizeOf(f), 1);
   const packing = t.packed.length > 0 ? depth / (vectorizes(t.packed, t.columns) ? lanes : 1) / uses : 0;
   const far = t.packed.length === 0 && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
