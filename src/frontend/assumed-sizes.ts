@@ -87,12 +87,25 @@ export function wantSizes(
   for (const root of sizeRoots(v, params) ?? []) learned.shapeInputs.add(root);
 }
 
+const symbolName = (name: string): string => name.replace(/\W+/g, '_').replace(/^(\d)/, 'd$1');
+
+/** Whether an input is a single integer or truth value, which may be fixed like a size. */
+export const isFixable = ({ dtype, shape }: TensorType): boolean =>
+  DTYPE_INFO[dtype].kind !== 'float' && dtype !== 'string' && shape.every((d) => d === 1);
+
+/** An input that the program is made for one value of; any other is an error when it runs. */
+export function fixInput(b: Builder, v: Value, name: string, n: number): Value {
+  const { name: unique } = b.freshSym(symbolName(name), n, n);
+  b.bindTo({ name: unique, lo: n, hi: n, checked: true }, b.cast(b.reshape(v, []), 'i64'));
+  return b.reshape(b.scalar(n, v.type.dtype), v.type.shape);
+}
+
 /** The integer input with every element a checked symbol. */
 export function bindElements(b: Builder, v: Value, name: string): Value {
   const shape = v.type.shape as readonly number[];
   const count = sizeOf(shape);
   const flat = b.reshape(v, [count]);
-  const hint = name.replace(/\W+/g, '_').replace(/^(\d)/, 'd$1');
+  const hint = symbolName(name);
   const dims = Array.from({ length: count }, (_, k): Dim => {
     const element = b.reshape(b.narrow(flat, 0, k, 1), []);
     return b.checkedSize(element, shape.length === 0 ? hint : `${hint}_${k}`, assumedBound(count));

@@ -12,6 +12,8 @@ import { sizeOf, STORAGE, type Tensor } from '../support/tensor.js';
 import {
   type Assumptions,
   bindElements,
+  fixInput,
+  isFixable,
   learnBounds,
   type Learned,
   wantSizes,
@@ -29,7 +31,8 @@ export type DimOption = number | { readonly lo: number; readonly hi: number };
 
 export interface ImportOptions {
   readonly records: RecordTable;
-  /** By symbol name; unnamed sizes are called `<input>_<axis>`. */
+  /** By symbol name; unnamed sizes are called `<input>_<axis>`. A number under the name of an input that is a single integer
+   *  or truth value fixes that input: the program is made for it, and refuses others. */
   readonly dims?: Readonly<Record<string, DimOption>>;
   /** Bounds of symbols that `dims` does not name. Default 1..Infinity (a size with no upper bound is an error where memory is planned). */
   readonly defaultDim?: { readonly lo: number; readonly hi: number };
@@ -211,7 +214,10 @@ function importEntry(entry: EntryGraph, context: ImportContext): Entry {
       const values = parts.map((v, k) => {
         const value = b.named(params[k] as Value, nameOf(v));
         context.params.set(value, v.name);
-        return context.given.shapeInputs.has(v.name) ? bindElements(b, value, v.label ?? v.name) : value;
+        const name = v.label ?? v.name;
+        const fixed = symbols.has(name) ? undefined : options.dims?.[name];
+        if (typeof fixed === 'number' && isFixable(value.type)) return fixInput(b, value, name, fixed);
+        return context.given.shapeInputs.has(v.name) ? bindElements(b, value, name) : value;
       });
       const given = values[Symbol.iterator]();
       for (const v of fed) env.set(v.name, assemble(b, v, structure(v), given));

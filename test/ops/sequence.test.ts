@@ -60,6 +60,73 @@ describe('sequences', () => {
   });
 });
 
+describe('sequences whose length an input decides', () => {
+  const body = graph(
+    [
+      ['i', 'i64', []],
+      ['go', 'i1', []],
+      ['xs', 'f32', []],
+    ],
+    ['go', 'more'],
+    [['SequenceInsert', ['xs', 'item'], ['more']]],
+  );
+  const main = graph(
+    [
+      ['item', 'f32', [2]],
+      ['count', 'i64', []],
+    ],
+    ['all', 'n'],
+    [
+      ['SequenceEmpty', [], ['none']],
+      ['Loop', ['count', '', 'none'], ['xs'], { body }],
+      ['ConcatFromSequence', ['xs'], ['all'], { axis: 0 }],
+      ['SequenceLength', ['xs'], ['n']],
+    ],
+  );
+
+  it('are of the length the input is fixed to', () => {
+    const out = runGraph(main, { item: f32([2], 1, 2), count: i64([], 3) }, { dims: { count: 3 } });
+    expect(out).toEqual({ all: { shape: [6], values: [1, 2, 1, 2, 1, 2] }, n: { shape: [], values: [3] } });
+  });
+
+  it('may start from an optional that holds nothing', () => {
+    const then = graph([], ['held'], [['OptionalGetElement', ['xs'], ['held']]]);
+    const otherwise = graph([], ['fresh'], [['SequenceEmpty', [], ['fresh']]]);
+    const step = graph(
+      [
+        ['i', 'i64', []],
+        ['go', 'i1', []],
+        ['xs', 'f32', []],
+      ],
+      ['go', 'more'],
+      [
+        ['OptionalHasElement', ['xs'], ['has']],
+        ['If', ['has'], ['seq'], { then_branch: then, else_branch: otherwise }],
+        ['SequenceInsert', ['seq', 'item'], ['more']],
+      ],
+    );
+    const nothing = graph(
+      [
+        ['item', 'f32', [1]],
+        ['count', 'i64', []],
+      ],
+      ['xs'],
+      [
+        ['Optional', [], ['none']],
+        ['Loop', ['count', '', 'none'], ['xs'], { body: step }],
+      ],
+    );
+    const out = runGraph(nothing, { item: f32([1], 7), count: i64([], 2) }, { dims: { count: 2 } });
+    expect(out).toEqual({ xs_0: { shape: [1], values: [7] }, xs_1: { shape: [1], values: [7] } });
+  });
+
+  it('are refused where it is not, and no other value is taken where it is', () => {
+    expect(() => importSource(model(main))).toThrow(/E202 Loop: .*depends on data.*--dim/s);
+    const other = () => runGraph(main, { item: f32([2], 1, 2), count: i64([], 2) }, { dims: { count: 3 } });
+    expect(other).toThrow(/count/);
+  });
+});
+
 describe('strings', () => {
   const texts = (main: ReturnType<typeof graph>, inputs: Record<string, Tensor>): Record<string, Tensor> =>
     createInterpreter(lowerToProgram(importSource(model(main)))).runSync(inputs);

@@ -12,7 +12,7 @@ import type { Target } from '../targets.js';
 import type { CaseMeta } from './case-meta.js';
 import { compareTensors, defaultTolerance, type ElementRange, type Tolerance } from './compare.js';
 import { flatSet, structuresSeen } from './structured-values.js';
-import { type DataSet, sizesSeen, type TestCase } from './test-case.js';
+import { type DataSet, scalarsSeen, sizesSeen, type TestCase } from './test-case.js';
 
 export type Status = 'passed' | 'failed' | 'unsupported';
 
@@ -56,9 +56,21 @@ export function prepareCase(read: TestCase, check: CheckOptions, plugins: Compil
     strict: check.strict,
     ...(plugins ? { plugins } : {}),
   };
-  const module = importSource(model, options);
   const testCase = { ...read, sets: sets.map(flatSet) };
-  return { testCase, module, options, programs: new Map() };
+  const prepared = (o: CompileOptions): PreparedCase => ({
+    testCase,
+    module: importSource(model, o),
+    options: o,
+    programs: new Map(),
+  });
+  try {
+    return prepared(options);
+  } catch (error) {
+    // Where lengths of sequences hang on single integers, the program is made for those of the data.
+    const scalars = scalarsSeen(model, sets);
+    if (!(error instanceof CompileError) || Object.keys(scalars).length === 0) throw error;
+    return prepared({ ...options, dims: { ...options.dims, ...scalars } });
+  }
 }
 
 export function compileFor(prepared: PreparedCase, target: Target): Program {

@@ -3,6 +3,7 @@
 
 import type { Value } from '../../frontend/onnx/tensor-proto.js';
 import type { SourceModel, SourceValue } from '../../frontend/source.js';
+import { isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { modelIn, openModel } from '../model-file.js';
@@ -53,6 +54,23 @@ export interface SeenSizes {
   readonly dims: Record<string, { lo: number; hi: number }>;
   /** Shapes of inputs for which the file gives none. */
   readonly shapes: Record<string, readonly number[]>;
+}
+
+/** Inputs that are a single integer or truth value, and the same one in every data set. */
+export function scalarsSeen(model: SourceModel, sets: readonly DataSet[]): Record<string, number> {
+  const seen: Record<string, number> = {};
+  fedInputs(model).forEach((v, k) => {
+    const values = sets.map((set) => set.inputs[k]);
+    const numbers = values.flatMap((t) =>
+      t?.kind === 'tensor' && t.tensor.data.length === 1 && !isFloat(t.tensor.dtype) && t.tensor.dtype !== 'string'
+        ? [Number(t.tensor.data[0])]
+        : [],
+    );
+    const [first] = numbers;
+    if (first !== undefined && numbers.length === sets.length && numbers.every((n) => n === first))
+      seen[v.label ?? v.name] = first;
+  });
+  return seen;
 }
 
 /** Bounds for every open size: from 1, or the smallest seen, to the largest seen. */

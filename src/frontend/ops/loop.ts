@@ -6,7 +6,7 @@ import { type Dim, max } from '../../ir/dim.js';
 import type { Region, TensorType, Value } from '../../ir/tensor.js';
 import type { SourceGraph } from '../source.js';
 import { scalarCondition } from './control.js';
-import { isList } from './list-value.js';
+import { structureOf } from './list-value.js';
 import { FOREVER, known, type Loop, probe, sameShape, scanBody, type Step, tripSymbol } from './loop-body.js';
 import { type Growth, growths } from './loop-growth.js';
 import { whileLoop } from './loop-while.js';
@@ -20,7 +20,7 @@ export function lowerLoop(l: Loop): readonly Value[] {
   const trips = known(b, l.trips);
   const start = known(b, l.cond);
   const bounded = l.trips !== undefined;
-  if (init.some(isList)) return unroll(l);
+  if (init.some(isStructured)) return unroll(l);
   const types = init.map((v) => v.type);
   const always = start === 1 && bounded;
   let seen = probe(l, types, always);
@@ -31,6 +31,9 @@ export function lowerLoop(l: Loop): readonly Value[] {
   if (stable && forever) return countedLoop(l, seen);
   return whileLoop(l, seen, stable ? types.map((): Growth => []) : growths(l, seen));
 }
+
+/** Sequences, optionals and maps exist at compile time only. */
+const isStructured = (v: Value): boolean => structureOf(v) !== 't';
 
 /** Step by step at compile time. */
 function unroll(l: Loop): readonly Value[] {
@@ -69,7 +72,7 @@ function stackSteps(l: Loop, steps: readonly (readonly Value[])[]): readonly Val
         0,
       ),
     );
-  const items = l.init.some(isList)
+  const items = l.init.some(isStructured)
     ? []
     : probe(
         l,
