@@ -84,6 +84,7 @@ export function resolveConv(spec: ConvSpec): {
       'E204',
       `kernel [${window.kernel}] and weight [${kernel}] do not fit ${spatial.length} spatial axes`,
     );
+  if (input === 0) throw new CompileError('E204', 'a weight without input channels');
   const groups = floordiv(channel, input);
   if (
     typeof groups === 'number' &&

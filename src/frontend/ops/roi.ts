@@ -59,6 +59,9 @@ function between(k: KernelBuilder, at: Expr, size: Expr): Between {
   };
 }
 
+/** The image a box belongs to, one of those there are. */
+const imageOf = (n: Expr, x: Value): Expr => e.clamp(n, 0, e.sub(dimExpr(x.type.shape[0] as Dim), 1));
+
 /** One side of a box: where it starts, how long a cell is, and how many samples a cell gets. */
 function side(k: KernelBuilder, lo: Expr, hi: Expr, cells: number, a: AlignAttrs) {
   const shift = a.halfPixel ? 0.5 : 0;
@@ -77,7 +80,7 @@ function roiAlign(b: Builder, x: Value, rois: Value, batch: Value, a: AlignAttrs
     const pooled = k.output(x.type.dtype, [count, channels, a.height, a.width]);
     k.for(0, dimExpr(count), (r) => {
       const edge = (n: number): Expr => k.load(boxes, [r, n]);
-      const n = k.let(cast(k.load(which, [r]), 'i32'), 'n');
+      const n = k.let(imageOf(cast(k.load(which, [r]), 'i32'), x), 'n');
       const sx = side(k, edge(0), edge(2), a.width, a);
       const sy = side(k, edge(1), edge(3), a.height, a);
       const samples = k.let(e.max(e.mul(sx.samples, sy.samples), 1), 'count');
@@ -134,7 +137,7 @@ function maxRoiPool(b: Builder, x: Value, rois: Value, cells: readonly [number, 
     k.for(0, dimExpr(count), (r) => {
       const edge = (n: number): Expr =>
         k.let(cast(e.round(e.mul(real(k.load(boxes, [r, n])), f32(scale))), 'i32'), 'edge');
-      const n = k.let(cast(k.load(boxes, [r, 0]), 'i32'), 'n');
+      const n = k.let(imageOf(cast(k.load(boxes, [r, 0]), 'i32'), x), 'n');
       const [x1, y1, x2, y2] = [edge(1), edge(2), edge(3), edge(4)];
       const length = (lo: Expr, hi: Expr): Expr => k.let(e.max(e.add(e.sub(hi, lo), 1), 1), 'length');
       const [h, w] = [length(y1, y2), length(x1, x2)];

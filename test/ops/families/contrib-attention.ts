@@ -22,7 +22,7 @@ interface Problem {
 }
 
 /** Scores with the cap and the bias: [batch, heads, rows, keys]. */
-function scores({ q, k, bias = () => 0, scale, softcap }: Problem): Arr {
+export function scores({ q, k, bias = () => 0, scale, softcap }: Problem): Arr {
   const [batch, heads, rows, width] = q.shape as [number, number, number, number];
   const [, shared, keys] = k.shape as [number, number, number];
   return build([batch, heads, rows, keys], (index) => {
@@ -49,7 +49,7 @@ function weights({ sink = () => undefined, ...p }: Problem): Arr {
 }
 
 /** [batch, rows, heads·width]. */
-function attend(p: Problem): Arr {
+export function attend(p: Problem): Arr {
   const w = weights(p);
   const [batch, heads, rows, keys] = w.shape as [number, number, number, number];
   const [, shared, , depth] = p.v.shape as [number, number, number, number];
@@ -61,7 +61,7 @@ function attend(p: Problem): Arr {
 }
 
 /** [batch, position, heads·width] → [batch, heads, position, width]. */
-const split = (x: Arr, heads: number): Arr => {
+export const split = (x: Arr, heads: number): Arr => {
   const [batch, length, width] = x.shape as [number, number, number];
   const size = width / heads;
   return build([batch, heads, length, size], ([n, h, t, d]) =>
@@ -70,7 +70,7 @@ const split = (x: Arr, heads: number): Arr => {
 };
 
 /** Joined along axis 2. */
-const joined = (past: Arr | undefined, now: Arr): Arr => {
+export const joined = (past: Arr | undefined, now: Arr): Arr => {
   if (!past) return now;
   const before = past.shape[2] as number;
   return build([...now.shape.slice(0, 2), before + (now.shape[2] as number), now.shape[3] as number], (i) => {
@@ -220,7 +220,7 @@ const multiHead =
   };
 
 /** Pairs of a head turned by the angle of their position. */
-function rotated(
+export function rotated(
   x: Arr,
   width: number,
   interleaved: boolean,

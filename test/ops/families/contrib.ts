@@ -521,7 +521,7 @@ function murmurHash(_: number, r: Random): Made {
   return { attrs: { seed, positive }, inputs: [x], want: [want] };
 }
 
-function linearAttention(_: number, r: Random): Made {
+export function linearAttention(_: number, r: Random): Made {
   const rule = r.pick(['linear', 'gated', 'delta', 'gated_delta']);
   const [keyHeads, shared, steps, dk, dv] = [r.int(1, 2), r.int(1, 2), r.int(1, 3), 2, 3];
   const heads = keyHeads * shared;
@@ -564,7 +564,7 @@ function linearAttention(_: number, r: Random): Made {
   return { attrs, inputs: [q, k, v, null, decay ?? null, beta ?? null], want, tolerance: 1e-4 };
 }
 
-function causalConv(_: number, r: Random): Made {
+export function causalConv(_: number, r: Random): Made {
   const [channels, length, taps, dilation] = [2, r.int(1, 4), r.int(1, 3), r.int(1, 2)];
   const before = (taps - 1) * dilation;
   const [x, w, bias, past] = [

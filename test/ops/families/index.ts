@@ -6,6 +6,7 @@ import { binary, selection, unary, variadic } from './elementwise.js';
 import { fusedOperators } from './contrib.js';
 import { attentionOperators } from './contrib-attention.js';
 import { quantizedOperators } from './contrib-quantized.js';
+import { later } from './later.js';
 import { classical } from './ml.js';
 import { losses, normalisation, quantisation } from './norm.js';
 import { detection, recurrent } from './recurrent.js';
@@ -34,4 +35,5 @@ export const FAMILIES: readonly Family[] = [
   fusedOperators,
   quantizedOperators,
   attentionOperators,
+  later,
 ];
