@@ -91,6 +91,8 @@ interface RotaryAttrs {
   readonly interleaved: boolean;
   readonly heads: number;
   readonly width: number;
+  /** com.microsoft: what else was asked for. */
+  readonly other?: string | undefined;
 }
 
 const rotary = (n: NodeReader): RotaryAttrs => ({
@@ -106,10 +108,12 @@ const RotaryEmbedding = op('rotary_embedding', {
     'RotaryEmbedding@23': rotary,
     'com.microsoft:RotaryEmbedding@1': (n) => ({
       ...rotary(n),
+      other: n.bool('is_packed_batching', false) ? 'packed batches' : n.float('scale', 1) !== 1 ? 'a scale' : undefined,
       $inputs: { positions: n.input(1), cos: n.input(2), sin: n.input(3) },
     }),
   },
-  lower: ({ x, cos, sin, positions }, a: RotaryAttrs, b) => {
+  lower: ({ x, cos, sin, positions }, a: RotaryAttrs, b, ctx) => {
+    if (a.other) ctx.limit(`a rotation with ${a.other}`, 'Export the model without it');
     const flat = x.type.shape.length === 3;
     const pairs = cos.type.shape.at(-1) as Dim;
     const heads = a.heads || floordiv(x.type.shape.at(-1) as Dim, a.width || mul(pairs, 2));
