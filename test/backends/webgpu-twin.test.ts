@@ -135,6 +135,39 @@ describe('placement', () => {
     expect(reportGpu(forGpu(DECIDED)).entries[0]?.readbacks).toBe(0);
   });
 
+  it('holds 64-bit floats in 32 where the twin would take too long, and says so', () => {
+    const text = `module "m" {
+      entry "run" ("x": %0 f64[400, 400]) {
+        %1 = einsum "ac,cb->ab" %0, %0 : f64[400, 400]
+        return "y": %1
+      }
+    }`;
+    expect(namesOf(forGpu(text))).toEqual([]);
+    expect(reportGpu(forGpu(text)).narrowed).toEqual(['x', 'y']);
+  });
+
+  it('says where a loop waits each round, as only the device knows its end', () => {
+    const text = `module "m" {
+      entry "run" ("x": %0 f32[300, 300]) {
+        %1 = while %0 : f32[300, 300]
+          test (%2 f32[300, 300]) {
+            %3 = generic %2 : f32[] reduce max [300, 300] = $0[r0, r1]
+            %4 = generic %3 : i1[] = lt(1, $0[])
+            yield %4
+          }
+          body (%5 f32[300, 300]) {
+            %6 = einsum "ac,cb->ab" %5, %5 : f32[300, 300]
+            %7 = generic %6 : f32[300, 300] = $0[i0, i1] * 0.001
+            yield %7
+          }
+        return "y": %1
+      }
+    }`;
+    const report = reportGpu(forGpu(text));
+    expect(report.entries[0]).toMatchObject({ readbacks: 1, roundWaits: 1 });
+    expect(formatGpuReport(report).join('\n')).toContain('at most 1 readbacks a run, and one each round of 1 loops');
+  });
+
   it('reckons with sizes at their bounds, and with buffers where sizes say nothing', () => {
     const n: Sym = { name: 'n', lo: 1, hi: 50 };
     const params = [{ name: 'x', dtype: 'f32', access: 'read', size: 700 }] as const;
