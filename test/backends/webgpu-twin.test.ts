@@ -302,7 +302,7 @@ describe.skipIf(!device)('a program in two places', () => {
     const inputs = { n: tensor('i64', [], [27n]), x: filled([200, 200]) };
     expectSame(await session.run(inputs), want(DECIDED, inputs));
     expect(session.counts().readbacks).toBe(0);
-    expect(session.counts().submits).toBeLessThan(120);
+    expect(session.counts().submits).toBe(1); // what the twin hands over goes with the commands
     await session.close();
   });
 
