@@ -317,6 +317,19 @@ describe.skipIf(!device)('a program in two places', () => {
     await session.close();
   });
 
+  it('needs nothing of the device where all is in the twin, and takes from it and gives to it what it must', async () => {
+    const text = `module "m" { entry "run" ("x": %0 f32[3000]) { %1 = run %0 : f32[3000] = ${WALK} return "y": %1 } }`;
+    const session = await open(text);
+    expect(reportGpu(forGpu(text))).toMatchObject({ deviceBytes: 0, pipelines: 0 });
+    const x = filled([3000]);
+    const first = await session.runOnDevice({ x }, ['y']);
+    expect(session.counts()).toMatchObject({ readbacks: 0, dispatches: 0, submits: 0 });
+    const again = await session.runOnDevice({ x: first.y as Tensor }, []);
+    expect(session.counts().readbacks).toBe(1);
+    expectSame(again, want(text, { x: want(text, { x }).y as Tensor }));
+    await session.close();
+  });
+
   it('computes with 64-bit floats as they are', async () => {
     const text = `module "m" {
       entry "run" ("x": %0 f64[5]) {
