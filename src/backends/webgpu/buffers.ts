@@ -71,7 +71,7 @@ export function placeBuffers(
     list.push({
       dtype: b.dtype,
       bytes: Math.max(16, align(size, 4)),
-      kind: place.kind === 'state' ? 'state' : place.kind !== 'input' && isIdle(b.id) ? 'twin' : 'value',
+      kind: place.kind === 'state' ? 'state' : isIdle(b.id) ? 'twin' : 'value',
     });
     if (place.kind !== 'state') continue;
     const init = bytesFor(b, place.init.data as TypedArray);

@@ -27,6 +27,8 @@ export interface Commands {
   read(ranges: readonly Range[]): Promise<ArrayBuffer[]>;
   /** At a multiple of 4, padded to one; before commands that are not submitted yet. */
   write(buffer: GPUBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
+  /** After them; `position` is the buffer's in the plan. A little goes with the commands, more has them submitted. */
+  writeAfter(position: number, buffer: GPUBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Forgets what a run that failed left behind. */
   restart(): void;
   destroy(): void;
@@ -38,6 +40,10 @@ export function createCommands(device: GPUDevice): Commands {
   const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [0x1, 0x4, 0x8, 0x40, 0x80];
   const uniforms = device.createBuffer({ size: SLOT * SLOTS, usage: UNIFORM | STORAGE | COPY_SRC | COPY_DST });
   const words = new Int32Array((SLOT * SLOTS) / 4);
+  const ROOM = 1 << 16;
+  const staged = new Uint8Array(ROOM);
+  let staging: GPUBuffer | undefined;
+  let stagedBytes = 0;
   const counts = { dispatches: 0, readbacks: 0, submits: 0, twin: 0 };
   const touched = new Set<number>();
   const onSubmit: (() => void)[] = [];
@@ -57,6 +63,8 @@ export function createCommands(device: GPUDevice): Commands {
     if (!encoder) return;
     for (const hear of onSubmit) hear();
     if (used > 0) device.queue.writeBuffer(uniforms, 0, words, 0, (used * SLOT) / 4);
+    if (staging && stagedBytes > 0) device.queue.writeBuffer(staging, 0, staged, 0, stagedBytes);
+    stagedBytes = 0;
     device.queue.submit([encoder.finish()]);
     counts.submits++;
     encoder = undefined;
@@ -64,6 +72,14 @@ export function createCommands(device: GPUDevice): Commands {
     touched.clear();
   };
   const whole = (bytes: number): number => Math.ceil(bytes / 4) * 4;
+  const write: Commands['write'] = (buffer, offset, bytes) => {
+    const size = bytes.length - (bytes.length % 4);
+    if (size > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, size);
+    if (size === bytes.length) return;
+    const rest = new Uint8Array(4);
+    rest.set(bytes.subarray(size));
+    device.queue.writeBuffer(buffer, offset + size, rest);
+  };
   return {
     words,
     uniforms,
@@ -94,34 +110,45 @@ export function createCommands(device: GPUDevice): Commands {
         submit();
         return ranges.map(() => new ArrayBuffer(0));
       }
-      const staging = device.createBuffer({ size, usage: MAP_READ | COPY_DST });
+      const landing = device.createBuffer({ size, usage: MAP_READ | COPY_DST });
       endPass();
       ranges.forEach((r, k) => {
-        if (r.bytes > 0) encode().copyBufferToBuffer(r.buffer, r.offset, staging, starts[k] as number, whole(r.bytes));
+        if (r.bytes > 0) encode().copyBufferToBuffer(r.buffer, r.offset, landing, starts[k] as number, whole(r.bytes));
       });
       submit();
-      await staging.mapAsync(MAP_READ);
-      const all = staging.getMappedRange();
+      await landing.mapAsync(MAP_READ);
+      const all = landing.getMappedRange();
       const parts = ranges.map((r, k) => all.slice(starts[k] as number, (starts[k] as number) + r.bytes));
-      staging.unmap();
-      staging.destroy();
+      landing.unmap();
+      landing.destroy();
       return parts;
     },
-    write(buffer, offset, bytes) {
-      const size = bytes.length - (bytes.length % 4);
-      if (size > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, size);
-      if (size === bytes.length) return;
-      const rest = new Uint8Array(4);
-      rest.set(bytes.subarray(size));
-      device.queue.writeBuffer(buffer, offset + size, rest);
+    write,
+    writeAfter(position, buffer, offset, bytes) {
+      const size = whole(bytes.length);
+      if (touched.has(position) && stagedBytes + size <= ROOM) {
+        staging ??= device.createBuffer({ size: ROOM, usage: COPY_SRC | COPY_DST });
+        staged.fill(0, stagedBytes, stagedBytes + size);
+        staged.set(bytes, stagedBytes);
+        endPass();
+        encode().copyBufferToBuffer(staging, stagedBytes, buffer, offset, size);
+        stagedBytes += size;
+        return;
+      }
+      if (touched.has(position)) submit();
+      write(buffer, offset, bytes);
     },
     restart() {
       Object.assign(counts, { dispatches: 0, readbacks: 0, submits: 0, twin: 0 });
       encoder = undefined;
       pass = undefined;
       used = 0;
+      stagedBytes = 0;
       touched.clear();
     },
-    destroy: () => uniforms.destroy(),
+    destroy() {
+      uniforms.destroy();
+      staging?.destroy();
+    },
   };
 }

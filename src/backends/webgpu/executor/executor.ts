@@ -112,16 +112,23 @@ export async function createExecutor(
   const dispatches = parts.createDispatches(device, plan, pipelines.all, commands, stores, sizes, symbols);
   const steps = parts.createSteps(plan, elements, sizes, commands, stores, symbols, dispatches, hosts, twin);
 
-  const feed = (v: GpuEntryPlan['inputs'][number], data: Input, env: ReadonlyMap<string, number>): void => {
+  type Value = GpuEntryPlan['inputs'][number];
+  const feed = async (v: Value, data: Input, env: ReadonlyMap<string, number>): Promise<void> => {
     if (ArrayBuffer.isView(data)) return stores.give(v.buffer, data);
     if (Array.isArray(data)) return void steps.strings.set(v.buffer, data as readonly string[]);
-    const size = elements.volume(v.shape.map((s) => sizes.evaluate(s, env))) * elements.deviceBytes(v.dtype);
+    const bytes = elements.volume(v.shape.map((s) => sizes.evaluate(s, env))) * elements.deviceBytes(v.dtype);
+    const given = data as GPUBuffer;
+    if (plan.buffers[v.buffer]?.kind === 'twin') {
+      commands.counts.readbacks++;
+      const [read] = await commands.read([{ buffer: given, offset: 0, bytes }]);
+      return stores.give(v.buffer, elements.fromDevice(v.dtype, read as ArrayBuffer));
+    }
     commands.touched.add(v.buffer);
-    commands.copy(data as GPUBuffer, 0, stores.onDevice(v.buffer), 0, Math.ceil(size / 4) * 4);
+    commands.copy(given, 0, stores.onDevice(v.buffer), 0, Math.ceil(bytes / 4) * 4);
     stores.changed(v.buffer, 'device');
   };
 
-  const keepOutput = (v: GpuEntryPlan['outputs'][number], env: ReadonlyMap<string, number>): DeviceTensor => {
+  const keepOutput = (v: Value, env: ReadonlyMap<string, number>): DeviceTensor => {
     const shape = v.shape.map((s) => sizes.evaluate(s, env));
     const size = elements.volume(shape) * elements.deviceBytes(v.dtype);
     const bytes = Math.max(4, Math.ceil(size / 4) * 4);
@@ -142,13 +149,13 @@ export async function createExecutor(
     stores.restart();
     symbols.restart();
     const env = new Map(given);
-    entry.inputs.forEach((v, k) => {
+    for (const [k, v] of entry.inputs.entries()) {
       const data = inputs[k];
-      if (data !== undefined) feed(v, data, env);
-    });
+      if (data !== undefined) await feed(v, data, env);
+    }
     await steps.run(entry.steps, env);
     const isKept = entry.outputs.map((v, k) => stays[k] === true && v.dtype !== 'string');
-    const isOpen = (v: GpuEntryPlan['outputs'][number]): boolean => v.shape.some((s) => sizes.isOpen(s, symbols.open));
+    const isOpen = (v: Value): boolean => v.shape.some((s) => sizes.isOpen(s, symbols.open));
     if (isKept.every(Boolean) || entry.outputs.some((v, k) => isKept[k] && isOpen(v))) await steps.settle(env);
     const kept = entry.outputs.map((v, k) => (isKept[k] ? keepOutput(v, env) : null));
     const wanted = entry.outputs.filter((_, k) => !kept[k]);

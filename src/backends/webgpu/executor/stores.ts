@@ -92,8 +92,7 @@ export function createStores(
 
   const useOnDevice = (buffer: number): void => {
     if (where.get(buffer) === 'twin') {
-      if (commands.touched.has(buffer)) commands.submit();
-      commands.write(onDevice(buffer), 0, toDevice(planOf(buffer).dtype, view(buffer)));
+      commands.writeAfter(buffer, onDevice(buffer), 0, toDevice(planOf(buffer).dtype, view(buffer)));
       where.set(buffer, 'both');
     }
     commands.touched.add(buffer);
@@ -171,9 +170,8 @@ export function createStores(
         changed(buffer, 'twin');
         return;
       }
-      if (commands.touched.has(buffer)) commands.submit();
       const { dtype } = planOf(buffer);
-      commands.write(onDevice(buffer), start * deviceBytes(dtype), toDevice(dtype, data));
+      commands.writeAfter(buffer, onDevice(buffer), start * deviceBytes(dtype), toDevice(dtype, data));
     },
     give(buffer, data) {
       if (where.has(buffer)) {
