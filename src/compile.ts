@@ -60,6 +60,7 @@ const VECTORS: Readonly<Record<Exclude<Target, 'c'>, VectorTarget | null>> = {
     lanes: 4,
     supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
     tile: { vectors: 2, rows: 4 },
+    keepsSplats: false,
     dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
   },
   webgpu: null,
@@ -94,7 +95,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   };
   const shareRows = !full ? 'none' : target === 'webgpu' ? 'all' : 'chains';
   const program = lowerModule(optimised, { numerics, finish, evaluate, generic: lowerGeneric, shareRows });
-  return full && vectors ? nameKernels(mergeKernels(program)) : program;
+  return full && vectors ? nameKernels(mergeKernels(program), vectors) : program;
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>

@@ -4,18 +4,19 @@
 
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { type Expr, mapChildren, variable } from '../../ir/scalar.js';
-import { hasBareLoad, hoistInvariants, isFree } from './bind-lets-hoist.js';
+import { hasBareLoad, hoistInvariants, isFree, isSplat } from './bind-lets-hoist.js';
 import { createNumbering, type Numbering } from './expr-numbering.js';
 import { effectsOf, mapBodies, mapStmtExprs, namesOf } from './stmt-walk.js';
 
-export function bindLets(kernel: Kernel): Kernel {
+/** `keepsSplats`: a splat stays where it is used and only its scalar gets a name, for compilers that see to it. */
+export function bindLets(kernel: Kernel, { keepsSplats = false } = {}): Kernel {
   const taken = namesOf(kernel.body);
   for (const sym of kernel.syms) taken.add(sym.name);
   const fresh = freshNames(taken);
-  const hoisted = hoistInvariants(kernel, fresh);
-  const counts = createWalk(null, fresh);
+  const hoisted = hoistInvariants(kernel, keepsSplats, fresh);
+  const counts = createWalk(null, keepsSplats, fresh);
   walkBody(counts, hoisted);
-  const binding = createWalk(counts.uses, fresh);
+  const binding = createWalk(counts.uses, keepsSplats, fresh);
   return { ...kernel, body: walkBody(binding, hoisted) };
 }
 
@@ -47,10 +48,11 @@ interface Walk {
   /** Statements of the current list so far. */
   out: Stmt[];
   readonly bare: Map<Expr, boolean>;
+  readonly keepsSplats: boolean;
   readonly fresh: () => string;
 }
 
-const createWalk = (counted: readonly number[] | null, fresh: () => string): Walk => ({
+const createWalk = (counted: readonly number[] | null, keepsSplats: boolean, fresh: () => string): Walk => ({
   numbering: createNumbering(),
   uses: [],
   counted,
@@ -58,6 +60,7 @@ const createWalk = (counted: readonly number[] | null, fresh: () => string): Wal
   scope: [],
   out: [],
   bare: new Map(),
+  keepsSplats,
   fresh,
 });
 
@@ -129,6 +132,7 @@ type Place = 'free' | 'guarded' | 'reuse';
 
 function bind(w: Walk, e: Expr, place: Place): Expr {
   if (isFree(e)) return e;
+  if (w.keepsSplats && isSplat(e)) return bindChildren(w, e, place);
   const id = w.numbering.of(e);
   const known = w.sites.get(id);
   if (known) {
