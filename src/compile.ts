@@ -60,6 +60,7 @@ const WASM_VECTORS: VectorTarget = {
   lanes: 4,
   supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
   tile: { vectors: 2, rows: 4 },
+  keepsSplats: false,
   dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
 };
 
@@ -102,7 +103,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const generic = lowerGeneric;
   const program = lowerModule(optimised, { numerics, finish, evaluate, generic, shareRows, attentionBlock });
   if (target === 'webgpu' && options.strict) refuseTwin(program);
-  return full && vectors ? nameKernels(mergeKernels(program)) : program;
+  return full && vectors ? nameKernels(mergeKernels(program), vectors) : program;
 }
 
 export const compileModel = (model: SourceModel, options: CompileOptions = {}): Program =>

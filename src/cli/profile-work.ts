@@ -22,10 +22,13 @@ export function countWork(program: Program, step: ProfiledStep, sizes: Sizes): W
   const kernel = program.kernels[step.kernel];
   if (!kernel) return { operations: 0, bytes: 0 };
   const own = new Map(kernel.syms.map((sym, i) => [sym.name, sizeAt(step.dims[i] ?? 0, sizes)]));
-  const bytes = kernel.params
-    .filter((p) => p.access !== 'scratch')
-    .reduce((n, p) => n + sizeAt(p.size, own) * DTYPE_INFO[p.dtype].bytes, 0);
-  return { operations: countBody(kernel.body, { sizes: own, vars: new Map() }), bytes };
+  const elements = (k: number): number =>
+    step.sizes ? sizeAt(step.sizes[k] ?? 0, sizes) : sizeAt(kernel.params[k]?.size ?? 0, own);
+  const bytes = kernel.params.reduce(
+    (n, p, k) => (p.access === 'scratch' ? n : n + elements(k) * DTYPE_INFO[p.dtype].bytes),
+    0,
+  );
+  return { operations: countBody(kernel.body, { sizes: own, vars: new Map(own) }), bytes };
 }
 
 /** The upper bound where a symbol has no value yet. */

@@ -1,7 +1,7 @@
 // Which kernel parameters may be `restrict`: those that at no call share memory with another parameter where either is
 // written. Ranges are those at the symbols' bounds, so a loop's moving views count with everything they ever cover.
 
-import { bounds } from './dim.js';
+import { bounds, type Dim } from './dim.js';
 import type { Kernel } from './kernel.js';
 import type { BufferRef, Program, ProgramBuffer, Step } from './program.js';
 import { DTYPE_INFO } from '../support/dtype.js';
@@ -28,7 +28,7 @@ export function findAliasing(program: Program): readonly (readonly Aliasing[])[]
       const kernel = program.kernels[step.kernel];
       const aliasing = found[step.kernel];
       invariant(kernel && aliasing, `no kernel ${step.kernel}`);
-      const extents = step.buffers.map((ref, i) => extentOf(ref, kernel, i, buffers));
+      const extents = step.buffers.map((ref, i) => extentOf(ref, kernel, i, step.sizes?.[i], buffers));
       kernel.params.forEach((p, i) => {
         kernel.params.forEach((q, j) => {
           if (i === j || !overlap(extents[i], extents[j]) || (p.access === 'read' && q.access === 'read')) return;
@@ -44,7 +44,13 @@ export function findAliasing(program: Program): readonly (readonly Aliasing[])[]
 const overlap = (a: Extent | undefined, b: Extent | undefined): boolean =>
   a !== undefined && b !== undefined && a.space === b.space && a.from < b.to && b.from < a.to;
 
-function extentOf(ref: BufferRef, kernel: Kernel, slot: number, buffers: ReadonlyMap<number, ProgramBuffer>): Extent {
+function extentOf(
+  ref: BufferRef,
+  kernel: Kernel,
+  slot: number,
+  size: Dim | undefined,
+  buffers: ReadonlyMap<number, ProgramBuffer>,
+): Extent {
   const b = buffers.get(ref.buffer);
   const param = kernel.params[slot];
   invariant(b && param, `kernel ${kernel.name} has no parameter ${slot}`);
@@ -52,7 +58,7 @@ function extentOf(ref: BufferRef, kernel: Kernel, slot: number, buffers: Readonl
   const [lo, hi] = bounds(ref.offset);
   const end = Math.min(
     b.elements * bytes,
-    hi * bytes + Math.max(0, bounds(param.size)[1]) * DTYPE_INFO[param.dtype].bytes,
+    hi * bytes + Math.max(0, bounds(size ?? param.size)[1]) * DTYPE_INFO[param.dtype].bytes,
   );
   const { place } = b;
   const base = place.kind === 'arena' || place.kind === 'state' || place.kind === 'const' ? place.offset : 0;

@@ -44,6 +44,8 @@ export type Step =
       readonly kernel: number;
       readonly buffers: readonly BufferRef[];
       readonly dims: readonly Dim[];
+      /** Elements of each buffer at this call, where the kernel serves calls of several sizes. */
+      readonly sizes?: readonly Dim[];
       readonly origins: readonly Origin[];
     }
   /** Gives a symbol its value from a scalar i64 or i32 buffer, clamped to the symbol's bounds. */

@@ -18,6 +18,13 @@ interface Merged {
   readonly dims: readonly (readonly Dim[])[];
 }
 
+/** What a call of a kernel becomes. */
+interface Call {
+  readonly kernel: number;
+  readonly dims: readonly Dim[];
+  readonly isShared: boolean;
+}
+
 export function mergeKernels(program: Program): Program {
   const aliasing = findAliasing(program);
   const canonical = program.kernels.map(withCanonicalNames);
@@ -28,7 +35,7 @@ export function mergeKernels(program: Program): Program {
     groups.set(key, [...(groups.get(key) ?? []), i]);
   });
   const kernels: Kernel[] = [];
-  const calls = new Map<number, { readonly kernel: number; readonly dims: readonly Dim[] }>();
+  const calls = new Map<number, Call>();
   for (const members of groups.values()) {
     const [only, ...others] = members;
     const { kernel, dims } =
@@ -36,7 +43,7 @@ export function mergeKernels(program: Program): Program {
         ? alone(program.kernels[only] as Kernel)
         : merge(members.map((i) => canonical[i] as Kernel));
     members.forEach((i, m) => {
-      calls.set(i, { kernel: kernels.length, dims: dims[m] ?? [] });
+      calls.set(i, { kernel: kernels.length, dims: dims[m] ?? [], isShared: others.length > 0 });
     });
     kernels.push(kernel);
   }
@@ -44,7 +51,9 @@ export function mergeKernels(program: Program): Program {
     const [own, call] = [program.kernels[s.kernel], calls.get(s.kernel)];
     invariant(own && call, 'a step calls a kernel of its program');
     const given = new Map(own.syms.map((sym, k) => [sym.name, s.dims[k] as Dim]));
-    return { ...s, kernel: call.kernel, dims: call.dims.map((d) => substituteDim(d, (sym) => given.get(sym.name))) };
+    const here = (d: Dim): Dim => substituteDim(d, (sym) => given.get(sym.name));
+    const moved = { ...s, kernel: call.kernel, dims: call.dims.map(here) };
+    return call.isShared ? { ...moved, sizes: own.params.map((p) => here(p.size)) } : moved;
   };
   const entries = program.entries.map((e) => ({ ...e, steps: mapKernelSteps(e.steps, retarget) }));
   return { ...program, kernels, entries };

@@ -2,6 +2,7 @@
 // every node its own kernel.
 
 import { describe, expect, it } from 'vitest';
+import { countWork } from '../../src/cli/profile-work.js';
 import { openSession, type Target, visitSteps } from '../../src/cli/targets.js';
 import { importSource, lowerToProgram, readModel } from '../../src/compile.js';
 import type { SourceModel } from '../../src/frontend/source.js';
@@ -109,5 +110,19 @@ describe.each(['wasm', 'c'] as const)('merged kernels for %s', (target) => {
       visitSteps(entry.steps, (s) => {
         if (s.kind === 'kernel') expect(s.dims).toHaveLength(own.kernels[s.kernel]?.syms.length ?? -1);
       });
+  });
+
+  it('say the work of each call', () => {
+    const own = compile(layers(WIDTHS), target, { n: { lo: 1, hi: 9 } });
+    const sizes = new Map([['n', 4]]);
+    const work: { operations: number; bytes: number }[] = [];
+    for (const entry of own.entries)
+      visitSteps(entry.steps, (s) => {
+        if (s.kind === 'kernel') work.push(countWork(own, s, sizes));
+      });
+    const layer = (k: number): number => (WIDTHS[k] as number) * (WIDTHS[k + 1] as number);
+    const values = (k: number): number => 4 * ((WIDTHS[k] as number) + (WIDTHS[k + 1] as number));
+    expect(work.map((w) => w.bytes)).toEqual(WIDTHS.slice(1).map((_, k) => 4 * (layer(k) + values(k))));
+    for (const [k, w] of work.entries()) expect(w.operations).toBeGreaterThanOrEqual(2 * 4 * layer(k));
   });
 });

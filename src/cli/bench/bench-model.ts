@@ -161,10 +161,10 @@ function rowsOf(
   outputs: ReadonlyMap<string, Outputs>,
   r: BenchRequest,
 ): readonly Measured[] {
-  const { compile_ms, code_bytes, weight_bytes, arena_bytes, memory_bytes } = t;
+  const { compile_ms, code_bytes, weight_bytes, arena_bytes, live_bytes, memory_bytes } = t;
   const heddle = ms.get(t.name) as Timing;
   const own = outputs.get(t.name) ?? [];
-  const costs = { compile_ms: round(compile_ms, 3), code_bytes, weight_bytes, arena_bytes, memory_bytes };
+  const costs = { compile_ms: round(compile_ms, 3), code_bytes, weight_bytes, arena_bytes, live_bytes, memory_bytes };
   const numerics = r.options.numerics ?? 'fast';
   const row = (peer: string, other: Timing | null, difference: number | null): Measured => ({
     model,

@@ -85,6 +85,7 @@ const formatRows = (rows: readonly BenchRow[]): string =>
       'code B',
       'weights B',
       'arena B',
+      'of live',
     ],
     rows.map((r) => [
       r.model,
@@ -96,5 +97,6 @@ const formatRows = (rows: readonly BenchRow[]): string =>
       r.difference ?? '',
       Math.round(r.compile_ms),
       ...[r.code_bytes, r.weight_bytes, r.arena_bytes].map(formatCount),
+      r.live_bytes > 0 ? (r.arena_bytes / r.live_bytes).toFixed(2) : '',
     ]),
   );

@@ -19,6 +19,8 @@ export interface Costs {
   readonly code_bytes: number;
   readonly weight_bytes: number;
   readonly arena_bytes: number;
+  /** The most that lives in the arena at once: no plan is smaller. */
+  readonly live_bytes: number;
   /** All memory of a session: weights, state, arena, inputs and outputs. */
   readonly memory_bytes: number;
 }
@@ -88,10 +90,10 @@ export async function codeBytes(target: Target, program: Program, build: Build =
   return objectTextBytes(program, C_FLAGS[build]);
 }
 
-export function memoryOf(p: Program): Pick<Costs, 'weight_bytes' | 'arena_bytes' | 'memory_bytes'> {
+export function memoryOf(p: Program): Pick<Costs, 'weight_bytes' | 'arena_bytes' | 'live_bytes' | 'memory_bytes'> {
   const io = p.buffers
     .filter((b) => b.place.kind === 'input' || b.place.kind === 'output')
     .reduce((n, b) => n + b.elements * DTYPE_INFO[b.dtype].bytes, 0);
   const memory_bytes = p.weightBytes + p.arenaBytes + p.stateBytes + io;
-  return { weight_bytes: p.weightBytes, arena_bytes: p.arenaBytes, memory_bytes };
+  return { weight_bytes: p.weightBytes, arena_bytes: p.arenaBytes, live_bytes: p.peak.bytes, memory_bytes };
 }

@@ -39,7 +39,14 @@ interface Speaker {
   close(): Promise<void>;
 }
 
-const NO_COSTS: Costs = { compile_ms: 0, code_bytes: 0, weight_bytes: 0, arena_bytes: 0, memory_bytes: 0 };
+const NO_COSTS: Costs = {
+  compile_ms: 0,
+  code_bytes: 0,
+  weight_bytes: 0,
+  arena_bytes: 0,
+  live_bytes: 0,
+  memory_bytes: 0,
+};
 
 /** `timer`: what the call took by its own clock, where wall time holds more than the call. */
 function noting(part: Part, times: number[], timer?: (inputs: PartTensors) => Promise<number>): Part {
@@ -85,6 +92,7 @@ const addCosts = (all: readonly Costs[], compile_ms: number): Costs => {
     code_bytes: sum('code_bytes'),
     weight_bytes: sum('weight_bytes'),
     arena_bytes: sum('arena_bytes'),
+    live_bytes: sum('live_bytes'),
     memory_bytes: sum('memory_bytes'),
   };
 };

@@ -18,6 +18,8 @@ interface Loop {
   readonly numbering: Numbering;
   readonly names: Map<number, string>;
   readonly moved: Stmt[];
+  /** Whether only what is splat moves. */
+  readonly keepsSplats: boolean;
   /** Whether a loop has at least one step, whatever the sizes are. */
   readonly runs: (loop: For) => boolean;
   readonly fresh: () => string;
@@ -30,7 +32,10 @@ export type Exists = (x: LoadExpr) => boolean;
 /** How an expression is reached: `sure` whenever the loop runs, `free` if only safe arithmetic may move. */
 type Reach = 'sure' | 'loop' | 'branch';
 
-export function hoistInvariants(kernel: Kernel, fresh: () => string, exists: Exists): readonly Stmt[] {
+export function hoistInvariants(
+  kernel: Kernel,
+  { keepsSplats, fresh, exists }: Pick<Loop, 'keepsSplats' | 'fresh' | 'exists'>,
+): readonly Stmt[] {
   const sizes = createRangeScope((slot) => kernel.params[slot]?.dtype);
   for (const { name, lo, hi } of kernel.syms) sizes.vars.set(name, { lo, hi });
   const runs = ({ lo, hi }: For): boolean => rangeOf(lo, sizes).hi < rangeOf(hi, sizes).lo;
@@ -38,13 +43,13 @@ export function hoistInvariants(kernel: Kernel, fresh: () => string, exists: Exi
     body.flatMap((stmt) => {
       const inner = mapBodies(stmt, go);
       return inner.s === 'for' && inner.mode !== 'grid' && inner.mode !== 'local'
-        ? hoistLoop(inner, runs, fresh, exists)
+        ? hoistLoop(inner, { runs, keepsSplats, fresh, exists })
         : [inner];
     });
   return go(kernel.body);
 }
 
-function hoistLoop(stmt: For, runs: Loop['runs'], fresh: () => string, exists: Exists): readonly Stmt[] {
+function hoistLoop(stmt: For, how: Pick<Loop, 'runs' | 'keepsSplats' | 'fresh' | 'exists'>): readonly Stmt[] {
   const effects = effectsOf(stmt.body);
   effects.declared.add(stmt.var);
   const loop: Loop = {
@@ -53,11 +58,9 @@ function hoistLoop(stmt: For, runs: Loop['runs'], fresh: () => string, exists: E
     numbering: createNumbering(),
     names: new Map(),
     moved: [],
-    runs,
-    fresh,
-    exists,
+    ...how,
   };
-  const reach = runs(stmt) && !effects.breaks ? 'sure' : 'loop';
+  const reach = how.runs(stmt) && !effects.breaks ? 'sure' : 'loop';
   const body = hoistBody(loop, stmt.body, reach, true);
   return [...loop.moved, { ...stmt, body }];
 }
@@ -115,7 +118,7 @@ function hoistParts(loop: Loop, e: Expr, reach: Reach, done: Map<Expr, Expr> = n
   const known = done.get(e);
   if (known) return known;
   let out: Expr;
-  if (canMove(loop, e, reach)) out = moved(loop, e);
+  if (canMove(loop, e, reach) && !(loop.keepsSplats && isSplat(e))) out = moved(loop, e);
   else if (e.k === 'load' && e.guard) out = hoistGuarded(loop, e, reach, done);
   else out = mapChildren(e, (c) => hoistParts(loop, c, reach, done));
   done.set(e, out);
@@ -141,6 +144,8 @@ function moved(loop: Loop, e: Expr): Expr {
   }
   return variable(name, e.dtype, e.lanes);
 }
+
+export const isSplat = (e: Expr): boolean => e.k === 'vec' && e.op === 'splat' && e.args[0]?.lanes === 1;
 
 /** Nothing is gained by giving these a name: leaves, and what addressing or a single instruction absorbs. */
 export function isFree(e: Expr): boolean {

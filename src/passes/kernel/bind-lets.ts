@@ -5,19 +5,20 @@
 import { bounds } from '../../ir/dim.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { type Expr, mapChildren, variable } from '../../ir/scalar.js';
-import { type Exists, hasBareLoad, hoistInvariants, isFree } from './bind-lets-hoist.js';
+import { type Exists, hasBareLoad, hoistInvariants, isFree, isSplat } from './bind-lets-hoist.js';
 import { createNumbering, type Numbering } from './expr-numbering.js';
 import { effectsOf, mapBodies, mapStmtExprs, namesOf } from './stmt-walk.js';
 
-export function bindLets(kernel: Kernel): Kernel {
+/** `keepsSplats`: a splat stays where it is used and only its scalar gets a name, for compilers that see to it. */
+export function bindLets(kernel: Kernel, { keepsSplats = false } = {}): Kernel {
   const taken = namesOf(kernel.body);
   for (const sym of kernel.syms) taken.add(sym.name);
   const fresh = freshNames(taken);
-  const exists = existsIn(kernel);
-  const hoisted = hoistInvariants(kernel, fresh, exists);
-  const counts = createWalk(null, fresh, exists);
+  const how = { keepsSplats, fresh, exists: existsIn(kernel) };
+  const hoisted = hoistInvariants(kernel, how);
+  const counts = createWalk(null, how);
   walkBody(counts, hoisted);
-  const binding = createWalk(counts.uses, fresh, exists);
+  const binding = createWalk(counts.uses, how);
   return { ...kernel, body: walkBody(binding, hoisted) };
 }
 
@@ -57,11 +58,15 @@ interface Walk {
   /** Statements of the current list so far. */
   out: Stmt[];
   readonly bare: Map<Expr, boolean>;
+  readonly keepsSplats: boolean;
   readonly fresh: () => string;
   readonly exists: Exists;
 }
 
-const createWalk = (counted: readonly number[] | null, fresh: () => string, exists: Exists): Walk => ({
+const createWalk = (
+  counted: readonly number[] | null,
+  { keepsSplats, fresh, exists }: Pick<Walk, 'keepsSplats' | 'fresh' | 'exists'>,
+): Walk => ({
   numbering: createNumbering(),
   uses: [],
   counted,
@@ -69,6 +74,7 @@ const createWalk = (counted: readonly number[] | null, fresh: () => string, exis
   scope: [],
   out: [],
   bare: new Map(),
+  keepsSplats,
   fresh,
   exists,
 });
@@ -141,6 +147,7 @@ type Place = 'free' | 'guarded' | 'reuse';
 
 function bind(w: Walk, e: Expr, place: Place): Expr {
   if (isFree(e)) return e;
+  if (w.keepsSplats && isSplat(e)) return bindChildren(w, e, place);
   const id = w.numbering.of(e);
   const known = w.sites.get(id);
   if (known) {

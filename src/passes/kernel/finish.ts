@@ -8,6 +8,7 @@ import { scheduleKernel } from '../schedule/kernel.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
 import type { ScheduledKernel } from '../schedule/operands.js';
 import { shareKernel } from '../schedule/share.js';
+import type { VectorTarget } from '../schedule/target.js';
 import { bindLets } from './bind-lets.js';
 import { boundExtrema } from './bounded-extrema.js';
 import { propagateCopies } from './copies.js';
@@ -41,10 +42,13 @@ export function finishScheduled(
 
 const finishFill = (kernel: Kernel): Kernel => nameValues(simplifyKernel(kernel, { unloop: true }));
 
-export const nameKernels = (p: Program): Program => ({ ...p, kernels: p.kernels.map(nameValues) });
+export const nameKernels = (p: Program, target: VectorTarget): Program => ({
+  ...p,
+  kernels: p.kernels.map((k) => nameValues(k, target.keepsSplats)),
+});
 
 /** Last: what a schedule repeats is computed once. */
-const nameValues = (kernel: Kernel): Kernel => propagateCopies(bindLets(kernel));
+const nameValues = (kernel: Kernel, keepsSplats = false): Kernel => propagateCopies(bindLets(kernel, { keepsSplats }));
 
 /** For a GPU with a processor beside it: a kernel for either. What only the processor can run says why. */
 export function finishForGpu(kernel: Kernel, schedule: ScheduleOptions): Kernel {

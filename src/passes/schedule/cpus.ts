@@ -10,6 +10,7 @@ const cpu = (lanes: number, vectors: number, rows: number): VectorTarget => ({
   lanes,
   supports: () => true,
   tile: { vectors, rows },
+  keepsSplats: true,
   dot: {
     quads: true,
     widensInBlocks: false,

@@ -10,6 +10,8 @@ export interface VectorTarget {
   readonly supports: (op: PrimitiveOp | 'select' | 'cast' | 'bitcast', dtype: DType, lanes: number) => boolean;
   /** Vectors along the vector axis, and rows, of a register tile. */
   readonly tile: { readonly vectors: number; readonly rows: number };
+  /** Whether copying a scalar into all lanes is left where it is used: to a compiler, or where vectors are structs, to loops. */
+  readonly keepsSplats: boolean;
   /** The `dot` operation, where there is one. */
   readonly dot?: DotTarget;
 }

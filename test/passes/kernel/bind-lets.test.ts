@@ -13,6 +13,7 @@ import {
   type ScalarOp,
   select,
   variable,
+  vec,
 } from '../../../src/ir/scalar.js';
 import { bindLets } from '../../../src/passes/kernel/bind-lets.js';
 import { legalizeKernel } from '../../../src/passes/kernel/legalize.js';
@@ -65,6 +66,8 @@ function print(body: readonly Stmt[], indent = ''): string[] {
 
 const bound = (body: readonly Stmt[]): string[] => print(bindLets(kernel(body)).body);
 
+const splat = (e: Expr): Expr => vec('splat', [e], 'i32', 4);
+
 const square = (e: Expr): Expr => o('mul', e, e);
 
 describe('sharing', () => {
@@ -77,6 +80,25 @@ describe('sharing', () => {
       'let t1 = mul(t0,t0)',
       '$1[1] = t1',
       '$1[2] = neg(t1)',
+    ]);
+  });
+
+  it('names what is splat instead of the vector where asked to', () => {
+    const wide = loop('i', n(4), [store(n(0), splat(square(x))), store(n(4), splat(square(x)))]);
+    const spell = (keepsSplats: boolean) => print(bindLets(kernel([wide]), { keepsSplats }).body);
+    expect(spell(false)).toEqual([
+      'let t1 = $0[0]',
+      'let t0 = vec(mul(t1,t1))',
+      'for i < 4',
+      '  $1[0] = t0',
+      '  $1[4] = t0',
+    ]);
+    expect(spell(true)).toEqual([
+      'let t1 = $0[0]',
+      'let t0 = mul(t1,t1)',
+      'for i < 4',
+      '  $1[0] = vec(t0)',
+      '  $1[4] = vec(t0)',
     ]);
   });
 
