@@ -167,6 +167,17 @@ describe.each(TARGETS)('attention on %s', (target) => {
   });
 });
 
+it('shares its rows among threads', async () => {
+  const s = { queries: 203, keys: 64 };
+  const m = model('plain', [s.queries, s.keys]);
+  const program = compile(m, 'wasm', { threads: 3 });
+  expect(program.kernels.find((k) => k.name === 'taking')?.shares).toBe(3);
+  const calls = [inputsFor('plain', s)];
+  const [got] = await run(program, 'wasm', calls);
+  const [want] = await run(compile(m, 'wasm', {}), 'wasm', calls);
+  expect(got).toEqual(want);
+});
+
 describe('what stays in parts', () => {
   it('a row or a few alone: there is nothing to share', () => {
     expect(isOneKernel(compile(model('plain', [1, 40]), 'wasm', {}))).toBe(false);
