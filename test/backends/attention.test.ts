@@ -88,6 +88,16 @@ const inputsFor = (variant: Variant, s: Shape): Record<string, Tensor> => ({
   ...(variant === 'mask' ? { mask: causal(s) } : {}),
 });
 
+/** NaN in one row of queries, infinities in others and in the values. */
+function withOddValues(inputs: Record<string, Tensor>): Record<string, Tensor> {
+  const [q, v] = ['q', 'v'].map((name) => [...((inputs[name] as Tensor).data as Float32Array)]) as [number[], number[]];
+  q[7] = Number.NaN;
+  q[40] = Number.POSITIVE_INFINITY;
+  v[9] = Number.NEGATIVE_INFINITY;
+  const again = (name: string, data: number[]): Tensor => fromNumbers('f32', (inputs[name] as Tensor).shape, data);
+  return { ...inputs, q: again('q', q), v: again('v', v) };
+}
+
 function compile(m: SourceModel, target: Target, options: CompileOptions): Program {
   return lowerToProgram(importSource(m, options), { ...options, target });
 }
@@ -137,8 +147,8 @@ describe.each(TARGETS)('attention on %s', (target) => {
     });
 
     it.each(['plain', 'mask'] as const)('%s, sizes open, from no key and no query on', async (variant) => {
-      const dims = { m: { lo: 0, hi: 70 }, t: { lo: 0, hi: 40 } };
-      const m = model(variant, ['m', 't']);
+      const dims = { a: { lo: 0, hi: 70 }, b: { lo: 0, hi: 40 } };
+      const m = model(variant, ['a', 'b']);
       const program = compile(m, target, { numerics, dims });
       expect(isOneKernel(program)).toBe(true);
       const few = [
@@ -148,12 +158,24 @@ describe.each(TARGETS)('attention on %s', (target) => {
         { queries: 0, keys: 5 },
       ];
       const calls = [...SHAPES, ...few].map((s) => inputsFor(variant, s));
+      calls.push(withOddValues(calls[2] as Record<string, Tensor>));
       const got = await run(program, target, calls);
       const want = await run(compile(m, 'interp', { numerics, dims }), 'interp', calls);
-      for (const [k, s] of [...SHAPES, ...few].entries())
+      for (const [k, s] of [...SHAPES, ...few, SHAPES[2] as Shape].entries())
         expectClose(got[k] ?? [], want[k] ?? [], numerics === 'strict', `${s.queries} × ${s.keys}`);
     });
   });
+});
+
+it('shares its rows among threads', async () => {
+  const s = { queries: 203, keys: 64 };
+  const m = model('plain', [s.queries, s.keys]);
+  const program = compile(m, 'wasm', { threads: 3 });
+  expect(program.kernels.find((k) => k.name === 'taking')?.shares).toBe(3);
+  const calls = [inputsFor('plain', s)];
+  const [got] = await run(program, 'wasm', calls);
+  const [want] = await run(compile(m, 'wasm', {}), 'wasm', calls);
+  expect(got).toEqual(want);
 });
 
 describe('what stays in parts', () => {

@@ -72,8 +72,10 @@ interface Site {
   readonly output: number;
 }
 
-const ROW = 'a';
-const FIRST = 'first';
+/** Names no size of a model is likely to have. */
+const ROW = 'row_a';
+const FIRST = 'row_first';
+const BLOCK = 'row_block';
 
 /** The row's place in its block. */
 const rowOf = (count: number): Expr => (count === 1 ? i32(0) : variable(ROW, 'i32'));
@@ -89,11 +91,11 @@ const loop = (name: string, hi: Expr, step: number, body: readonly Stmt[]): Stmt
 });
 
 function blocks(t: Site, size: Dim): readonly Stmt[] {
-  const at = variable(`b${t.tag}`, 'i32');
+  const at = variable(`${BLOCK}${t.tag}`, 'i32');
   const first = t.count === 1 ? at : e.min(at, e.sub(dimExpr(size), t.count));
   const name = `${FIRST}${t.tag}`;
   const body: readonly Stmt[] = [{ s: 'let', var: name, value: first, mutable: false }, ...lowerBlock(t)];
-  return [loop(`b${t.tag}`, dimExpr(size), t.count, body)];
+  return [loop(`${BLOCK}${t.tag}`, dimExpr(size), t.count, body)];
 }
 
 /** One block: the first contraction, the chain, the second contraction. */
