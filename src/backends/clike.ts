@@ -165,11 +165,21 @@ function printStmt(w: Walk, s: Stmt): void {
       if (w.lang.barrier) emit(w, w.lang.barrier);
       break;
     case 'intrin':
-      printBody(w, s.body);
+      printIntrin(w, s);
       break;
     default:
       never(s, 'statement');
   }
+}
+
+function printIntrin(w: Walk, s: Stmt & { s: 'intrin' }): void {
+  const marks = w.lang.intrin?.(
+    s.name,
+    exprs(w, ...s.args).map((x) => x.text),
+  );
+  if (marks) emit(w, marks[0]);
+  printBody(w, s.body);
+  if (marks) emit(w, marks[1]);
 }
 
 function printFor(w: Walk, s: Stmt & { s: 'for' }): void {
@@ -275,7 +285,7 @@ function printAlloc(w: Walk, s: Stmt & { s: 'alloc' }): void {
   if (!w.uses.slots.has(s.buf)) return;
   const local = { name: w.names.fresh(s.space === 'register' ? 'r' : 'tile'), type: storedType(s.dtype) };
   w.slots.set(s.buf, local);
-  const text = w.lang.allocate.text(local.name, local.type, Math.max(1, s.size), s.space);
+  const text = w.lang.allocate.text(local.name, local.type, Math.max(1, s.size), s.space, s.lanes ?? 1);
   if (w.lang.allocate.hoist) w.hoisted.push(`  ${text}`);
   else emit(w, text);
   const idle = w.uses.loaded.has(s.buf) ? '' : w.lang.unused(local.name);

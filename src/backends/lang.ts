@@ -80,10 +80,13 @@ export interface Lang {
   /** Local storage; `hoist`: declared once at the top of the function rather than where it stands. */
   readonly allocate: {
     readonly hoist: boolean;
-    readonly text: (name: string, type: StoredType, size: number, space: 'register' | 'local') => string;
+    /** `lanes` > 1: an array of vectors. */
+    readonly text: (name: string, type: StoredType, size: number, space: 'register' | 'local', lanes: number) => string;
   };
   /** Waits for all invocations of a group; absent where `local` loops run serially. */
   readonly barrier?: string;
+  /** Lines around an `intrin`, whose arguments are given as text; without them it is its body. */
+  readonly intrin?: (name: string, args: readonly string[]) => readonly [before: string, after: string] | null;
   /** Marks a parameter that the body does not mention; empty where the language does not care. */
   readonly unused: (name: string) => string;
   /** Vector cells; a language without them runs no kernel with lanes > 1. */

@@ -35,13 +35,15 @@ export type Stmt =
       readonly index: Expr;
       readonly value: Expr;
     }
-  /** Declares local storage as buffer slot `buf`; contents start undefined. */
+  /** Declares local storage as buffer slot `buf`; contents start undefined. With `lanes` a backend has found that it is
+   *  only read and written in whole vectors, and indices count those. */
   | {
       readonly s: 'alloc';
       readonly buf: number;
       readonly dtype: DType;
       readonly size: number;
       readonly space: 'register' | 'local';
+      readonly lanes?: number;
     }
   | { readonly s: 'barrier' }
   /** A named instruction sequence; `body` is its meaning and what a backend without it emits. */

@@ -22,7 +22,8 @@ import type { Origin } from '../ir/program.js';
 import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
 import { type Draft, dropUnused, loadSites, MAX_OPERANDS, slotOf } from './fuse-draft.js';
 import { mergeEpilogue } from './fuse-epilogue.js';
-import { isWorthStaging, OPEN, TILE } from './schedule/grid-stage.js';
+import { isWorthStaging, OPEN } from './schedule/grid-stage.js';
+import { TILE } from './schedule/stage-parts.js';
 import { throughViews } from './through-views.js';
 
 /** What a producer may cost: repeated by each of several readers, by each element of a broadcast, by each step of a reduction. */
@@ -33,6 +34,8 @@ const CHEAP_REPEATED = 2.5;
 const CHEAP_BESIDE_MEMORY = 24;
 /** By each tile of a contraction: what it costs a GPU to write an element, read it again and start a kernel for that. */
 const CHEAP_TILED = 256;
+/** In all, beside what it costs a GPU to start a kernel. */
+const CHEAP_BESIDE_KERNEL = 1 << 20;
 /** A selection reads some of its operands only at part of its elements. */
 const REPEATED_BY_SELECTION = 2;
 const MAX_BODY = 400;
@@ -196,11 +199,20 @@ function worthInlining(
   const cost = bodyCost(producer.body);
   const points = product([...consumer.shape, ...consumer.reduce]);
   const most = product([anyIndex ? REPEATED_BY_SELECTION : 1, ...producer.shape]);
+  const inAll = bounds(points)[1] * cost * sites;
+  if (anyIndex && inAll <= CHEAP_BESIDE_KERNEL && (single || (!consumer.reducer && movesOnly(producer.body))))
+    return true;
   const once = sites === 1 && notLarger(points, most);
   if (once) return single || cost <= CHEAP_ONCE;
   if (anyIndex && single && sites === 1 && cost * tilesReading(consumer, slot) <= CHEAP_TILED) return true;
   if (consumer.reducer) return cost * sites <= CHEAP_REPEATED;
   return cost * sites <= (anyIndex && !isNumber(producer.shape) ? CHEAP_BESIDE_MEMORY : CHEAP);
+}
+
+/** Whether a body takes elements as they are: a concat, a slice. */
+function movesOnly(x: Expr): boolean {
+  if (x.k === 'select') return movesOnly(x.a) && movesOnly(x.b);
+  return x.k === 'load' || x.k === 'const';
 }
 
 const isNumber = (shape: readonly Dim[]): boolean => shape.every((d) => d === 1);

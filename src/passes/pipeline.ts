@@ -15,6 +15,7 @@ import { visitNodes } from '../ir/rewrite.js';
 import type { Module } from '../ir/tensor.js';
 import type { Pass } from './pass.js';
 import { selectConcats } from './select-concat.js';
+import { splitReductions } from './split-reductions.js';
 import { splitSums } from './split-sums.js';
 
 const removeDead: Pass = {
@@ -91,6 +92,11 @@ const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow']);
 export const GPU_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => !NOT_ON_GPU.has(p.name)).flatMap((p) =>
   p.name === 'fuse'
     ? [
+        {
+          name: 'split-reductions',
+          doc: 'Cuts few very long reductions in two.',
+          run: splitReductions,
+        }, // before fusion, which then fills both; sums of floats are cut already
         {
           name: 'select-concat',
           doc: 'Turns concats into selections, which their readers can inline.',

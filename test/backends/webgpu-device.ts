@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { openDevice } from '../../src/backends/webgpu/device-node.js';
+import type { GpuPipelinePlan } from '../../src/backends/webgpu/plan-types.js';
 
 const DRIVER = join('lib', 'chromium', 'vk_swiftshader_icd.json');
 
@@ -33,3 +34,7 @@ export async function shaderMessages(device: GPUDevice, code: string): Promise<s
   await device.popErrorScope();
   return info.messages.map((m) => `${m.type} ${m.lineNum}:${m.linePos} ${m.message}`);
 }
+
+/** A pipeline's text as a device with subgroups has it. */
+export const swapped = ({ code, subgroups }: GpuPipelinePlan): string =>
+  (subgroups ?? []).reduce((text, [from, to]) => text.replace(from, () => to), code);

@@ -40,24 +40,24 @@ const CASES: readonly Case[] = [
   {
     title: 'what depends on another dispatch is not merged with it',
     text: `module "m" {
-      entry "run" ("x": %0 f32[5, 6], "a": %1 f32[6, 7], "b": %2 f32[7, 3]) {
+      entry "run" ("x": %0 f32[5, 6], "a": %1 f32[6, 7], "b": %2 f32[5, 3]) {
         %3 = einsum "ac,cb->ab" %0, %1 : f32[5, 7]
-        %4 = einsum "ac,cb->ab" %3, %2 : f32[5, 3]
+        %4 = einsum "ca,cb->ab" %3, %2 : f32[7, 3]
         return "y": %4
       }
     }`,
     parts: [1, 1],
-    inputs: { x: [5, 6], a: [6, 7], b: [7, 3] },
+    inputs: { x: [5, 6], a: [6, 7], b: [5, 3] },
   },
   {
     title: 'a chain whose values take turns in memory',
     text: `module "m" {
       entry "run" ("x": %0 f32[9, 9]) {
         %1 = einsum "ac,cb->ab" %0, %0 : f32[9, 9]
-        %2 = einsum "ac,cb->ab" %1, %0 : f32[9, 9]
-        %3 = einsum "ac,cb->ab" %2, %0 : f32[9, 9]
-        %4 = einsum "ac,cb->ab" %3, %1 : f32[9, 9]
-        %5 = einsum "ac,cb->ab" %4, %0 : f32[9, 9]
+        %2 = einsum "ca,cb->ab" %1, %0 : f32[9, 9]
+        %3 = einsum "ca,cb->ab" %2, %0 : f32[9, 9]
+        %4 = einsum "ca,cb->ab" %3, %1 : f32[9, 9]
+        %5 = einsum "ca,cb->ab" %4, %0 : f32[9, 9]
         return "y": %5
       }
     }`,
@@ -76,6 +76,61 @@ const CASES: readonly Case[] = [
     }`,
     parts: [1],
     inputs: { x: [3, 100] },
+  },
+  {
+    title: 'small products and the norm of their rows are one dispatch',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[3, 32], "w": %1 f32[32, 80], "v": %2 f32[80, 24]) {
+        %3 = generic %0, %1 : f32[3, 80] reduce add [32] = $0[i0, r0] * $1[r0, i1] then tanh(acc)
+        %4 = einsum "ac,cb->ab" %3, %2 : f32[3, 24]
+        %5 = generic %4 : f32[3] reduce add [24] = $0[i0, r0] * $0[i0, r0] then rsqrt(acc + 0.5)
+        %6 = generic %4, %5 : f32[3, 24] = $0[i0, i1] * $1[i0]
+        return "y": %6, "hidden": %3
+      }
+    }`,
+    parts: [1],
+    inputs: { x: [3, 32], w: [32, 80], v: [80, 24] },
+  },
+  {
+    title: 'attention over few positions is one dispatch',
+    text: `module "m" {
+      entry "run" ("q": %0 f32[2, 5, 8], "k": %1 f32[2, 7, 8], "v": %2 f32[2, 7, 8]) {
+        %3 = einsum "abd,acd->abc" %0, %1 : f32[2, 5, 7]
+        %4 = generic %3 : f32[2, 5] reduce max [7] = $0[i0, i1, r0]
+        %5 = generic %3, %4 : f32[2, 5, 7] = exp($0[i0, i1, i2] - $1[i0, i1])
+        %6 = einsum "abc->ab" %5 : f32[2, 5]
+        %7 = generic %5, %6 : f32[2, 5, 7] = div($0[i0, i1, i2], $1[i0, i1])
+        %8 = einsum "abd,adc->abc" %7, %2 : f32[2, 5, 8]
+        return "y": %8
+      }
+    }`,
+    parts: [1],
+    inputs: { q: [2, 5, 8], k: [2, 7, 8], v: [2, 7, 8] },
+  },
+  {
+    title: 'a large product keeps a dispatch of its own',
+    text: `module "m" {
+      entry "run" ("x": %0 f32[3, 160], "w": %1 f32[160, 160]) {
+        %2 = einsum "ac,cb->ab" %0, %1 : f32[3, 160]
+        %3 = generic %2 : f32[3] reduce add [160] = $0[i0, r0] * $0[i0, r0] then rsqrt(acc + 0.5)
+        %4 = generic %2, %3 : f32[3, 160] = $0[i0, i1] * $1[i0]
+        return "y": %4
+      }
+    }`,
+    parts: [1, 1],
+    inputs: { x: [3, 160], w: [160, 160] },
+  },
+  {
+    title: 'a small contraction reads two tensors joined to one where they are',
+    text: `module "m" {
+      entry "run" ("a": %0 f32[3, 8], "b": %1 f32[2, 8], "q": %2 f32[4, 8]) {
+        %3 = concat %0, %1 : f32[5, 8] axis 0
+        %4 = einsum "ac,bc->ab" %2, %3 : f32[4, 5]
+        return "y": %4
+      }
+    }`,
+    parts: [1],
+    inputs: { a: [3, 8], b: [2, 8], q: [4, 8] },
   },
   {
     title: 'a row group gives out several of its results, rows and numbers',
@@ -193,10 +248,10 @@ describe('WebGPU plans', () => {
         parseModule(`module "m" {
           entry "run" ("x": %0 f32[9, 9]) {
             %1 = einsum "ac,cb->ab" %0, %0 : f32[9, 9]
-            %2 = einsum "ac,cb->ab" %1, %0 : f32[9, 9]
-            %3 = einsum "ac,cb->ab" %2, %0 : f32[9, 9]
-            %4 = einsum "ac,cb->ab" %3, %1 : f32[9, 9]
-            %5 = einsum "ac,cb->ab" %4, %0 : f32[9, 9]
+            %2 = einsum "ca,cb->ab" %1, %0 : f32[9, 9]
+            %3 = einsum "ca,cb->ab" %2, %0 : f32[9, 9]
+            %4 = einsum "ca,cb->ab" %3, %1 : f32[9, 9]
+            %5 = einsum "ca,cb->ab" %4, %0 : f32[9, 9]
             return "y": %5
           }
         }`),
@@ -208,9 +263,9 @@ describe('WebGPU plans', () => {
 
   const layers = `module "m" {
     entry "run" ("x": %0 f32[6, 6], "v": %4 f32[6, 6]) {
-      %1 = generic %0, %4 : f32[6, 6] reduce add [6] = $0[i0, r0] * $1[r0, i1] then tanh(acc * 0.25) + -7
-      %2 = generic %1, %4 : f32[6, 6] reduce add [6] = $0[i0, r0] * $1[r0, i1] then tanh(acc * -1.5) + 1e-7
-      %3 = generic %2, %4 : f32[6, 6] reduce add [6] = $0[i0, r0] * $1[r0, i1] then tanh(acc * 1000) + 3
+      %1 = generic %0, %4 : f32[6, 6] reduce add [6] = $0[r0, i0] * $1[r0, i1] then tanh(acc * 0.25) + -7
+      %2 = generic %1, %4 : f32[6, 6] reduce add [6] = $0[r0, i0] * $1[r0, i1] then tanh(acc * -1.5) + 1e-7
+      %3 = generic %2, %4 : f32[6, 6] reduce add [6] = $0[r0, i0] * $1[r0, i1] then tanh(acc * 1000) + 3
       return "y": %1, "z": %2, "w": %3
     }
   }`;

@@ -87,7 +87,12 @@ describe.skipIf(!device)('sizes on the device', () => {
     const gpu = device as GPUDevice;
     const sizes = createSizes(sizeShader(64).instructions);
     const commands = createCommands(gpu);
-    const plan = { buffers: [], pipelines: [], entries: [], needs: { storageBuffers: 0, bindingBytes: 0 } };
+    const plan = {
+      buffers: [],
+      pipelines: [],
+      entries: [],
+      needs: { storageBuffers: 0, bindingBytes: 0, invocations: 64 },
+    };
     const symbols = await createOpenSizes(gpu, { ...plan, sizes: sizeShader(64) }, commands, sizes);
     const counts = gpu.createBuffer({ size: 32, usage: 0x80 | 0x8 | 0x4 });
     gpu.queue.writeBuffer(counts, 0, BigInt64Array.of(37n, -(2n ** 40n), 2n ** 40n, 5n));

@@ -13,6 +13,7 @@ import {
   type OpTable,
 } from '../lang.js';
 import { NUMERICS } from './numerics.js';
+import { vectorCells } from './vectors.js';
 
 const WIDE = ['i64', 'u64'] as const;
 const isWide = (t: string): boolean => t === 'i64' || t === 'u64';
@@ -158,4 +159,5 @@ export const JS: Lang = {
   ],
   allocate: { hoist: true, text: (name, type, size) => `const ${name} = new ${CONSTRUCTORS[type]}(${size});` },
   unused: () => '',
+  vector: vectorCells({ ops, cast, bitcast }),
 };

@@ -1,5 +1,7 @@
 // Arithmetic that JavaScript has no operator for, as kernel IR defines it. Kernels call these by name.
 
+import { lanewise, storeLanes } from './vectors.js';
+
 const floats = new Float64Array(1);
 const asF32 = new Float32Array(floats.buffer);
 const asI32 = new Int32Array(floats.buffer);
@@ -56,6 +58,8 @@ const u64 = (x: bigint): bigint => BigInt.asUintN(64, x);
 const i64 = (x: bigint): bigint => BigInt.asIntN(64, x);
 
 export const NUMERICS = {
+  lanewise,
+  storeLanes,
   rint,
   round64,
   saturate_i32: (x: number): number => (x >= 2147483647 ? 2147483647 : x <= -2147483648 ? -2147483648 : x | 0),

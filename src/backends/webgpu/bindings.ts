@@ -2,12 +2,12 @@
 // Where a kernel uses more buffers than every device can bind, its scratch shares buffers, and then some that are only
 // read are copied side by side first.
 
-import { evalDim } from '../../ir/dim.js';
+import { type Dim, evalDim } from '../../ir/dim.js';
 import type { Kernel } from '../../ir/kernel.js';
 import type { BufferRef } from '../../ir/program.js';
 import { storedType } from '../lang.js';
 import type { Piece } from './pieces.js';
-import type { Pattern } from './shader.js';
+import { deviceBytes, type Pattern } from './shader.js';
 
 /** What every WebGPU device binds to a stage. */
 export const MOST_BINDINGS = 8;
@@ -64,15 +64,27 @@ export function bindBuffers(
   const lists = [...[...groups.values()].filter(([k]) => !together.has(k as number)), ...gathered];
   lists.sort(([a], [b]) => (a as number) - (b as number));
   const bindings = refs.map((_, k) => lists.findIndex((list) => list.includes(k)));
-  const moved = refs.map(
-    (r, k) =>
-      isPooled(k) ||
-      isConstant(k) ||
-      together.has(k) ||
-      typeof r.offset !== 'number' ||
-      evalDim(r.offset, new Map()) !== 0,
-  );
+  const isMoved = (r: BufferRef, k: number): boolean =>
+    isPooled(k) ||
+    isConstant(k) ||
+    together.has(k) ||
+    typeof r.offset !== 'number' ||
+    evalDim(r.offset, new Map()) !== 0;
+  /** What is gathered starts at a multiple of 4 bytes, everything else at one of 16. */
+  const multipleAt = (r: BufferRef, k: number): number => {
+    const bytes = together.has(k) ? 4 : 16;
+    return Math.min(bytes / Math.min(bytes, bytesOf(kernel, piece.slots[k] as number)), multipleOf(r.offset));
+  };
+  const moved = refs.map((r, k) => isMoved(r, k) && multipleAt(r, k));
   return { pattern: { bindings, moved }, gathered };
+}
+
+const bytesOf = (kernel: Kernel, slot: number): number => deviceBytes(kernel.params[slot]?.dtype ?? 'u8');
+
+/** The largest power of two, up to 16, that certainly divides a size. */
+function multipleOf(d: Dim): number {
+  const parts = typeof d === 'number' ? [d] : [d.constant, ...d.terms.map((t) => t.coef)];
+  return [16, 8, 4, 2].find((n) => parts.every((p) => p % n === 0)) ?? 1;
 }
 
 /** Lists of positions of one type that save `excess` bindings in all, or as many as can be saved. */

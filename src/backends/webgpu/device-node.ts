@@ -9,8 +9,11 @@ interface Dawn {
   readonly globals: object;
 }
 
-/** E404 where the package or an adapter is missing. */
-export async function openDevice(options: readonly string[] = []): Promise<GPUDevice> {
+/** What kernels make use of where there is it. */
+const FEATURES: readonly GPUFeatureName[] = ['subgroups'];
+
+/** E404 where the package or an adapter is missing. `features`: those of a device with as little as possible are none. */
+export async function openDevice(options: readonly string[] = [], features = FEATURES): Promise<GPUDevice> {
   const dawn = await loadDawn();
   Object.assign(globalThis, dawn.globals);
   const gpu = dawn.create([...options]);
@@ -22,6 +25,7 @@ export async function openDevice(options: readonly string[] = []): Promise<GPUDe
     });
   const { maxStorageBuffersPerShaderStage, maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   return adapter.requestDevice({
+    requiredFeatures: features.filter((f) => adapter.features.has(f)),
     requiredLimits: { maxStorageBuffersPerShaderStage, maxStorageBufferBindingSize, maxBufferSize },
   });
 }

@@ -1,6 +1,8 @@
 // The WGSL functions that cells call, by name; a module gets only those it uses. `@name` marks the use of another.
 // 64-bit integers are `wide` (x low word, y high word); packed elements are addressed by their element index.
 
+import { VECTOR_HELPERS } from './vector-helpers.js';
+
 /** Definitions by name. */
 export type Helpers = Readonly<Record<string, string>>;
 
@@ -242,6 +244,7 @@ const HELPERS: Helpers = {
   ...divisions,
   ...wideCasts,
   ...packed,
+  ...VECTOR_HELPERS,
 };
 
 export const findHelper = (name: string): string | undefined => HELPERS[name];

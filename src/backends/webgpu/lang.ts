@@ -15,6 +15,8 @@ import {
   type StoredType,
 } from '../lang.js';
 import { WGSL_RESERVED } from './reserved.js';
+import { markGroup } from './subgroups.js';
+import { vectorType, WGSL_VECTORS } from './vector-cells.js';
 
 /** Types of values and of elements of local arrays. */
 export const WGSL_TYPES: Readonly<Record<ComputeType | StoredType, string>> = {
@@ -172,8 +174,8 @@ export const WGSL: Lang = {
   load,
   store,
   select: 'select($2, $1, $0)',
-  declare: (type, _lanes, name, value, mutable) =>
-    `${mutable ? 'var' : 'let'} ${name}: ${WGSL_TYPES[type]} = ${value};`,
+  declare: (type, lanes, name, value, mutable) =>
+    `${mutable ? 'var' : 'let'} ${name}: ${lanes > 1 ? vectorType(type) : WGSL_TYPES[type]} = ${value};`,
   loop: ({ name, lo, hi, step, mode }) => [
     mode === 'local'
       ? `{ let ${name}: i32 = i32(lane);`
@@ -181,9 +183,13 @@ export const WGSL: Lang = {
   ],
   allocate: {
     hoist: true, // what is shared goes on to the module's scope (shader.ts)
-    text: (name, type, size, space) =>
-      `var${space === 'local' ? '<workgroup>' : ''} ${name}: array<${WGSL_TYPES[type]}, ${size}>;`,
+    text: (name, type, size, space, lanes) => {
+      const element = lanes > 1 ? vectorType(type) : WGSL_TYPES[type];
+      return `var${space === 'local' ? '<workgroup>' : ''} ${name}: array<${element}, ${size / lanes}>;`;
+    },
   },
+  vector: WGSL_VECTORS,
   barrier: 'workgroupBarrier(); storageBarrier();',
+  intrin: markGroup,
   unused: () => '',
 };

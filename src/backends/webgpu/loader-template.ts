@@ -19,16 +19,18 @@ async function openDevice() {
   }
   const adapter = await gpu.requestAdapter();
   if (!adapter) throw new Error('there is no WebGPU adapter');
-  return adapter.requestDevice({ requiredLimits: compare(adapter.limits, 'this adapter') });
+  const requiredFeatures = ['subgroups'].filter((f) => adapter.features.has(f));
+  return adapter.requestDevice({ requiredFeatures, requiredLimits: compare(adapter.limits, 'this adapter') });
 }
 
 /** Throws where a limit is less than the model needs; gives those that a device has only if asked. */
 function compare(limits, owner) {
-  const { storageBuffers, bindingBytes } = MODEL.needs;
+  const { storageBuffers, bindingBytes, invocations } = MODEL.needs;
   const needs = [
     ['maxStorageBuffersPerShaderStage', 8, storageBuffers],
     ['maxStorageBufferBindingSize', 2 ** 27, bindingBytes],
     ['maxBufferSize', 2 ** 28, bindingBytes],
+    ['maxComputeInvocationsPerWorkgroup', 256, invocations],
   ];
   for (const [name, , needed] of needs)
     if (needed > limits[name]) throw new Error('the model needs ' + name + ' = ' + needed + ', ' + owner + ' has ' + limits[name]);

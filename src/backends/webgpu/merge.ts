@@ -5,7 +5,7 @@
 import { MOST_BINDINGS } from './bindings.js';
 import type { GpuGather, GpuKnown, GpuPart } from './plan-types.js';
 import type { Part } from './shader.js';
-import { type Placed, sharedBytes } from './shader-module.js';
+import { agreeOnLanes, type Placed, sharedBytes } from './shader-module.js';
 
 /** One dispatch before merging. */
 export interface Draft {
@@ -63,6 +63,7 @@ function bind(drafts: readonly Draft[], alone = false): Binding | null {
     return { placed: [{ part: only.part, bindings: only.bound.map((_, k) => k) }], buffers: only.bound };
   if (drafts.length > MOST_PARTS || drafts.some((d) => d.gather.length > 0)) return null;
   if (sum(drafts, (d) => 2 + d.size.sizes.length) + 1 > MOST_WORDS) return null;
+  if (!agreeOnLanes(drafts.map((d) => d.part))) return null;
   if (sharedBytes(drafts.map((d) => d.part)) > WORKGROUP_BYTES) return null;
   const keys = new Map<string, number>();
   const buffers: number[] = [];

@@ -5,15 +5,19 @@ import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapStmt, visitStmts } from '../../ir/kernel-walk.js';
 import { e } from '../../ir/expr.js';
 import { type Expr, i32, rewriteExpr } from '../../ir/scalar.js';
-import { WORKGROUP } from './shader-module.js';
+import { invocationsOf } from './pieces.js';
 
 export function ownElements(kernel: Kernel): Kernel {
   const arrays = new Set<number>();
   for (const s of kernel.body) if (s.s === 'alloc' && s.space === 'register') arrays.add(s.buf);
   const lanes = new Set<string>();
+  let size = 1;
   const values = new Map<string, Expr>();
   visitStmts(kernel.body, (s) => {
-    if (s.s === 'for' && s.mode === 'local') lanes.add(s.var);
+    if (s.s === 'for' && s.mode === 'local') {
+      lanes.add(s.var);
+      size = invocationsOf(s);
+    }
     if (s.s === 'let' && !s.mutable) values.set(s.var, s.value);
   });
   if (arrays.size === 0 || lanes.size === 0) return kernel;
@@ -30,7 +34,7 @@ export function ownElements(kernel: Kernel): Kernel {
   const go = (body: readonly Stmt[]): readonly Stmt[] =>
     body.map((stmt) => {
       const s = mapStmt(stmt, loads, go);
-      if (s.s === 'alloc' && arrays.has(s.buf)) return { ...s, size: s.size / WORKGROUP };
+      if (s.s === 'alloc' && arrays.has(s.buf)) return { ...s, size: s.size / size };
       return s.s === 'store' && arrays.has(s.buf) ? { ...s, index: first(s.index) } : s;
     });
   return { ...kernel, body: go(kernel.body) };

@@ -5,6 +5,7 @@ import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { stmtBodies, visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
 import { bounds } from '../../ir/dim.js';
 import { type Expr, visitExpr } from '../../ir/scalar.js';
+import { invariant } from '../../support/errors.js';
 
 export interface Piece {
   /** Its buffers are the kernel's; nothing but `body` counts. */
@@ -15,6 +16,8 @@ export interface Piece {
     readonly count: Expr;
     readonly most: number;
     readonly shared: boolean;
+    /** Invocations of a group, where it is one's work. */
+    readonly lanes: number;
   } | null;
   /** Slots of the kernel's parameters it touches, ascending; those it stores to. */
   readonly slots: readonly number[];
@@ -64,10 +67,24 @@ function makePiece(kernel: Kernel, all: readonly Stmt[], grid: (Stmt & { s: 'for
   });
   const slots = [...touched].filter((slot) => slot < kernel.params.length).sort((a, b) => a - b);
   const most = grid ? mostOf(grid.hi, new Map(kernel.syms.map((s) => [s.name, s.hi]))) : 1;
-  return { body, slots, written, grid: grid && { name: grid.var, count: grid.hi, most, shared: hasLocal(body) } };
+  const lanes = lanesOf(body);
+  const shared = lanes > 0;
+  return { body, slots, written, grid: grid && { name: grid.var, count: grid.hi, most, shared, lanes } };
 }
 
-const hasLocal = (body: readonly Stmt[]): boolean => body.some((s) => s.s === 'for' && s.mode === 'local');
+/** How many invocations the loops over a group's have; 0 where there are none. */
+function lanesOf(body: readonly Stmt[]): number {
+  let lanes = 0;
+  visitStmts(body, (s) => {
+    if (s.s === 'for' && s.mode === 'local') lanes = invocationsOf(s);
+  });
+  return lanes;
+}
+
+export function invocationsOf(s: Stmt & { s: 'for' }): number {
+  invariant(s.hi.k === 'const', 'a group has a number of invocations');
+  return Number(s.hi.value);
+}
 
 /** An upper bound of a size, for the range of the grid variable. */
 function mostOf(x: Expr, syms: ReadonlyMap<string, number>): number {

@@ -86,10 +86,11 @@ function callTwin(p: Planner, steps: readonly KernelStep[]): GpuStep {
 }
 
 function runStep(p: Planner, { drafts, placed, buffers }: Merged): GpuStep {
-  const { code, access } = writeModule(placed);
+  const { code, swaps, access } = writeModule(placed);
   let pipeline = p.known.get(code);
   if (pipeline === undefined) {
-    pipeline = p.pipelines.push({ name: drafts.map((d) => d.label).join(' + '), code, access }) - 1;
+    const name = drafts.map((d) => d.label).join(' + ');
+    pipeline = p.pipelines.push({ name, code, access, ...(swaps ? { subgroups: swaps } : {}) }) - 1;
     p.known.set(code, pipeline);
   }
   const known = drafts.flatMap((d) => d.known);

@@ -23,6 +23,8 @@ export interface GpuBufferPlan {
 export interface GpuPipelinePlan {
   readonly name: string;
   readonly code: string;
+  /** Texts that a device with subgroups has in place of others, in order. */
+  readonly subgroups?: readonly (readonly [from: string, to: string])[];
   readonly access: readonly ('read' | 'write')[];
 }
 
@@ -115,6 +117,6 @@ export interface GpuPlan {
   readonly twinPages?: number;
   /** Where data decide sizes: how the device evaluates them. */
   readonly sizes?: SizeShader;
-  /** Most storage buffers a pipeline binds, and most bytes a binding has: to compare with the device's limits. */
-  readonly needs: { readonly storageBuffers: number; readonly bindingBytes: number };
+  /** Most storage buffers a pipeline binds, most bytes a binding has, most invocations a workgroup has: to compare with the device's limits. */
+  readonly needs: { readonly storageBuffers: number; readonly bindingBytes: number; readonly invocations: number };
 }

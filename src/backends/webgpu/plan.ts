@@ -11,9 +11,9 @@ import { type Placement, placeKernels } from './placement.js';
 import { planSteps } from './plan-steps.js';
 import type { GpuBufferPlan, GpuPlan } from './plan-types.js';
 import { placeOf, type Planner } from './planner.js';
-import { WORKGROUP } from './shader-module.js';
 import { shareBuffers } from './share-buffers.js';
 import { shareParts } from './share-parts.js';
+import { WORKGROUP } from './shader-module.js';
 import { sizeShader } from './size-shader.js';
 import { type KernelStep, kernelSteps, nestedSteps } from './steps.js';
 import { emitTwin } from './twin.js';
@@ -90,6 +90,7 @@ function planPlaced(
   const needs = {
     storageBuffers: Math.max(0, ...p.pipelines.map((x) => x.access.length)),
     bindingBytes: Math.max(0, ...buffers.map((b) => b.bytes)),
+    invocations: Math.max(WORKGROUP, ...[...p.parts.values()].map((x) => x.grid?.lanes ?? 0)),
   };
   const held = buffers.map((b, k): GpuBufferPlan => {
     const address = twin?.addresses.get(k);
@@ -143,9 +144,18 @@ function draftAll(p: Planner, refused: Map<KernelStep, string>): boolean {
 /** E302 where a device of these limits cannot run the plan. */
 export function checkLimits(
   plan: GpuPlan,
-  limits: { readonly maxStorageBuffersPerShaderStage: number; readonly maxStorageBufferBindingSize: number },
+  limits: {
+    readonly maxStorageBuffersPerShaderStage: number;
+    readonly maxStorageBufferBindingSize: number;
+    readonly maxComputeInvocationsPerWorkgroup: number;
+  },
 ): void {
-  const { storageBuffers, bindingBytes } = plan.needs;
+  const { storageBuffers, bindingBytes, invocations } = plan.needs;
+  if (invocations > limits.maxComputeInvocationsPerWorkgroup)
+    throw new CompileError(
+      'E302',
+      `a workgroup has ${invocations} invocations, this device allows ${limits.maxComputeInvocationsPerWorkgroup}`,
+    );
   if (storageBuffers > limits.maxStorageBuffersPerShaderStage)
     throw new CompileError(
       'E302',

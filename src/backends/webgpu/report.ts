@@ -27,6 +27,8 @@ export interface GpuReport {
   readonly needs: GpuPlan['needs'];
   /** Kernels that run as one invocation. */
   readonly serial: readonly string[];
+  /** Kernels that write elements of 8 or 16 bits by atomics, as several invocations write into a word. */
+  readonly atomics: readonly string[];
   /** Values that the model holds in f64 and the device in f32. */
   readonly narrowed: readonly string[];
   /** What the WebAssembly twin runs, and the bytes of its module. */
@@ -67,6 +69,7 @@ export function reportGpu(program: Program): GpuReport {
     deviceBytes: deviceBytesOf(plan),
     needs: plan.needs,
     serial: [...serial],
+    atomics: plan.pipelines.flatMap((p) => (p.code.includes('array<atomic<') ? [p.name] : [])),
     narrowed: narrowedBuffers(program, placement),
     twin: {
       bytes: twin?.length ?? 0,
@@ -211,6 +214,7 @@ export function formatGpuReport(r: GpuReport): readonly string[] {
     `${r.pipelines} pipelines, workgroups of ${r.workgroupSizes.map((s) => `(${s})`).join(' and ') || WORKGROUP}; ${count(r.deviceBytes)} bytes on the device`,
     `needs ${r.needs.storageBuffers} storage buffers a stage, bindings of ${count(r.needs.bindingBytes)} bytes`,
     ...(r.serial.length > 0 ? [`one invocation: ${list(r.serial)}`] : []),
+    ...(r.atomics.length > 0 ? [`narrow results by atomics: ${list(r.atomics)}`] : []),
     ...r.twin.kernels.map(
       (k) => `in the WebAssembly twin: ${k.kernel} (${list(k.nodes)}), ${count(k.bytes)} bytes cross: ${k.reason}`,
     ),

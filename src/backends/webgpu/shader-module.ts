@@ -6,8 +6,18 @@ import { invariant } from '../../support/errors.js';
 import { collectTexts } from './collect.js';
 import { findHelper } from './helpers.js';
 import type { Part, SharedArray } from './shader.js';
+import { type Swaps, withoutMarks } from './subgroups.js';
 
+/** Invocations of a workgroup, where a schedule gives it no work of its own. */
 export const WORKGROUP = 64;
+
+/** Of a module: a part that has work for more has it by itself, other parts use the first of them. */
+export const lanesOf = (parts: readonly Part[]): number =>
+  Math.max(WORKGROUP, ...parts.map((p) => (p.grid?.shared ? p.grid.lanes : 0)));
+
+/** Whether parts can be one module: those that groups work on are for groups of one size. */
+export const agreeOnLanes = (parts: readonly Part[]): boolean =>
+  new Set(parts.flatMap((p) => (p.grid?.shared ? [p.grid.lanes] : []))).size <= 1;
 
 export interface Placed {
   readonly part: Part;
@@ -18,6 +28,8 @@ export interface Placed {
 export interface Shader {
   readonly name: string;
   readonly code: string;
+  /** What a device with subgroups has in place of some of it. */
+  readonly swaps: Swaps | null;
   readonly access: readonly ('read' | 'write')[];
 }
 
@@ -46,13 +58,14 @@ export function writeModule(placed: readonly Placed[]): Shader {
     '',
     ...collectTexts(helpers, findHelper).flatMap((t) => [t, '']),
     ...sharedArrays(parts).map((s) => `var<workgroup> ${only ? s.names[0] : s.name}: array<${s.type}, ${s.size}>;`),
-    ...(only ? [] : parts.flatMap((p, k) => writeFunction(p, k, names(k)))),
+    ...(only ? [] : parts.flatMap((p, k) => writeFunction(p, k, names(k), lanesOf(parts)))),
     ...writeMain(parts),
     '',
   ];
   const [first] = parts;
   invariant(first, 'a module has a part');
-  return { name: parts.map((p) => p.name).join(' + '), code: lines.join('\n'), access: bindings.map((b) => b.access) };
+  const { code, swaps } = withoutMarks(lines);
+  return { name: parts.map((p) => p.name).join(' + '), code, swaps, access: bindings.map((b) => b.access) };
 }
 
 const sizeName = (name: string, part: number, only: boolean): string => (only ? name : `part_${part}_${name}`);
@@ -85,7 +98,7 @@ function renames({ part, bindings }: Placed): ReadonlyMap<string, string> {
 
 /** Parts never run in one workgroup, so they share its memory: the first array of a type is the same in all of them. */
 const sharedName = (part: Part, s: SharedArray): string =>
-  `shared_${s.type}_${part.shared.filter((x) => x.type === s.type).indexOf(s)}`;
+  `shared_${s.type.replace(/\W/g, '')}_${part.shared.filter((x) => x.type === s.type).indexOf(s)}`;
 
 function sharedArrays(parts: readonly Part[]): readonly (SharedArray & { readonly names: readonly string[] })[] {
   const out = new Map<string, SharedArray & { readonly names: readonly string[] }>();
@@ -105,16 +118,26 @@ function sharedArrays(parts: readonly Part[]): readonly (SharedArray & { readonl
 
 /** Bytes of workgroup memory that a module of these parts has. */
 export const sharedBytes = (parts: readonly Part[]): number =>
-  sharedArrays(parts).reduce((n, s) => n + s.size * (s.type === 'wide' ? 8 : 4), 0);
+  sharedArrays(parts).reduce((n, s) => n + s.size * elementBytes(s.type), 0);
+
+const elementBytes = (type: string): number => (type.startsWith('vec4') ? 16 : type === 'wide' ? 8 : 4);
 
 const rename = (line: string, names: ReadonlyMap<string, string>): string =>
   names.size === 0 ? line : line.replace(/(?<![.\w])[A-Za-z_]\w*/g, (word) => names.get(word) ?? word);
 
 /** The statements of a part; `group` is the number of the workgroup among the part's. */
-function bodyOf(p: Part, k: number, only: boolean, names: ReadonlyMap<string, string>, group: string): string[] {
+function bodyOf(
+  p: Part,
+  k: number,
+  only: boolean,
+  names: ReadonlyMap<string, string>,
+  group: string,
+  lanes: number,
+): string[] {
   const place = !p.grid
     ? []
     : [
+        ...(p.grid.shared || lanes === WORKGROUP ? [] : [`  if (lane >= ${WORKGROUP}u) { return; }`]),
         `  let at = ${p.grid.shared ? group : `${group} * ${WORKGROUP}u + lane`};`,
         `  if (at >= sizes.total_${k}) { return; }`,
         `  let ${p.grid.name}: i32 = i32(at);`,
@@ -127,21 +150,26 @@ function bodyOf(p: Part, k: number, only: boolean, names: ReadonlyMap<string, st
 }
 
 /** A single invocation among others is the first of a workgroup. */
-function writeFunction(p: Part, k: number, names: ReadonlyMap<string, string>): string[] {
+function writeFunction(p: Part, k: number, names: ReadonlyMap<string, string>, lanes: number): string[] {
   const single = p.grid ? [] : ['  if (lane != 0u) { return; }'];
-  return [`fn part_${k}(group: u32, lane: u32) {`, ...single, ...bodyOf(p, k, false, names, 'group'), '}', ''];
+  return [`fn part_${k}(group: u32, lane: u32) {`, ...single, ...bodyOf(p, k, false, names, 'group', lanes), '}', ''];
 }
 
 function writeMain(parts: readonly Part[]): string[] {
   const [first] = parts;
   if (first && parts.length === 1 && !first.grid)
-    return ['@compute @workgroup_size(1, 1, 1)', 'fn main() {', ...bodyOf(first, 0, true, new Map(), ''), '}'];
+    return [
+      '@compute @workgroup_size(1, 1, 1)',
+      'fn main() {',
+      ...bodyOf(first, 0, true, new Map(), '', WORKGROUP),
+      '}',
+    ];
   const head = [
-    `@compute @workgroup_size(${WORKGROUP}, 1, 1)`,
+    `@compute @workgroup_size(${lanesOf(parts)}, 1, 1)`,
     'fn main(@builtin(workgroup_id) place: vec3<u32>, @builtin(local_invocation_index) lane: u32) {',
     '  let group = place.y * sizes.width + place.x;',
   ];
-  if (first && parts.length === 1) return [...head, ...bodyOf(first, 0, true, new Map(), 'group'), '}'];
+  if (first && parts.length === 1) return [...head, ...bodyOf(first, 0, true, new Map(), 'group', lanesOf(parts)), '}'];
   const calls = parts.map((_, k) => {
     const start = k === 0 ? '' : ` - sizes.end_${k - 1}`;
     return `  ${k === 0 ? '' : 'else '}if (group < sizes.end_${k}) { part_${k}(group${start}, lane); }`;

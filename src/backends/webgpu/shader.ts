@@ -9,17 +9,20 @@ import { DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { printKernel } from '../clike.js';
 import { type StoredType, storedType } from '../lang.js';
+import { createDivisors } from '../../ir/alignment.js';
 import { isPacked, WGSL, WGSL_TYPES } from './lang.js';
 import { ownElements } from './own-elements.js';
 import { freeVars, type Piece } from './pieces.js';
+import { bindQuads } from './quads.js';
 import { specialize } from './specialize.js';
+import { vectorType } from './vector-cells.js';
 import { splitWords } from './words.js';
 
 export interface Pattern {
   /** For each of the piece's slots, in order: which binding it uses. */
   readonly bindings: readonly number[];
-  /** For each of the piece's slots: whether it starts at an offset given as a size. */
-  readonly moved: readonly boolean[];
+  /** For each of the piece's slots: whether it starts at an offset given as a size, and what that is a multiple of. */
+  readonly moved: readonly (number | false)[];
 }
 
 /** A piece as WGSL, not yet a module: shader-module.ts puts one or several together. */
@@ -30,8 +33,8 @@ export interface Part {
   readonly sizes: readonly PartSize[];
   /** Names of the sizes in the text. */
   readonly sizeNames: readonly string[];
-  /** The name of the grid's variable, and whether a workgroup has one value of it; null: a single invocation. */
-  readonly grid: { readonly name: string; readonly shared: boolean } | null;
+  /** The name of the grid's variable, and whether a workgroup of so many lanes has one value of it; null: a single invocation. */
+  readonly grid: { readonly name: string; readonly shared: boolean; readonly lanes: number } | null;
   readonly helpers: readonly string[];
   /** Whether 64-bit integers occur. */
   readonly wide: boolean;
@@ -58,32 +61,46 @@ export interface Binding {
 
 export function writePart(kernel: Kernel, piece: Piece, pattern: Pattern): Part {
   const bound = bindSlots(kernel, piece, pattern);
+  const gridSym = piece.grid && { name: piece.grid.name, lo: 0, hi: Math.max(0, piece.grid.most - 1) };
   const baseNames = piece.slots.map((_, k) => `base.${k}`);
   const bases = new Map<number, Expr>();
   piece.slots.forEach((slot, k) => {
     if (pattern.moved[k]) bases.set(slot, variable(baseNames[k] as string, 'i32'));
   });
-  const merged = specialize(splitWords(bindBuffers(ownElements({ ...kernel, body: piece.body }), bound, bases)));
+  const placed = bindBuffers(ownElements({ ...kernel, body: piece.body }), bound, bases);
+  const known = new Map(piece.slots.map((_, k) => [baseNames[k] as string, pattern.moved[k] || 1]));
+  const gridName = piece.grid?.name ?? null;
+  const words = splitWords(
+    { ...placed, syms: gridSym ? [...placed.syms, gridSym] : placed.syms },
+    { grid: gridName, shared: piece.grid?.shared ?? false, most: piece.grid?.most ?? 1 },
+    createDivisors(placed.body, known),
+  );
+  const quads = bindQuads(words, createDivisors(words.body, known));
+  const merged = specialize(quads.kernel);
   const free = freeVars(merged.body);
   const symbols = kernel.syms.flatMap((s, k) => (free.has(s.name) ? [{ sym: s, at: { sym: k } }] : []));
   const offsets = piece.slots.flatMap((_, k): { sym: Sym; at: { offset: number } }[] =>
     pattern.moved[k] ? [{ sym: { name: baseNames[k] as string, lo: 0, hi: 2 ** 31 - 1 }, at: { offset: k } }] : [],
   );
   const sizes = [...symbols, ...offsets];
-  const gridSym = piece.grid && { name: piece.grid.name, lo: 0, hi: Math.max(0, piece.grid.most - 1) };
   const syms = [...sizes.map((s) => s.sym), ...(gridSym ? [gridSym] : [])];
   const helpers = new Set<string>();
   const printed = printKernel({ ...merged, syms }, WGSL, (h) => void helpers.add(h));
   const bindings = printed.params.map((p, k): Binding => {
     const isWritten = bound.written.has(bound.slots[k] as number);
-    return { name: p.name, type: elementType(p.type, isWritten), access: isWritten ? 'write' : 'read' };
+    const type = quads.slots.has(k) ? vectorType(p.type) : elementType(p.type, isWritten);
+    return { name: p.name, type, access: isWritten ? 'write' : 'read' };
   });
   return {
     name: kernel.name,
     bindings,
     sizes: sizes.map((s) => s.at),
     sizeNames: sizes.map((_, k) => printed.syms[k] as string),
-    grid: gridSym && { name: printed.syms[sizes.length] as string, shared: piece.grid?.shared ?? false },
+    grid: gridSym && {
+      name: printed.syms[sizes.length] as string,
+      shared: piece.grid?.shared ?? false,
+      lanes: piece.grid?.lanes ?? 0,
+    },
     helpers: [...helpers],
     wide: usesWide(printed.params, printed.lines, helpers),
     shared: printed.lines.flatMap((l) => {
@@ -94,7 +111,7 @@ export function writePart(kernel: Kernel, piece: Piece, pattern: Pattern): Part 
   };
 }
 
-const SHARED = /^\s*var<workgroup> (\w+): array<(\w+), (\d+)>/;
+const SHARED = /^\s*var<workgroup> (\w+): array<([\w<>]+), (\d+)>/;
 
 function elementType(type: StoredType, written: boolean): string {
   if (!isPacked(type)) return WGSL_TYPES[type];

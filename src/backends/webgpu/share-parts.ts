@@ -7,11 +7,15 @@ import type { Part } from './shader.js';
 /** More constants than this are rather another kernel. */
 const MOST_CONSTANTS = 6;
 
+/** Brackets around a negative one belong to it, unless they are those of a call. */
 const LITERAL =
-  /(?<![\w.])(?:\(-(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?[if])\)|-?(?:0x[0-9a-f]+u|\d+(?:\.\d+)?(?:e[+-]?\d+)?[iuf])(?![\w.]))/g;
+  /(?<![\w.])(?:(?<!>)\(-(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?[if])\)|-?(?:0x[0-9a-f]+u|\d+(?:\.\d+)?(?:e[+-]?\d+)?[iuf])(?![\w.]))/g;
 /** Without the brackets around a negative one. */
 const bare = (literal: string): string => literal.replace(/[()]/g, '');
 const FIXED = /^\s*for \(|array</;
+/** Loops over more than drivers unroll lose nothing by a bound they do not know. */
+const MOST_UNROLLED = 16;
+const BOUND = /^\s*for \(.*; \w+ < (\d+)i; /;
 
 /** The same parts, by key, with what may be common made so. */
 export function shareParts(parts: ReadonlyMap<string, Part>): Map<string, Part> {
@@ -30,7 +34,7 @@ export function shareParts(parts: ReadonlyMap<string, Part>): Map<string, Part> 
   return out;
 }
 
-const isFixed = (line: string): boolean => FIXED.test(line);
+const isFixed = (line: string): boolean => FIXED.test(line) && !(Number(BOUND.exec(line)?.[1]) > MOST_UNROLLED);
 
 /** Literals stand for any of their type. */
 const withoutLiterals = (line: string): string =>

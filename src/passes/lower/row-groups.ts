@@ -40,10 +40,9 @@ export function findRowGroups(region: Region, sharing: RowSharing): RowGroups {
   const search: Search = { users: realUsers(region), order, taken: absorbed, many: sharing === 'all' };
   for (let k = region.nodes.length - 1; k >= 0; k--) {
     const last = region.nodes[k] as Node;
-    const frame = absorbed.has(last) ? null : frameOf(last, search.many);
-    if (!frame || (search.many && isLopsided(frame))) continue;
-    const group = grow(search, frame);
-    if (group.size < 2 || ![...group].some((m) => m.reducer !== null || frame.width === null)) continue;
+    const found = absorbed.has(last) ? null : bestGroup(search, framesOf(last, search.many));
+    if (!found) continue;
+    const { frame, group } = found;
     const members = [...group].sort((a, b) => (order.get(a) as number) - (order.get(b) as number));
     const isRead = (m: Generic): boolean =>
       usersOf(search, m).some((r) => typeof r === 'string' || !isMember(r, group));
@@ -51,6 +50,16 @@ export function findRowGroups(region: Region, sharing: RowSharing): RowGroups {
     for (const m of members) if (m !== last) absorbed.add(m);
   }
   return { groups, absorbed };
+}
+
+/** The first frame with a group in it that saves a kernel. */
+function bestGroup(s: Search, frames: readonly Frame[]): { frame: Frame; group: ReadonlySet<Generic> } | null {
+  for (const frame of frames) {
+    if (s.many && isLopsided(frame)) continue;
+    const group = grow(s, frame);
+    if (group.size > 1 && [...group].some((m) => m.reducer !== null || frame.width === null)) return { frame, group };
+  }
+  return null;
 }
 
 /** `later`: a result of the region. `nested`: a region within, at a place not looked for. */
@@ -78,14 +87,34 @@ export const isPlain = (n: Node | null | undefined): n is Generic =>
 
 const isNumber = (shape: readonly Dim[]): boolean => shape.every((d) => d === 1);
 
-function frameOf(last: Node, many: boolean): Frame | null {
-  if (!isPlain(last)) return null;
-  if (many && isNumber(last.shape)) return { last, rows: [], width: null };
-  if (last.reducer === null && last.shape.length > 0)
-    return { last, rows: last.shape.slice(0, -1), width: last.shape[last.shape.length - 1] as Dim };
+function framesOf(last: Node, many: boolean): readonly Frame[] {
+  if (!isPlain(last)) return [];
+  if (many && isNumber(last.shape)) return [{ last, rows: [], width: null }];
+  const across: Frame[] =
+    last.shape.length > 0
+      ? [{ last, rows: last.shape.slice(0, -1), width: last.shape[last.shape.length - 1] as Dim }]
+      : [];
+  if (last.reducer === null) return across;
   const [width] = last.reduce;
-  if (!many || last.reduce.length !== 1 || width === undefined) return null;
-  return { last, rows: last.shape[last.shape.length - 1] === 1 ? last.shape.slice(0, -1) : last.shape, width };
+  if (!many || width === undefined) return [];
+  const rows = last.shape[last.shape.length - 1] === 1 ? last.shape.slice(0, -1) : last.shape;
+  const numbers: Frame[] = last.reduce.length === 1 ? [{ last, rows, width }] : [];
+  return [...numbers, ...across.filter((f) => isSmallRow(last, f.rows))];
+}
+
+/** Products of a row, and of all, up to which a group of invocations computes a row of a contraction along with what else the row is about. */
+const SMALL_ROW = 1 << 14;
+const SMALL_IN_ALL = 1 << 20;
+
+/** A row each of whose elements is a reduction of its own, too small to want the schedule of a contraction. */
+function isSmallRow(p: Generic, rows: readonly Dim[]): boolean {
+  const most = (dims: readonly Dim[]): number => bounds(product(dims))[1];
+  const isRow = p.shape.length === rows.length + 1 && startsWith(p.shape, rows);
+  return (
+    isRow &&
+    most([...p.shape.slice(rows.length), ...p.reduce]) <= SMALL_ROW &&
+    most([...p.shape, ...p.reduce]) <= SMALL_IN_ALL
+  );
 }
 
 /** Elements of a row that one group of invocations may walk for each row there is. */
@@ -154,7 +183,7 @@ function withMember(s: Search, frame: Frame, group: ReadonlySet<Generic>, p: Gen
   const open = [p];
   for (let m = open.pop(); m; m = open.pop()) {
     if (next.has(m)) continue;
-    if (s.taken.has(m) || (s.order.get(m) ?? place) >= place || !fitsFrame(m, frame)) return null;
+    if (s.taken.has(m) || (s.order.get(m) ?? place) >= place || !fitsFrame(m, frame, s.many)) return null;
     next.add(m);
     for (const r of usersOf(s, m)) {
       if (r === 'nested') return null;
@@ -170,6 +199,8 @@ function withMember(s: Search, frame: Frame, group: ReadonlySet<Generic>, p: Gen
     const sources = reader.inputs.flatMap((v) => sourceOf(v).producer ?? []);
     return sources.every((q) => !next.has(q) || readsOwnRow(reader, q, frame));
   };
+  const isContraction = (m: Generic): boolean => m.reducer !== null && !isRowNumber(m, frame.rows);
+  if ([...next].some(isContraction) && !fitsBindings(s, next)) return null;
   return [...next].every(reads) ? next : null;
 }
 
@@ -177,6 +208,8 @@ const isMember = (n: Node, group: ReadonlySet<Generic>): boolean => group.has(n 
 
 interface Source {
   readonly views: readonly Value[];
+  /** What the views are of. */
+  readonly at: Value;
   readonly producer: Generic | null;
 }
 
@@ -187,7 +220,7 @@ export function sourceOf(v: Value): Source {
     views.push(at);
     at = at.node.inputs[0] as Value;
   }
-  return { views, producer: at.node?.kind === 'generic' ? at.node : null };
+  return { views, at, producer: at.node?.kind === 'generic' ? at.node : null };
 }
 
 /** One number a row. */
@@ -199,12 +232,30 @@ export function isRowNumber(p: Generic, rows: readonly Dim[]): boolean {
 const startsWith = (shape: readonly Dim[], rows: readonly Dim[]): boolean =>
   rows.every((d, k) => dimEq(d, shape[k] ?? -1));
 
-function fitsFrame(p: Generic, { rows, width }: Frame): boolean {
+function fitsFrame(p: Generic, { rows, width }: Frame, many: boolean): boolean {
   if (!isPlain(p)) return false;
   if (width === null) return isNumber(p.shape);
-  if (p.reducer !== null) return p.reduce.length === 1 && isRowNumber(p, rows);
+  if (p.reducer !== null && p.reduce.length === 1 && isRowNumber(p, rows)) return true;
+  if (many && isSmallRow(p, rows)) return true;
+  if (p.reducer !== null) return false;
   const isRow = p.shape.length === rows.length + 1 && dimEq(p.shape[rows.length] as Dim, width);
   return startsWith(p.shape, rows) && (isRow || isRowNumber(p, rows));
+}
+
+/** Buffers a group of contractions may take: constants are one. */
+const MOST_BUFFERS = 7;
+
+function fitsBindings(s: Search, group: ReadonlySet<Generic>): boolean {
+  const given = new Set<Value>();
+  let results = 0;
+  for (const m of group) {
+    for (const v of m.inputs) {
+      const { at, producer } = sourceOf(v);
+      if (at.node?.kind !== 'const' && !(producer && group.has(producer))) given.add(at);
+    }
+    if (usersOf(s, m).some((r) => typeof r === 'string' || !isMember(r, group))) results++;
+  }
+  return given.size + results + 1 <= MOST_BUFFERS;
 }
 
 /** Index at the producer of each of a reader's loads of it; null where a view is in the way. */

@@ -54,12 +54,10 @@ export const lowerMembers = (l: RowLowering, members: readonly Generic[]): reado
 
 /** One number a row; an elementwise row of one element is as well a row. */
 export function isSingle({ group }: Pick<RowLowering, 'group'>, m: Generic): boolean {
-  return (
-    m.reducer !== null ||
-    (m.shape.length <= group.rows.length
-      ? isRowNumber(m, group.rows)
-      : group.rows.length === 0 && m.shape.every((d) => d === 1))
-  );
+  if (m.reducer !== null) return isRowNumber(m, group.rows);
+  return m.shape.length <= group.rows.length
+    ? isRowNumber(m, group.rows)
+    : group.rows.length === 0 && m.shape.every((d) => d === 1);
 }
 
 /** A body with loads of members as what they became. */
@@ -88,13 +86,8 @@ function lowerNumber(l: RowLowering, m: Generic, k: number): readonly Stmt[] {
   const stmts: Stmt[] = [];
   let value = lower(m.body);
   if (m.reducer !== null) {
-    const accName = `acc${l.tag}${k}`;
-    const acc = variable(accName, value.dtype);
-    const next: Expr = { k: 'op', op: m.reducer as 'add', args: [acc, value], dtype: value.dtype, lanes: 1 };
-    stmts.push(
-      { s: 'let', var: accName, value: identity(m.reducer, value.dtype), mutable: true },
-      ...nest('r', m.reduce, [{ s: 'set', var: accName, value: next }], false),
-    );
+    const { stmts: loops, result: acc } = reduction(m, `${l.tag}${k}`, value);
+    stmts.push(...loops);
     value = m.post ? substituteVars(lower(m.post), new Map([['acc', acc]])) : acc;
   }
   stmts.push({ s: 'let', var: name, value, mutable: false });
@@ -116,7 +109,7 @@ function lowerRow(l: RowLowering, m: Generic, k: number): readonly Stmt[] {
   const axes = l.group.rows.length;
   const { dtype, shape } = (m.outputs[0] as Value).type;
   const width = shape[axes] as Generic['shape'][number];
-  const value = lowerMemberBody(l, m.body, m);
+  const { stmts, value } = rowElement(l, m, k);
   const out = l.outputs.get(m);
   const column = variable(`i${axes}`, 'i32');
   const place = out ? null : l.memory(m, `row${k}`);
@@ -124,7 +117,25 @@ function lowerRow(l: RowLowering, m: Generic, k: number): readonly Stmt[] {
   l.made.set(m, place ? { k: 'row', ...place } : { k: 'whole', slot, shape });
   const index = place ? place.at(column) : flatten(rowVars(axes + 1), shape);
   const store: Stmt = { s: 'store', buf: slot, index, value };
-  return nest('i', [width], [store], true).map((s) => renameLoop(s, `i${axes}`));
+  return nest('i', [width], [...stmts, store], true).map((s) => renameLoop(s, `i${axes}`));
+}
+
+/** What computes one element of a row, which may be a reduction by itself. */
+function rowElement(l: RowLowering, m: Generic, k: number): { stmts: readonly Stmt[]; value: Expr } {
+  const value = lowerMemberBody(l, m.body, m);
+  if (m.reducer === null) return { stmts: [], value };
+  const { stmts, result } = reduction(m, `${l.tag}${k}`, value);
+  const post = m.post && lowerMemberBody(l, m.post, m);
+  return { stmts, value: post ? substituteVars(post, new Map([['acc', result]])) : result };
+}
+
+function reduction(m: Generic, tag: string, value: Expr): { stmts: readonly Stmt[]; result: Expr } {
+  const name = `acc${tag}`;
+  const acc = variable(name, value.dtype);
+  const op = m.reducer as 'add';
+  const next: Expr = { k: 'op', op, args: [acc, value], dtype: value.dtype, lanes: 1 };
+  const start: Stmt = { s: 'let', var: name, value: identity(op, value.dtype), mutable: true };
+  return { stmts: [start, ...nest('r', m.reduce, [{ s: 'set', var: name, value: next }], false)], result: acc };
 }
 
 /** Operands whose memory the last result may take: read at the row being computed only, by the last member at its own element. */
@@ -142,7 +153,10 @@ function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): Kernel
         const v = m.inputs[x.src] as Value;
         if (v.node && made.has(v.node)) return;
         const fits =
-          v.node?.kind !== 'view' && v.type.dtype === type.dtype && v.type.shape.length === last.shape.length;
+          v.node?.kind !== 'view' &&
+          v.type.dtype === type.dtype &&
+          v.type.shape.length === last.shape.length &&
+          v.type.shape.every((d, k) => dimEq(d, last.shape[k] as Dim));
         const upTo = m === last ? last.shape.length : last.shape.length - 1;
         const own = x.index
           .slice(0, upTo)

@@ -6,19 +6,30 @@
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
+import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
 import type { Fresh } from './grid-rows.js';
-import { constOf } from './loops.js';
+import { GPU_VECTORS, laneByLane, QUAD, quadLoop } from './grid-vector.js';
+import { constOf, lanesAt } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 import { countNodes } from './grid-tile.js';
+import { copyFactors } from './grid-stage-copy.js';
+import {
+  BLOCK,
+  DEPTH,
+  LANES,
+  last,
+  letOf,
+  loop,
+  named,
+  placesOf,
+  SIDE,
+  type Side,
+  TILE,
+  total,
+} from './stage-parts.js';
+import { SIMD_32 } from './target.js';
+import { splat, vectorizeExpr } from './vectorize.js';
 
-/** Invocations of a workgroup, as a square of `SIDE`; each computes BLOCK × BLOCK elements of a TILE × TILE tile. */
-const SIDE = 8;
-const LANES = SIDE * SIDE;
-const BLOCK = 4;
-export const TILE = SIDE * BLOCK;
-/** Steps of the reduction staged at a time. */
-const DEPTH = 16;
 /** Below this, in any direction, a tile is mostly empty. */
 const LEAST = 16;
 /** Expression nodes that copies of the epilogue may come to. */
@@ -28,18 +39,14 @@ const LEAST_WORK = 2 ** 22;
 /** What an open size is taken for. */
 export const OPEN = 512;
 
-/** One of the two factors with the loops that only it depends on. */
-interface Side {
-  readonly factor: Expr;
-  readonly loops: readonly For[];
-}
-
 export interface Stage {
   readonly rows: Side;
   /** Neighbours along these are neighbours in the result. */
   readonly columns: Side;
   /** Both factors, or neither, depend on these. */
   readonly batch: readonly For[];
+  /** Whether four columns of an invocation are one vector, computed and stored as such. */
+  readonly quads: boolean;
 }
 
 export function chooseStage(nest: Nest, r: Reduction): Stage | null {
@@ -61,40 +68,35 @@ export function chooseStage(nest: Nest, r: Reduction): Stage | null {
   const rowsFirst = nest.loops.indexOf(last(p.loops)) < nest.loops.indexOf(last(q.loops));
   const isNext = (s: Side): boolean => isOne(coefficient(nest.store.index, last(s.loops).var));
   const [rows, columns] = isNext(q) || (rowsFirst && !isNext(p)) ? [p, q] : [q, p];
-  return { rows, columns, batch: nest.loops.filter((f) => !own.has(f)) };
+  return {
+    rows,
+    columns,
+    batch: nest.loops.filter((f) => !own.has(f)),
+    quads: storesQuads(nest, r, columns) && [rows, columns].every((x) => SIMD_32.has(x.factor.dtype)),
+  };
 }
+
+/** Whether neighbours along the columns are neighbours in memory, in whole vectors. */
+function storesQuads(nest: Nest, r: Reduction, columns: Side): boolean {
+  const inner = last(columns.loops);
+  const value = nest.store.value;
+  const copies = hasVectors(value, inner) ? 1 : QUAD;
+  return (
+    quadLoop(nest.loops, nest.store) === inner &&
+    SIMD_32.has(r.init.dtype) &&
+    countNodes(value) * BLOCK * copies <= MAX_CODE
+  );
+}
+
+const hasVectors = (value: Expr, inner: For): boolean =>
+  vectorizeExpr(value, { ...lanesAt(inner.var, i32(0), GPU_VECTORS), gather: true }) !== null;
 
 /** Rows, columns and steps of a contraction. */
 export const isWorthStaging = (m: number, n: number, k: number): boolean =>
   Math.min(m, n, k) >= LEAST && m * n * k >= LEAST_WORK;
 
 const sizeOf = (loops: readonly For[]): number => loops.reduce((n, f) => n * (constOf(f.hi) ?? OPEN), 1);
-const last = (loops: readonly For[]): For => loops[loops.length - 1] as For;
-const total = (loops: readonly For[]): Expr => loops.reduce<Expr>((n, f) => e.mul(n, f.hi), i32(1));
 const blocks = (n: Expr): Expr => e.div(e.add(n, TILE - 1), TILE);
-
-/** Each loop's place in a row-major position. */
-function placesOf(loops: readonly For[], at: Expr): ReadonlyMap<string, Expr> {
-  const out = new Map<string, Expr>();
-  let rest = at;
-  for (const [k, f] of [...loops.entries()].reverse()) {
-    out.set(f.var, k === 0 ? rest : e.rem(rest, f.hi));
-    rest = e.div(rest, f.hi);
-  }
-  return out;
-}
-
-const letOf = (name: string, value: Expr, mutable = false): Stmt => ({ s: 'let', var: name, value, mutable });
-const named = (name: string): Expr => variable(name, 'i32');
-const loop = (v: string, hi: Expr | number, mode: For['mode'], body: readonly Stmt[], step = 1): Stmt => ({
-  s: 'for',
-  var: v,
-  lo: i32(0),
-  hi: typeof hi === 'number' ? i32(hi) : hi,
-  step,
-  mode,
-  body,
-});
 
 interface Tile {
   readonly nest: Nest;
@@ -142,53 +144,62 @@ const BARRIER: Stmt = { s: 'barrier' };
 const sumAt = (lane: Expr, i: number, j: number): Expr => e.add(e.mul(lane, BLOCK * BLOCK), i * BLOCK + j);
 const CELLS = Array.from({ length: BLOCK * BLOCK }, (_, n): [number, number] => [Math.floor(n / BLOCK), n % BLOCK]);
 
-function clearSums({ r, fresh, buffers }: Tile): Stmt {
+function clearSums({ r, fresh, buffers, stage }: Tile): Stmt {
   const lane = fresh.name('lane');
-  const clear = CELLS.map(
-    ([i, j]): Stmt => ({ s: 'store', buf: buffers.sums, index: sumAt(named(lane), i, j), value: r.init }),
-  );
+  const clear = stage.quads
+    ? Array.from({ length: BLOCK }, (_, i): Stmt => {
+        const value = splat(r.init, QUAD);
+        return { s: 'store', buf: buffers.sums, index: sumAt(named(lane), i, 0), value };
+      })
+    : CELLS.map(([i, j]): Stmt => ({ s: 'store', buf: buffers.sums, index: sumAt(named(lane), i, j), value: r.init }));
   return loop(lane, LANES, 'local', clear);
-}
-
-function copyFactors(t: Tile): Stmt {
-  const lane = t.fresh.name('lane');
-  const { rows, columns } = t.stage;
-  return loop(lane, LANES, 'local', [
-    copyFactor(t, rows, t.first.row, t.buffers.rows, named(lane)),
-    copyFactor(t, columns, t.first.column, t.buffers.columns, named(lane)),
-  ]);
-}
-
-/** A factor's TILE places by DEPTH steps; neighbours in the group read what lies side by side in memory. */
-function copyFactor({ r, fresh, first }: Tile, side: Side, start: string, buf: number, lane: Expr): Stmt {
-  const n = fresh.name('n');
-  const element = e.add(e.mul(named(n), LANES), lane);
-  const alongSteps = !loadsOf(side.factor).some((x) => isOne(coefficient(x.index[0] as Expr, last(side.loops).var)));
-  const [place, step] = alongSteps
-    ? [e.div(element, DEPTH), e.rem(element, DEPTH)]
-    : [e.rem(element, TILE), e.div(element, TILE)];
-  const [p, s] = [fresh.name('place'), fresh.name('step')];
-  const at = e.min(e.add(named(start), named(p)), e.sub(total(side.loops), 1));
-  const k = e.min(e.add(named(first.step), named(s)), e.sub(total(r.loops), 1));
-  const renamed = new Map<string, Expr>();
-  const lets = [...placesOf(side.loops, at), ...placesOf(r.loops, k)].map(([name, value]) => {
-    const own = fresh.name(name);
-    renamed.set(name, named(own));
-    return letOf(own, value);
-  });
-  return loop(n, (TILE * DEPTH) / LANES, 'serial', [
-    letOf(p, place),
-    letOf(s, step),
-    ...lets,
-    { s: 'store', buf, index: e.add(e.mul(named(s), TILE), named(p)), value: substituteVars(side.factor, renamed) },
-  ]);
 }
 
 /** Rows of an invocation lie side by side, columns SIDE apart. */
 const rowIn = (lane: Expr, i: number): Expr => e.add(e.mul(e.div(lane, SIDE), BLOCK), i);
 const columnIn = (lane: Expr, j: number): Expr => e.add(e.rem(lane, SIDE), j * SIDE);
 
-function addProducts({ r, fresh, first, buffers, stage }: Tile): Stmt {
+/** Rows by vectors of columns. */
+function addVectors({ r, fresh, first, buffers, stage }: Tile): Stmt {
+  const lane = fresh.name('lane');
+  const k = fresh.name('k');
+  const type = r.init.dtype;
+  const { rows, columns } = stage;
+  const [a, b] = [fresh.name('a'), fresh.name('b')];
+  const sums = Array.from({ length: BLOCK }, () => fresh.name(r.acc));
+  const at = (place: Expr): Expr => e.add(e.mul(named(k), TILE), place);
+  const row = load(buffers.rows, [at(rowIn(named(lane), 0))], rows.factor.dtype, { lanes: QUAD });
+  const column = load(buffers.columns, [at(quadIn(named(lane)))], columns.factor.dtype, { lanes: QUAD });
+  const vectors = { a: variable(a, rows.factor.dtype, QUAD), b: variable(b, columns.factor.dtype, QUAD) };
+  const steps = sums.map((name, i): Stmt => {
+    const factor = splat(vec('extract', [vectors.a], rows.factor.dtype, 1, i), QUAD);
+    return { s: 'set', var: name, value: e.add(variable(name, type, QUAD), e.mul(factor, vectors.b)) };
+  });
+  const held = (i: number): Expr => load(buffers.sums, [sumAt(named(lane), i, 0)], type, { lanes: QUAD });
+  return loop(lane, LANES, 'local', [
+    ...sums.map((name, i) => letOf(name, held(i), true)),
+    loop(k, e.min(e.sub(total(r.loops), named(first.step)), DEPTH), 'serial', [
+      letOf(a, row),
+      letOf(b, column),
+      ...steps,
+    ]),
+    ...sums.map(
+      (name, i): Stmt => ({
+        s: 'store',
+        buf: buffers.sums,
+        index: sumAt(named(lane), i, 0),
+        value: variable(name, type, QUAD),
+      }),
+    ),
+  ]);
+}
+
+/** The first of an invocation's columns where they are a vector. */
+const quadIn = (lane: Expr): Expr => e.mul(e.rem(lane, SIDE), BLOCK);
+
+function addProducts(t: Tile): Stmt {
+  if (t.stage.quads) return addVectors(t);
+  const { r, fresh, first, buffers, stage } = t;
   const lane = fresh.name('lane');
   const k = fresh.name('k');
   const type = r.init.dtype;
@@ -244,6 +255,19 @@ function storeResults(t: Tile): Stmt {
     const store: Stmt = { s: 'store', buf, index: substituteVars(index, map), value: substituteVars(value, map) };
     return { s: 'if', cond: e.and(i.inside, j.inside), then: [store], else: [] };
   };
+  if (stage.quads) {
+    const column = place(stage.columns, first.column, quadIn(named(lane)));
+    const rows = Array.from({ length: BLOCK }, (_, i) => place(stage.rows, first.row, rowIn(named(lane), i)));
+    return loop(lane, LANES, 'local', [
+      ...column.lets,
+      ...rows.flatMap((x) => x.lets),
+      ...rows.map((row, i): Stmt => {
+        const sums = load(buffers.sums, [sumAt(named(lane), i, 0)], r.init.dtype, { lanes: QUAD });
+        const then = storeVector(t, new Map([...row.at, ...column.at]), sums);
+        return { s: 'if', cond: e.and(row.inside, column.inside), then, else: [] };
+      }),
+    ]);
+  }
   const sum = (index: Expr): Expr => load(buffers.sums, [index], r.init.dtype);
   if (countNodes(nest.store.value) * CELLS.length > MAX_CODE) {
     const n = fresh.name('cell');
@@ -262,4 +286,30 @@ function storeResults(t: Tile): Stmt {
       cell(rows[i] as ReturnType<typeof place>, columns[j] as ReturnType<typeof place>, sum(sumAt(named(lane), i, j))),
     ),
   ]);
+}
+
+/** One row of an invocation's results. */
+function storeVector({ nest, r, stage, fresh }: Tile, at: ReadonlyMap<string, Expr>, sums: Expr): readonly Stmt[] {
+  const axis = last(stage.columns.loops).var;
+  const base = at.get(axis) as Expr;
+  const others = new Map([...at].filter(([name]) => name !== axis));
+  const value = substituteVars(nest.store.value, others);
+  const { buf } = nest.store;
+  const index = substituteVars(nest.store.index, at);
+  const name = fresh.name(r.acc);
+  const acc = variable(name, r.init.dtype, QUAD);
+  const lanes = { ...lanesAt(axis, base, GPU_VECTORS), gather: true, vars: new Map([[r.acc, acc]]) };
+  const vector = vectorizeExpr(value, lanes);
+  const [before, whole] = vector
+    ? [[], splat(vector, QUAD)]
+    : laneByLane(
+        value,
+        (q) =>
+          new Map([
+            [axis, e.add(base, q)],
+            [r.acc, vec('extract', [acc], r.init.dtype, 1, q)],
+          ]),
+        fresh,
+      );
+  return [letOf(name, sums), ...before, { s: 'store', buf, index, value: whole }];
 }

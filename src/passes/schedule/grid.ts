@@ -7,12 +7,14 @@ import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
 import { type Expr, i32, type ScalarOp, variable, visitExpr } from '../../ir/scalar.js';
+import { DTYPE_INFO } from '../../support/dtype.js';
 import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
 import { mergeNest } from './merge.js';
 import { type For, loadsOf, matchNest } from './nest.js';
 import { type Fresh, shareRow } from './grid-rows.js';
 import { applyStage, chooseStage } from './grid-stage.js';
 import { applyBlock, chooseBlock } from './grid-tile.js';
+import { type Shaped, vectorElements, wordNest } from './grid-vector.js';
 import { constOf, wrap } from './loops.js';
 import { privatizeScratch } from './private-scratch.js';
 
@@ -23,6 +25,8 @@ export interface GridOptions {
 
 interface Context extends GridOptions {
   readonly sizes: ReadonlySet<string>;
+  /** Buffers of elements that share 32-bit words. */
+  readonly narrow: ReadonlySet<number>;
   readonly fresh: Fresh;
 }
 
@@ -33,7 +37,8 @@ export function gridKernel(kernel: Kernel, options: GridOptions = { exact: false
     if (s.s === 'alloc') slots = Math.max(slots, s.buf + 1);
   });
   const fresh: Fresh = { name: (wanted) => freshName(wanted, taken), slot: () => slots++ };
-  const cx: Context = { ...options, sizes: new Set(kernel.syms.map((s) => s.name)), fresh };
+  const narrow = new Set(kernel.params.flatMap((p, slot) => (DTYPE_INFO[p.dtype].bytes < 4 ? [slot] : [])));
+  const cx: Context = { ...options, sizes: new Set(kernel.syms.map((s) => s.name)), narrow, fresh };
   if (carriesValues(kernel.body)) {
     const shared = isSmall(kernel.body) ? shareRow(kernel.body, 1, cx.exact, fresh) : null;
     return shared ? privatizeScratch({ ...kernel, body: [wholeGrid(fresh.name('g'), shared)] }) : kernel;
@@ -116,7 +121,7 @@ function gridNest(s: Stmt, cx: Context): Stmt {
   const shared = rows.loops.length > 0 ? shareRow(rows.body, count, cx.exact, cx.fresh) : null;
   const staged = shared ? null : stageNest(s, cx);
   if (staged) return staged;
-  const { loops, body } = shared ? { ...rows, body: shared } : parallelNest(shapeNest(s, cx.fresh.name), cx.sizes);
+  const { loops, body } = shared ? { ...rows, body: shared } : shapeNest(s, rows, cx);
   const [first] = loops;
   if (!first) return s;
   return loops.length === 1 ? { ...first, mode: 'grid', body } : flattenLoops(loops, body, cx.fresh.name);
@@ -134,16 +139,22 @@ function stageNest(s: Stmt, cx: Context): Stmt | null {
   return stage && applyStage(nest, nest.reduction, stage, cx.fresh);
 }
 
-/** Elementwise loops that walk memory as one are merged, reductions computed in blocks. */
-function shapeNest(s: Stmt, fresh: Fresh['name']): Stmt {
+/** Elementwise loops that walk memory as one are merged, reductions computed in blocks, narrow results by the word. */
+function shapeNest(s: Stmt, rows: Shaped, cx: Context): Shaped {
   const nest = matchNest(s);
-  if (!nest) return s;
-  if (!nest.reduction) {
-    const merged = nest.reduction ? nest : mergeNest(nest);
-    return wrap(merged.loops, [merged.store])[0] as Stmt;
+  const last = rows.body[rows.body.length - 1];
+  const isNarrow = last?.s === 'store' && cx.narrow.has(last.buf);
+  const words = (): Shaped | null => (isNarrow ? wordNest(rows, cx.fresh) : null);
+  if (!nest) return words() ?? rows;
+  if (nest.reduction) {
+    const block = chooseBlock(nest, nest.reduction, isNarrow);
+    if (block) return parallelNest(applyBlock(nest, nest.reduction, block, cx.fresh), cx.sizes);
+    return words() ?? rows;
   }
-  const block = chooseBlock(nest, nest.reduction);
-  return block ? applyBlock(nest, nest.reduction, block, fresh) : s;
+  const merged = mergeNest(nest);
+  const shaped = vectorElements(merged, isNarrow, cx.fresh) ?? words();
+  const { loops, body } = shaped ?? { loops: merged.loops, body: [merged.store] };
+  return parallelNest(wrap(loops, body)[0] as Stmt, cx.sizes);
 }
 
 /** One loop over the product of the sizes; each axis is read off its counter. */

@@ -21,7 +21,7 @@ export async function createPipelines(
 ): Promise<Pipelines> {
   const COMPUTE = 0x4;
   let ready = 0;
-  const make = async ({ name, code, access }: GpuPipelinePlan): Promise<GPUComputePipeline> => {
+  const make = async ({ name, code, access, subgroups }: GpuPipelinePlan): Promise<GPUComputePipeline> => {
     const bindings: GPUBindGroupLayoutEntry[] = access.map((a, i) => ({
       binding: i + 1,
       visibility: COMPUTE,
@@ -30,11 +30,25 @@ export async function createPipelines(
     const layout = device.createBindGroupLayout({
       entries: [{ binding: 0, visibility: COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } }, ...bindings],
     });
-    const pipeline = await device.createComputePipelineAsync({
-      label: name,
-      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module: device.createShaderModule({ label: name, code }), entryPoint: 'main' },
-    });
+    const pipelineLayout = device.createPipelineLayout({ bindGroupLayouts: [layout] });
+    const compile = (text: string): Promise<GPUComputePipeline> =>
+      device.createComputePipelineAsync({
+        label: name,
+        layout: pipelineLayout,
+        compute: { module: device.createShaderModule({ label: name, code: text }), entryPoint: 'main' },
+      });
+    /** Null where there are none, or the text does not compile: a browser may have the feature and lack a part of the language. */
+    const bySubgroups = async (): Promise<GPUComputePipeline | null> => {
+      if (!subgroups || !device.features?.has('subgroups')) return null;
+      device.pushErrorScope('validation');
+      const made = compile(subgroups.reduce((text, [from, to]) => text.replace(from, () => to), code)).catch(
+        () => null,
+      );
+      const error = device.popErrorScope();
+      const found = await made;
+      return (await error) === null ? found : null;
+    };
+    const pipeline = (await bySubgroups()) ?? (await compile(code));
     onProgress(++ready, plans.length);
     return pipeline;
   };
