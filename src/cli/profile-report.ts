@@ -24,6 +24,13 @@ export interface ProfileRow {
   readonly bytes: number;
 }
 
+/** The best a machine does on a target. */
+export interface Peak {
+  /** In 10⁹ a second. */
+  readonly operations: number;
+  readonly bytes: number;
+}
+
 /** Rows by time, longest first; times are averages over the runs. */
 export function profileTable(
   program: Program,
@@ -75,7 +82,7 @@ const shorten = (names: readonly string[], separator = ', '): string =>
 /** Some models' node names are paragraphs; JSON has them whole. */
 const NODE_WIDTH = 60;
 
-export function formatProfile(rows: readonly ProfileRow[]): string {
+export function formatProfile(rows: readonly ProfileRow[], peak: Peak): string {
   const cells = rows.map((r) => [
     firstLine(r.node, NODE_WIDTH),
     r.op,
@@ -84,12 +91,33 @@ export function formatProfile(rows: readonly ProfileRow[]): string {
     `${(100 * r.share).toFixed(1)} %`.padStart(7),
     perSecond(r.operations, r.ms),
     perSecond(r.bytes, r.ms),
+    `${(100 * shareOfPeak(r, peak)).toFixed(0)} %`.padStart(7),
   ]);
-  return formatTable(['node', 'op', 'calls', 'ms', '  share', 'Gop/s', 'GB/s'], cells);
+  return formatTable(['node', 'op', 'calls', 'ms', '  share', 'Gop/s', 'GB/s', 'of peak'], cells);
 }
 
 /** In units of 10⁹ a second. */
 const perSecond = (amount: number, ms: number): number => (ms > 0 ? Number((amount / ms / 1e6).toPrecision(3)) : 0);
+
+/** The better of what is known and what these rows reach: a step may do better than the reference. */
+export function bestOf(rows: readonly ProfileRow[], known: Peak): Peak {
+  const best = (of: (r: ProfileRow) => number): number =>
+    Math.max(0, ...rows.map((r) => (r.ms > 0 ? of(r) / r.ms / 1e6 : 0)));
+  return {
+    operations: Math.max(
+      known.operations,
+      best((r) => r.operations),
+    ),
+    bytes: Math.max(
+      known.bytes,
+      best((r) => r.bytes),
+    ),
+  };
+}
+
+/** The share of the machine's best that a step comes to: of its arithmetic or of its memory, whichever is more. */
+export const shareOfPeak = (r: ProfileRow, peak: Peak): number =>
+  r.ms > 0 ? Math.max(r.operations / peak.operations, r.bytes / peak.bytes) / r.ms / 1e6 : 0;
 
 /** The trace format of Chrome's own viewer and of Perfetto: one complete event a step. */
 export function chromeTrace(program: Program, runs: readonly (readonly ProfileEvent[])[]): string {

@@ -24,6 +24,7 @@ const compiled = (bytes: Uint8Array, target: 'interp' | 'c' | 'wasm') =>
   compileModel(readModel(bytes, { file: 'm.onnx' }), { target, dims: { n: 8 } });
 
 interface Profile {
+  readonly peak: { readonly operations: number; readonly bytes: number };
   readonly profile: readonly {
     node: string;
     op: string;
@@ -31,6 +32,7 @@ interface Profile {
     ms: number;
     share: number;
     operations: number;
+    of_peak: number;
   }[];
 }
 
@@ -41,11 +43,14 @@ describe('run --profile', () => {
     const { code, out, err } = await heddle('run', model, '--profile', ...args);
     expect(err).toBe('');
     expect(code).toBe(0);
-    const { profile } = JSON.parse(out) as Profile;
+    const { peak, profile } = JSON.parse(out) as Profile;
     const steps = profilePoints(compiled(scaled, target as 'c')).length;
     expect(profile.length).toBe(steps);
     expect(profile.map((r) => r.node)).toContain(target === 'interp' ? 'clip' : 'double, clip');
     for (const r of profile) expect(r.calls).toBe(1);
+    for (const r of profile) expect(r.of_peak).toSatisfy((share: number) => share >= 0 && share <= 1 + 1e-9);
+    expect(peak.operations).toBeGreaterThan(0);
+    expect(peak.bytes).toBeGreaterThan(0);
     expect(profile.reduce((n, r) => n + r.share, 0)).toBeCloseTo(1);
     const { traceEvents } = JSON.parse(readFileSync(trace, 'utf8')) as { traceEvents: { ph: string; dur: number }[] };
     expect(traceEvents.length).toBe(3 * steps);

@@ -14,8 +14,17 @@ import { openModel, whyNot } from '../model-file.js';
 import { addModelOptions, compileOptions, type ModelFlags } from '../model-options.js';
 import { nativeCpu } from '../native-cpu.js';
 import { formatTable, printJson, printLine } from '../print.js';
+import { measurePeak } from '../machine-peak.js';
 import { openProfiled, profileRuns } from '../profile.js';
-import { chromeTrace, formatProfile, type ProfileRow, profileTable } from '../profile-report.js';
+import {
+  bestOf,
+  chromeTrace,
+  formatProfile,
+  type Peak,
+  type ProfileRow,
+  profileTable,
+  shareOfPeak,
+} from '../profile-report.js';
 import { startProgress } from '../progress.js';
 import { type GivenInputs, gatherInputs } from '../run-inputs.js';
 import { openSession, TARGETS, type Target } from '../targets.js';
@@ -87,8 +96,9 @@ async function run(flags: RunFlags): Promise<void> {
   const program = lowerToProgram(importSource(model, settings), { ...settings, target: target ?? 'interp' });
   if (flags.profile || flags.trace !== undefined) {
     const found = await profileModel(target ?? 'interp', program, inputs, flags.runs);
+    const peak = bestOf(found.rows, await measurePeak(target ?? 'interp', settings));
     progress.done();
-    return reportProfile(flags, program, found);
+    return reportProfile(flags, program, found, peak);
   }
   const session = await openSession(target ?? 'interp', program);
   const start = performance.now();
@@ -150,12 +160,15 @@ async function profileModel(target: Target, program: Program, given: GivenInputs
   }
 }
 
-function reportProfile(flags: RunFlags, program: Program, { rows, trace, outputs }: ModelProfile): void {
+function reportProfile(flags: RunFlags, program: Program, { rows, trace, outputs }: ModelProfile, peak: Peak): void {
   if (flags.trace !== undefined) writeOutput(flags.trace, trace);
   if (flags.outputDir !== undefined) for (const [name, t] of outputs) save(flags.outputDir, name, t);
   const milliseconds = Number(rows.reduce((sum, r) => sum + r.ms, 0).toPrecision(6));
-  if (flags.json) return printJson({ target: flags.target, milliseconds, runs: Math.floor(flags.runs), profile: rows });
-  printLine(formatProfile(rows));
+  if (flags.json) {
+    const profile = rows.map((r) => ({ ...r, of_peak: shareOfPeak(r, peak) }));
+    return printJson({ target: flags.target, milliseconds, runs: Math.floor(flags.runs), peak, profile });
+  }
+  printLine(formatProfile(rows, peak));
   const steps = rows.reduce((n, r) => n + r.calls, 0);
   process.stderr.write(`${flags.target}: ${milliseconds} ms in ${steps} steps of ${program.kernels.length} kernels\n`);
 }
