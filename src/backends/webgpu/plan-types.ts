@@ -120,3 +120,13 @@ export interface GpuPlan {
   /** Most storage buffers a pipeline binds, most bytes a binding has, most invocations a workgroup has: to compare with the device's limits. */
   readonly needs: { readonly storageBuffers: number; readonly bindingBytes: number; readonly invocations: number };
 }
+
+/** What one run came to. */
+export interface RunCounts {
+  readonly dispatches: number;
+  /** Waits for the device within the run, the outputs not among them. */
+  readonly readbacks: number;
+  readonly submits: number;
+  /** Calls of the WebAssembly twin. */
+  readonly twin: number;
+}

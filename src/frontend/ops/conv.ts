@@ -35,7 +35,7 @@ import {
   windowAxes,
 } from './window.js';
 import { integerConvolution, integerTransposeConvolution } from './quantized/contraction.js';
-import { integerOr, integerOrImages } from './quantized/hybrid.js';
+import { integerOr, scaledOrImages } from './quantized/hybrid.js';
 
 interface ConvAttrs extends WindowAttrs {
   readonly group: number;
@@ -151,7 +151,7 @@ function tfliteConvolution(weights: WeightLayout) {
     const y = convolution(b, { x, w, window: a, layout: CHANNELS_LAST, weights });
     return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
   };
-  return { lower, quantized: integerOrImages(lower, integerConvolution(weights)) };
+  return { lower, quantized: scaledOrImages(lower, integerConvolution(weights)) };
 }
 
 interface ConvInputs {

@@ -12,7 +12,7 @@ import { activationOf, type FusedActivation, fusedActivation } from './fused-act
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
 import { type Activation, activationNamed } from './rnn-activations.js';
 import { integerFullyConnected, integerMatmul } from './quantized/contraction.js';
-import { integerOrRows } from './quantized/hybrid.js';
+import { integerOrRows, scaledOrRows } from './quantized/hybrid.js';
 
 interface MatMulAttrs {
   readonly alpha: number;
@@ -245,7 +245,7 @@ const FullyConnected = op('fully_connected', {
     }),
   },
   lower: fullyConnected,
-  quantized: integerOrRows(fullyConnected, integerFullyConnected),
+  quantized: scaledOrRows(fullyConnected, integerFullyConnected),
   tolerance: { rtol: 1e-3, atol: 1e-5 },
 });
 

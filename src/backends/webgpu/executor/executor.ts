@@ -4,7 +4,7 @@
 // keep nothing outside of their one function, so their texts are what a shipped model.mjs contains (text.ts).
 
 import type { DeviceTensor } from '../../../runtime/session.js';
-import type { GpuEntryPlan, GpuHostValue, GpuPlan } from '../plan-types.js';
+import type { GpuEntryPlan, GpuHostValue, GpuPlan, RunCounts } from '../plan-types.js';
 import type { createCommands } from './commands.js';
 import type { createDispatches, createPipelines } from './dispatch.js';
 import type { createElements } from './elements.js';
@@ -23,16 +23,6 @@ export interface HostTensor {
 }
 
 export type HostFunction = (inputs: readonly HostTensor[]) => readonly { readonly data: HostTensor['data'] }[];
-
-/** What one run came to. */
-export interface RunCounts {
-  readonly dispatches: number;
-  /** Waits for the device within the run, the outputs not among them. */
-  readonly readbacks: number;
-  readonly submits: number;
-  /** Calls of the WebAssembly twin. */
-  readonly twin: number;
-}
 
 type Input = ArrayBufferView | readonly string[] | GPUBuffer;
 

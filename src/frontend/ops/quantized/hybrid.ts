@@ -1,15 +1,17 @@
-// Nodes with float activations and integer weights ("hybrid"). The runtimes quantise the activations to 8 bits on the fly;
-// here they are rounded to those steps but stay float, the weights are dequantised (folded or fused by passes), and the
-// float lowering does the rest: the same numbers up to the order of a float sum.
+// Nodes with float activations and integer weights ("hybrid"). The runtimes quantise the activations to 8 bits on the fly.
+// So do linear nodes here, whose scales do not change along a sum: the sum is one of integers, exactly, over weights as they
+// are in the file. Elsewhere activations are rounded to those steps but stay float, the weights are dequantised (folded or
+// fused by passes), and the float lowering does the rest: the same numbers up to the order of a float sum.
 
 import type { Builder } from '../../../ir/builder.js';
-import { floordiv } from '../../../ir/dim.js';
+import { type Dim, dimEq, floordiv } from '../../../ir/dim.js';
 import { e } from '../../../ir/expr.js';
-import { cast } from '../../../ir/scalar.js';
+import { cast, type Expr, i32 } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
-import { isFloat } from '../../../support/dtype.js';
+import { DTYPE_INFO, isFloat } from '../../../support/dtype.js';
 import { dequantizeValue, quantizeValue } from '../../quantization.js';
 import type { SourceQuant } from '../../source.js';
+import { type FusedActivation, fusedActivation } from '../fused-activation.js';
 import type { LowerContext } from '../record.js';
 
 type Bound = Readonly<Record<string, Value | readonly Value[] | undefined>>;
@@ -38,7 +40,7 @@ export const integerIfAll =
 
 /** As integerOr, and float activations take the loss of 8-bit quantisation over `axes` that the runtimes inflict on them. */
 const integerOrRounded =
-  (axes: readonly number[], asymmetric: (ctx: LowerContext) => boolean) =>
+  ({ axes, asymmetric }: Rounding) =>
   <I extends object, A>(lower: Lower<I, A>, integer: Lower<I, A>): Lower<I, A> =>
   (inputs, attrs, b, ctx) => {
     const { x } = inputs as { x: Value };
@@ -48,24 +50,96 @@ const integerOrRounded =
     return lower({ ...floats, x: rounded } as unknown as I, attrs, b, ctx);
   };
 
-/** Rows of activations, each with a range of its own. Weights in blocks imply the asymmetric kind. */
-export const integerOrRows = integerOrRounded(
-  [-1],
-  (ctx) => ctx.reader.bool('asymmetric_quantize_inputs', false) || ctx.quantIn(1)?.block !== undefined,
-);
-
-/** Images, each with a range of its own; asymmetric where the weights have a scale for each channel. */
-export const integerOrImages = integerOrRounded([1, 2, 3], (ctx) => (ctx.quantIn(1)?.scale.length ?? 1) > 1);
-
-/** x after quantisation to −127 … 127 by the greatest magnitude of each slice over `axes`. */
-export function roundSymmetric(b: Builder, x: Value, axes: readonly number[]): Value {
-  const most = b.reduce(b.abs(x), 'max', axes, true);
-  const step = b.map([most], (m) => e.select(e.eq(m, 0), e.const(1, 'f32'), e.div(m, 127)));
-  return b.map([x, step], (v, s) => e.mul(e.clamp(e.round(e.div(v, s)), -127, 127), s));
+interface Rounding {
+  /** Each slice over these has a range of its own. */
+  readonly axes: readonly number[];
+  readonly asymmetric: (ctx: LowerContext) => boolean;
 }
 
-/** x after asymmetric quantisation to −128 … 127, over the range of each slice over `axes`, zero included. */
-export function roundAsymmetric(b: Builder, x: Value, axes: readonly number[]): Value {
+/** Rows of activations. Weights in blocks imply the asymmetric kind. */
+const ROWS: Rounding = {
+  axes: [-1],
+  asymmetric: (ctx) => ctx.reader.bool('asymmetric_quantize_inputs', false) || ctx.quantIn(1)?.block !== undefined,
+};
+
+/** Images; asymmetric where the weights have a scale for each channel. */
+const IMAGES: Rounding = { axes: [1, 2, 3], asymmetric: (ctx) => (ctx.quantIn(1)?.scale.length ?? 1) > 1 };
+
+export const integerOrRows = integerOrRounded(ROWS);
+
+interface Linear {
+  readonly x: Value;
+  readonly w: Value;
+  readonly bias: Value | undefined;
+}
+
+/** For nodes that are a sum of products, a bias along the last axis and an activation: sums of integers, scaled afterwards. */
+const integerOrScaled =
+  (rounding: Rounding) =>
+  <A extends { readonly activation: FusedActivation }>(lower: Lower<Linear, A>, integer: Lower<Linear, A>) => {
+    const otherwise = integerOrRounded(rounding)(lower, integer);
+    return (inputs: Linear, attrs: A, b: Builder, ctx: LowerContext): Value | readonly Value[] => {
+      const { x, w, bias } = inputs;
+      const weights = ctx.quantIn(1);
+      if (!isFloat(x.type.dtype) || !weights || !isCentred(w, weights)) return otherwise(inputs, attrs, b, ctx);
+      const { steps, step } = (rounding.asymmetric(ctx) ? asymmetricSteps : symmetricSteps)(b, x, rounding.axes);
+      const whole = { x: steps, w: b.cast(w, 'i32'), bias: undefined };
+      const sums = lower(whole, { ...attrs, activation: 'NONE' }, b, ctx) as Value;
+      const fits =
+        sumsFit(w, sums.type.shape.at(-1)) && isAlong(step.type.shape, sums.type.shape, weights.scale.length);
+      if (!fits) return otherwise(inputs, attrs, b, ctx);
+      const scale = b.constant({ dtype: 'f32', shape: [weights.scale.length], data: weights.scale });
+      const y = b.generic({
+        shape: sums.type.shape,
+        body: (i, _r, read) => {
+          const row = step.type.shape.map((d, k) => (d === 1 ? i32(0) : (i[k] as Expr)));
+          const channel = weights.scale.length === 1 ? i32(0) : (i.at(-1) as Expr);
+          const value = e.mul(cast(read(sums, i), 'f32'), e.mul(read(step, row), read(scale, [channel])));
+          return bias ? e.add(value, read(bias, [i.at(-1) as Expr])) : value;
+        },
+      });
+      return fusedActivation(b, y, attrs.activation);
+    };
+  };
+
+export const scaledOrRows = integerOrScaled(ROWS);
+export const scaledOrImages = integerOrScaled(IMAGES);
+
+/** Bytes or less, without a zero point or scales inside a sum. */
+const isCentred = (w: Value, q: SourceQuant): boolean =>
+  DTYPE_INFO[w.type.dtype].bits <= 8 && !q.block && q.zeroPoint.every((z) => z === 0);
+
+/** Whether no sum for one of `outputs` can leave 32 bits. */
+function sumsFit(w: Value, outputs: Dim | undefined): boolean {
+  const sizes = [...w.type.shape, outputs ?? 0];
+  if (!sizes.every((d): d is number => typeof d === 'number')) return false;
+  return w.type.shape.reduce<number>((n, d) => n * (d as number), 1) / (outputs as number) <= MOST_TERMS;
+}
+
+/** Products of at most 255 · 128. */
+const MOST_TERMS = 2 ** 31 / (255 * 128);
+
+/** Whether the steps go with the axes of the sums, and the scales with the last one. */
+const isAlong = (steps: readonly Dim[], sums: readonly Dim[], scales: number): boolean =>
+  steps.length === sums.length &&
+  steps.every((d, k) => d === 1 || dimEq(d, sums[k] as Dim)) &&
+  (scales === 1 || sums.at(-1) === scales);
+
+/** A tensor as whole steps, in i32, and the size of a step for each slice. */
+interface Steps {
+  readonly steps: Value;
+  readonly step: Value;
+}
+
+/** −127 … 127 by the greatest magnitude of each slice over `axes`. */
+function symmetricSteps(b: Builder, x: Value, axes: readonly number[]): Steps {
+  const most = b.reduce(b.abs(x), 'max', axes, true);
+  const step = b.map([most], (m) => e.select(e.eq(m, 0), e.const(1, 'f32'), e.div(m, 127)));
+  return { step, steps: b.map([x, step], (v, s) => cast(e.clamp(e.round(e.div(v, s)), -127, 127), 'i32')) };
+}
+
+/** −128 … 127 less a zero point, over the range of each slice over `axes`, zero included. */
+function asymmetricSteps(b: Builder, x: Value, axes: readonly number[]): Steps {
   const low = b.min(b.reduce(x, 'min', axes, true), 0);
   const high = b.max(b.reduce(x, 'max', axes, true), 0);
   const step = b.map([low, high], (p, q) => e.select(e.eq(p, q), e.const(1, 'f32'), e.div(e.sub(q, p), 255)));
@@ -75,8 +149,21 @@ export function roundAsymmetric(b: Builder, x: Value, axes: readonly number[]): 
     const fromLow = e.le(e.add(e.abs(first), 128), e.add(e.abs(last), 127));
     return e.clamp(e.round(e.select(fromLow, e.sub(-128, first), e.sub(127, last))), -128, 127);
   });
-  return b.map([x, step, zero], (v, s, z) => e.mul(e.sub(e.clamp(e.round(e.add(e.div(v, s), z)), -128, 127), z), s));
+  const steps = b.map([x, step, zero], (v, s, z) =>
+    cast(e.sub(e.clamp(e.round(e.add(e.div(v, s), z)), -128, 127), z), 'i32'),
+  );
+  return { steps, step };
 }
+
+const inFloat = (b: Builder, { steps, step }: Steps): Value => b.map([steps, step], (v, s) => e.mul(cast(v, 'f32'), s));
+
+/** x after symmetric quantisation of each slice over `axes`. */
+export const roundSymmetric = (b: Builder, x: Value, axes: readonly number[]): Value =>
+  inFloat(b, symmetricSteps(b, x, axes));
+
+/** x after asymmetric quantisation of each slice over `axes`. */
+export const roundAsymmetric = (b: Builder, x: Value, axes: readonly number[]): Value =>
+  inFloat(b, asymmetricSteps(b, x, axes));
 
 /** Every bound input in float, by the quantisation of its position in the file. */
 export function dequantizeAll(inputs: Bound, b: Builder, ctx: LowerContext): Bound {
