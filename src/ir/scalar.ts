@@ -307,9 +307,15 @@ export function rewriteExpr(e: Expr, f: (e: Expr) => Expr, memo: Map<Expr, Expr>
   return out;
 }
 
-/** Replaces variables by name. */
-export const substituteVars = (e: Expr, map: ReadonlyMap<string, Expr>): Expr =>
-  rewriteExpr(e, (x) => (x.k === 'var' ? (map.get(x.name) ?? x) : x));
+/** Replaces variables by name, all at once: what replaces one is not looked at again, though a sum may fold to it. */
+export function substituteVars(e: Expr, map: ReadonlyMap<string, Expr>, memo: Map<Expr, Expr> = new Map()): Expr {
+  if (e.k === 'var') return map.get(e.name) ?? e;
+  const done = memo.get(e);
+  if (done) return done;
+  const out = mapChildren(e, (c) => substituteVars(c, map, memo));
+  memo.set(e, out);
+  return out;
+}
 
 /** Visits each shared node once. */
 export function visitExpr(e: Expr, f: (e: Expr) => void, seen: Set<Expr> = new Set()): void {

@@ -3,7 +3,7 @@
 
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapStmt, visitStmts } from '../../ir/kernel-walk.js';
-import { type Expr, rewriteExpr } from '../../ir/scalar.js';
+import { type Expr, substituteVars } from '../../ir/scalar.js';
 
 export function propagateCopies(kernel: Kernel): Kernel {
   const mutable = new Set<string>();
@@ -11,8 +11,7 @@ export function propagateCopies(kernel: Kernel): Kernel {
     if (s.s === 'let' && s.mutable) mutable.add(s.var);
   });
   const copies = new Map<string, Expr>();
-  const replace = (e: Expr): Expr =>
-    copies.size === 0 ? e : rewriteExpr(e, (x) => (x.k === 'var' ? (copies.get(x.name) ?? x) : x));
+  const replace = (e: Expr): Expr => (copies.size === 0 ? e : substituteVars(e, copies));
   const go = (body: readonly Stmt[], known: ReadonlyMap<string, boolean>): readonly Stmt[] =>
     body.flatMap((s): readonly Stmt[] => {
       if (s.s === 'let' && !s.mutable && s.value.k === 'var' && !mutable.has(s.value.name)) {
