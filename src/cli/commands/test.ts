@@ -181,9 +181,13 @@ async function runCases(cases: readonly CaseRef[], targets: readonly Target[], f
   return { verdicts, ops };
 }
 
+/** Timers count milliseconds in 31 bits, and some time is added yet. */
+const LONGEST_TIMEOUT = 2 ** 31 - 1000;
+
 function makeTask(c: CaseRef, index: number, targets: readonly Target[], seconds: number): Task {
   const bytes = statSync(modelIn(c.dir) as string).size;
-  return { index, dir: c.dir, targets, timeoutMs: seconds * 1000 + Math.floor(bytes / 1e6) * MS_PER_MEGABYTE };
+  const timeoutMs = Math.min(seconds * 1000 + Math.floor(bytes / 1e6) * MS_PER_MEGABYTE, LONGEST_TIMEOUT);
+  return { index, dir: c.dir, targets, timeoutMs };
 }
 
 /** After --bail only the cases that were run count. */
