@@ -87,7 +87,7 @@ describe('the coverage page', () => {
 
   it('has work and sizes for each operator', async () => {
     const page = await makePage();
-    const box = page.slice(page.indexOf('<details data-model="' + files[2]));
+    const box = page.slice(page.indexOf(`<details data-model="${files[2]}`));
     const mul = rowsOf(box).find((r) => r.includes('<td>MatMul</td>'));
     const [, count, macs, weights, outputs] =
       /data-n="(\d+)".*?data-n="(\d+)".*?data-n="(\d+)".*?data-n="(\d+)"/s.exec(mul ?? '') ?? [];
