@@ -1,5 +1,5 @@
 // C99's cells. Signed arithmetic that may wrap goes through helpers that compute unsigned (no undefined behaviour, and
-// compilers vectorise it); where clike.ts proves that nothing wraps, plain operators stand. `@name`: see helpers.ts.
+// compilers vectorise it); where clike.ts proves that nothing wraps, plain operators stand. `@name`: see functions.ts.
 
 import { isFloat } from '../../support/dtype.js';
 import {
@@ -133,7 +133,7 @@ function shortestF32(v: number): string {
   return v.toPrecision(9);
 }
 
-/** A literal of exactly this value; infinities and NaN are macros (see helpers.ts). */
+/** A literal of exactly this value; infinities and NaN are macros (see functions.ts). */
 export function constant(value: number | bigint, type: ComputeType | StoredType): string {
   if (type === 'i64' || type === 'u64') {
     const v = type === 'i64' ? BigInt.asIntN(64, BigInt(value)) : BigInt.asUintN(64, BigInt(value));

@@ -4,7 +4,7 @@ import type { Program, ProgramBuffer, ProgramValue } from '../../ir/program.js';
 import type { Lang } from '../lang.js';
 import { profilePoints } from '../profile-points.js';
 import type { TypedArray } from '../../support/tensor.js';
-import { collectHelpers, scalarHelpers } from './helpers.js';
+import { collectHelpers, scalarHelpers } from './functions.js';
 import { type CEntry, type CInterface, commentText, storageType } from './interface.js';
 import { ALIAS_TYPES, printKernels } from './kernels.js';
 import { createCLang } from './lang.js';

@@ -32,7 +32,7 @@ export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
 
 const laneBytes = (t: VectorType): number => DTYPE_INFO[t.lane].bytes;
 
-/** Cells that add what they use to `helpers`; `scalar` gives the language's scalar cells; `strict` as in helpers.ts. */
+/** Cells that add what they use to `helpers`; `scalar` gives the language's scalar cells; `strict` as in functions.ts. */
 export function createVectorCells(helpers: Map<string, string>, scalar: () => Lang, strict: boolean): VectorCells {
   const define: Define = (name, text) => {
     if (!helpers.has(name)) helpers.set(name, text);

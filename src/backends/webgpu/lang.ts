@@ -1,5 +1,5 @@
 // WGSL's cells. 64-bit integers are pairs of 32-bit words (`wide`: x low, y high), bools are bool, f64 has no cells that
-// work: f64 never gets here (passes/kernel/narrow-f64.ts). `@name`: see helpers.ts. Shifts, bit operations and `<` stand in
+// work: f64 never gets here (passes/kernel/narrow-f64.ts). `@name`: see functions.ts. Shifts, bit operations and `<` stand in
 // brackets of their own: WGSL lets them mix with nothing, and takes `a < b, c > d` for a template.
 
 import { isFloat } from '../../support/dtype.js';

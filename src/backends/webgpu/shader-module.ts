@@ -4,7 +4,7 @@
 
 import { invariant } from '../../support/errors.js';
 import { collectTexts } from './collect.js';
-import { findHelper } from './helpers.js';
+import { findHelper } from './functions.js';
 import type { Part, SharedArray } from './shader.js';
 import { type Swaps, withoutMarks } from './subgroups.js';
 

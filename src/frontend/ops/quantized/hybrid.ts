@@ -79,7 +79,7 @@ const integerOrScaled =
   <A extends { readonly activation: FusedActivation }>(lower: Lower<Linear, A>, integer: Lower<Linear, A>) => {
     const otherwise = integerOrRounded(rounding)(lower, integer);
     return (inputs: Linear, attrs: A, b: Builder, ctx: LowerContext): Value | readonly Value[] => {
-      const { x, w, bias } = inputs;
+      const { x, w } = inputs;
       const weights = ctx.quantIn(1);
       if (!isFloat(x.type.dtype) || !weights || !isCentred(w, weights)) return otherwise(inputs, attrs, b, ctx);
       const { steps, step } = (rounding.asymmetric(ctx) ? asymmetricSteps : symmetricSteps)(b, x, rounding.axes);
@@ -88,6 +88,7 @@ const integerOrScaled =
       const fits =
         sumsFit(w, sums.type.shape.at(-1)) && isAlong(step.type.shape, sums.type.shape, weights.scale.length);
       if (!fits) return otherwise(inputs, attrs, b, ctx);
+      const { bias } = dequantizeAll({ bias: inputs.bias }, b, ctx) as Pick<Linear, 'bias'>;
       const scale = b.constant({ dtype: 'f32', shape: [weights.scale.length], data: weights.scale });
       const y = b.generic({
         shape: sums.type.shape,

@@ -1,4 +1,4 @@
-// The helpers of helpers.ts that vectors of four lanes need in a form of their own.
+// The helpers of functions.ts that vectors of four lanes need in a form of their own.
 
 export const VECTOR_HELPERS: Readonly<Record<string, string>> = {
   f32x4_of_bits: `fn f32x4_of_bits(x: vec4<u32>) -> vec4<f32> {

@@ -1,7 +1,7 @@
 // The WGSL functions that cells call, by name; a module gets only those it uses. `@name` marks the use of another.
 // 64-bit integers are `wide` (x low word, y high word); packed elements are addressed by their element index.
 
-import { VECTOR_HELPERS } from './vector-helpers.js';
+import { VECTOR_HELPERS } from './vector-functions.js';
 
 /** Definitions by name. */
 export type Helpers = Readonly<Record<string, string>>;
