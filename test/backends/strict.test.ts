@@ -1,76 +1,71 @@
-// Strict numerics: the same bits on the interpreter (node by node), in C at -O0 and -O3, and in WebAssembly.
+// Strict numerics: the same bits on the interpreter (node by node), in C at -O0 and -O3, and in WebAssembly, for every
+// model of the test data on its own inputs.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { buildC } from '../../src/backends/c/load-node.js';
-import { instantiateWasm } from '../../src/backends/wasm/load.js';
-import { importSource, lowerToProgram, readModel, type Target } from '../../src/compile.js';
-import type { Program } from '../../src/ir/program.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildC, type CSession } from '../../src/backends/c/load-node.js';
 import { createInterpreter } from '../../src/backends/interp/interpreter.js';
-import type { Session } from '../../src/runtime/session.js';
-import type { Tensor } from '../../src/support/tensor.js';
+import { instantiateWasm } from '../../src/backends/wasm/load.js';
+import { findCases } from '../../src/cli/testing/discover.js';
+import { bindInputs, compileFor, type PreparedCase, prepareCase } from '../../src/cli/testing/run-case.js';
+import { readCase } from '../../src/cli/testing/test-case.js';
+import type { ProgramEntry } from '../../src/ir/program.js';
+import type { RuntimeTensor, Session } from '../../src/runtime/session.js';
 import { sharedData } from '../shared-data.js';
 
-const MODELS_FOLDER = sharedData('models');
+const ONNX_MODELS = sharedData('models/onnx');
+const TFLITE_MODELS = sharedData('conformance/tflite/models');
 
-const MODELS = [
-  'models/onnx/mnist_8/model.onnx',
-  'models/onnx/bert_dummy/model.onnx',
-  'models/onnx/t5_encoder/model.onnx',
-  'models/onnx/qlstm_scan/model.onnx',
-  'conformance/tflite/models/mlperf_kws_float32/model.tflite',
-  'conformance/tflite/models/mlperf_ad_fp32/model.tflite',
-];
+const STRICT = { rounding: 'double', numerics: 'strict', strict: false, loose: false, tolerance: {} } as const;
+const LEVELS = ['-O0', '-O3'] as const;
+/** Recorded inputs that a model is run on; of a model with state, one after the other. */
+const MAX_SETS = 2;
 
-const sessions: Session[] = [];
+/** One folder a model: a variant has the same one and other inputs. */
+const CASES = [ONNX_MODELS, TFLITE_MODELS]
+  .flatMap((dir) => (dir ? findCases([dir]) : []))
+  .filter((c) => !c.name.includes('__'));
+
+const prepared = new Map<string, PreparedCase>();
+const inC = new Map<string, Map<string, CSession>>();
+
+beforeAll(async () => {
+  for (const { name, dir } of CASES) prepared.set(name, prepareCase(readCase(dir, STRICT.rounding), STRICT, undefined));
+  const programs = [...prepared].map(([name, c]) => ({ name, program: compileFor(c, 'c') }));
+  for (const level of LEVELS) inC.set(level, await buildC(programs, { cflags: [level, '-march=native'] }));
+}, 900_000);
+
 afterAll(async () => {
-  for (const s of sessions) await s.close();
+  for (const sessions of inC.values()) for (const s of sessions.values()) await s.close();
 });
 
-/** Seeded inputs for a program: small integers for integer types, [-1, 1) for floats; symbols at 3. */
-function inputsFor(p: Program, seed: number): Record<string, Tensor> {
-  let state = seed;
-  const next = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-  return Object.fromEntries(
-    (p.entries[0]?.inputs ?? []).map((v) => {
-      const shape = v.shape.map((d) => (typeof d === 'number' ? d : 3));
-      const n = shape.reduce((a, b) => a * b, 1);
-      const data =
-        v.dtype === 'i64'
-          ? BigInt64Array.from({ length: n }, () => BigInt(Math.floor(next() * 2)))
-          : Float32Array.from({ length: n }, () => next() * 2 - 1);
-      return [v.name, { dtype: v.dtype, shape, data } as Tensor];
-    }),
-  );
+/** Every element of every output, in hexadecimal. */
+async function bitsOf(c: PreparedCase, entry: ProgramEntry, session: Session): Promise<string[]> {
+  const seen: string[] = [];
+  for (const [k, set] of c.testCase.sets.slice(0, MAX_SETS).entries()) {
+    if (k > 0 && !c.testCase.meta.stateful) await session.reset();
+    const outputs = await session.run(bindInputs(entry, set));
+    seen.push(...Object.entries(outputs).map(([name, t]) => `${name} ${hex(t)}`));
+  }
+  return seen;
 }
 
-const bitsOf = (outputs: Record<string, { readonly data: unknown }>): string[] =>
-  Object.entries(outputs).map(([name, t]) => {
-    const a = t.data as Float32Array;
-    return `${name} ${Buffer.from(a.buffer, a.byteOffset, a.byteLength).toString('hex')}`;
-  });
+function hex({ data }: RuntimeTensor): string {
+  if (!ArrayBuffer.isView(data)) return JSON.stringify(data);
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex');
+}
 
-describe.skipIf(MODELS_FOLDER === null)('strict numerics', () => {
-  for (const file of MODELS)
-    it(`gives the same bits on every CPU target: ${file}`, async () => {
-      const source = readModel(new Uint8Array(readFileSync(join(MODELS_FOLDER ?? '', '..', file))), { file });
-      const options = { numerics: 'strict', defaultDim: { lo: 1, hi: 8 } } as const;
-      const module = importSource(source, options);
-      const programFor = (target: Target): Program => lowerToProgram(module, { ...options, target });
-      const inputs = inputsFor(programFor('interp'), 7);
-      const expected = bitsOf(createInterpreter(programFor('interp')).runSync(inputs));
-      const wasm = await instantiateWasm(programFor('wasm'));
-      sessions.push(wasm);
-      expect(bitsOf(await wasm.run(inputs))).toEqual(expected);
-      for (const level of ['-O0', '-O3']) {
-        const built = await buildC([{ name: 'm', program: programFor('c') }], { cflags: [level, '-march=native'] });
-        const c = built.get('m') as Session;
-        sessions.push(c);
-        expect(bitsOf(await c.run(inputs))).toEqual(expected);
-      }
-    }, 120_000);
+describe.skipIf(CASES.length === 0)('strict numerics give the same bits on every CPU target', () => {
+  for (const { name } of CASES)
+    it(name, async () => {
+      const c = prepared.get(name) as PreparedCase;
+      const program = compileFor(c, 'interp');
+      const entry = program.entries[0] as ProgramEntry;
+      const expected = await bitsOf(c, entry, createInterpreter(program));
+      expect(expected.length).toBeGreaterThan(0);
+      const wasm = await instantiateWasm(compileFor(c, 'wasm'));
+      expect(await bitsOf(c, entry, wasm), 'wasm').toEqual(expected);
+      await wasm.close();
+      for (const level of LEVELS)
+        expect(await bitsOf(c, entry, inC.get(level)?.get(name) as CSession), `c ${level}`).toEqual(expected);
+    }, 300_000);
 });

@@ -106,7 +106,8 @@ export async function checkSession(
   return '';
 }
 
-function bindInputs(entry: ProgramEntry, set: DataSet): Record<string, RuntimeTensor> {
+/** The data of one set by the names of the inputs they go to. */
+export function bindInputs(entry: ProgramEntry, set: DataSet): Record<string, RuntimeTensor> {
   const inputs: Record<string, RuntimeTensor> = {};
   set.inputs.forEach((v, k) => {
     const name = entry.inputs[k]?.name;

@@ -5,6 +5,7 @@ import type { Program } from '../../ir/program.js';
 import { CompileError } from '../../support/errors.js';
 import { type GridOptions, gridKernel } from '../schedule/grid.js';
 import { scheduleKernel } from '../schedule/kernel.js';
+import { joinBlocks } from '../schedule/nest.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
 import type { ScheduledKernel } from '../schedule/operands.js';
 import { shareKernel } from '../schedule/share.js';
@@ -76,7 +77,8 @@ function finishBeside(kernel: Kernel, schedule: ScheduleOptions): Kernel {
 
 /** For a GPU: grids instead of vectors, and nothing in f64. */
 export function finishGridKernel(kernel: Kernel, options?: GridOptions): Kernel {
-  const legal = legalizeKernel(narrowF64(kernel)); // narrowed first: macros look at the bits of what they are given
+  const whole = { ...kernel, body: joinBlocks(kernel.body) }; // groups cut sums by themselves
+  const legal = legalizeKernel(narrowF64(whole)); // narrowed first: macros look at the bits of what they are given
   const grids = gridKernel(simplifyKernel(legal), options); // the simplest sizes are those a host can compute
   return bindLets(simplifyKernel(grids)); // again: axes are read off one counter
 }

@@ -14,7 +14,7 @@ import type { DType } from '../../support/dtype.js';
 import { flatten, type KernelContext, lowerBody } from './access.js';
 import type { AttentionGroup } from './attention-groups.js';
 import type { KernelTask } from './build.js';
-import { identity, nest, rangesOf } from './generic.js';
+import { identity, rangesOf, reductionLoops } from './generic.js';
 import { type Generic, isOwn, readsOf, sourceOf } from './row-groups.js';
 import { isSingle, lowerMemberBody, lowerMembers, type Place, type RowLowering, type RowMemory } from './rows.js';
 
@@ -184,7 +184,7 @@ function reduction(
   const op = n.reducer as 'add';
   const stmts: readonly Stmt[] = [
     { s: 'let', var: name, value: identity(op, term.dtype), mutable: true },
-    ...nest('r', n.reduce, [{ s: 'set', var: name, value: e.op(op, acc, term) }], false),
+    ...reductionLoops(n.reduce, name, op, term),
   ];
   const whole = divided ? e.mul(acc, load(t.numbers(), [rowOf(t.count)], 'f32')) : acc;
   return { stmts, value: n.post ? substituteVars(place(lower(n.post)), new Map([['acc', whole]])) : whole };

@@ -2,7 +2,7 @@
 // innermost and in order. This is the meaning of the nodes; better schedules are other functions of the same node.
 
 import { never } from '../../support/errors.js';
-import { add, type Dim, product } from '../../ir/dim.js';
+import { add, bounds, type Dim, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import type { BufferRef } from '../../ir/program.js';
@@ -10,13 +10,15 @@ import { cast, constant, dimExpr, type Expr, i32, substituteVars, variable, visi
 import { highest, lowest } from '../../ir/build-math.js';
 import type { NodeOf, Reducer, Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
+import { accumulate } from '../schedule/loops.js';
+import type { Blocks, For } from '../schedule/nest.js';
 import { flatten, type KernelContext, lowerBody, type Ranges, readValue } from './access.js';
 import type { KernelTask } from './build.js';
 
 const letVar = (name: string, value: Expr, mutable = false): Stmt => ({ s: 'let', var: name, value, mutable });
 
 /** Serial loop over 0…size. */
-const loop = (name: string, size: Dim, body: readonly Stmt[], parallel: boolean): Stmt => ({
+const loop = (name: string, size: Dim, body: readonly Stmt[], parallel: boolean): For => ({
   s: 'for',
   var: name,
   lo: i32(0),
@@ -35,6 +37,37 @@ const axes = (prefix: string, n: number): Expr[] =>
 
 export const rangesOf = (shape: readonly Dim[], reduce: readonly Dim[] = []): Ranges =>
   new Map([...shape.map((d, k): [string, Dim] => [`i${k}`, d]), ...reduce.map((d, k): [string, Dim] => [`r${k}`, d])]);
+
+/** Terms up to which a floating sum is added one by one, and those of a block of a longer one. */
+const SHORT_SUM = 256;
+const BLOCK = 128;
+
+/**
+ * The loops of a reduction by `op` into `acc`, which is declared before. A longer sum of floats is one of blocks: each holds
+ * as many steps of an outer axis as keep it short, so its rounding is that of some hundred terms, not of all of them.
+ */
+export function reductionLoops(
+  sizes: readonly Dim[],
+  acc: string,
+  op: Exclude<Reducer, `arg${string}`>,
+  term: Expr,
+): readonly Stmt[] {
+  const loops = sizes.map((d, k) => loop(`r${k}`, d, [], false));
+  const init = identity(op, term.dtype);
+  const blocks = op === 'add' && SUMMED_IN_BLOCKS.has(term.dtype) ? blocksOf(sizes) : null;
+  return accumulate({ loops, blocks }, [{ name: acc, init }], (inside) => [
+    { s: 'set', var: inside(acc), value: e.op(op, variable(inside(acc), term.dtype), term) },
+  ]);
+}
+
+const SUMMED_IN_BLOCKS: ReadonlySet<DType> = new Set(['f32', 'f16', 'bf16']);
+
+function blocksOf(sizes: readonly Dim[]): Blocks | null {
+  const most = (from: number): number => bounds(product(sizes.slice(from)))[1];
+  if (most(0) <= SHORT_SUM) return null;
+  const axis = sizes.findIndex((_, k) => most(k + 1) <= BLOCK);
+  return { var: `r${axis}`, steps: Math.floor(BLOCK / most(axis + 1)) };
+}
 
 /** The value a reduction starts from. */
 export function identity(r: Reducer, t: DType): Expr {
@@ -67,13 +100,10 @@ export function reduceStmts(
   const r = node.reducer as Reducer;
   const acc = variable('acc', body.dtype);
   const start = letVar('acc', identity(r, body.dtype), true);
-  if (!r.startsWith('arg')) {
-    const step: Stmt = { s: 'set', var: 'acc', value: e.op(r as 'add', acc, body) };
-    return { stmts: [start, ...nest('r', node.reduce, [step], false)], result: acc };
-  }
+  if (!isArg(r)) return { stmts: [start, ...reductionLoops(node.reduce, 'acc', r, body)], result: acc };
   const at = variable('at', 'i32');
   const x = variable('x', body.dtype);
-  const better = BETTER[r as keyof typeof BETTER](x, acc);
+  const better = BETTER[r](x, acc);
   const inner: Stmt[] = [
     letVar('x', body),
     {
@@ -91,6 +121,8 @@ export function reduceStmts(
     result: cast(at, outType),
   };
 }
+
+const isArg = (r: Reducer): r is keyof typeof BETTER => r in BETTER;
 
 const BETTER = {
   argmax: (x: Expr, acc: Expr) => e.gt(x, acc),

@@ -9,7 +9,7 @@ import type { Node, Value } from '../../ir/tensor.js';
 import { throughViews } from '../through-views.js';
 import { flatten, type KernelContext, type Ranges, readValue } from './access.js';
 import type { KernelTask } from './build.js';
-import { identity, nest, rangesOf } from './generic.js';
+import { identity, nest, rangesOf, reductionLoops } from './generic.js';
 import { type Generic, isOwn, isRowNumber, type RowGroup, sourceOf } from './row-groups.js';
 
 /** Scratch memory for a row: where its elements are. */
@@ -131,11 +131,9 @@ function rowElement(l: RowLowering, m: Generic, k: number): { stmts: readonly St
 
 function reduction(m: Generic, tag: string, value: Expr): { stmts: readonly Stmt[]; result: Expr } {
   const name = `acc${tag}`;
-  const acc = variable(name, value.dtype);
   const op = m.reducer as 'add';
-  const next: Expr = { k: 'op', op, args: [acc, value], dtype: value.dtype, lanes: 1 };
   const start: Stmt = { s: 'let', var: name, value: identity(op, value.dtype), mutable: true };
-  return { stmts: [start, ...nest('r', m.reduce, [{ s: 'set', var: name, value: next }], false)], result: acc };
+  return { stmts: [start, ...reductionLoops(m.reduce, name, op, value)], result: variable(name, value.dtype) };
 }
 
 /** Operands whose memory the last result may take: read at the row being computed only, by the last member at its own element. */

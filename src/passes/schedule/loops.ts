@@ -69,9 +69,46 @@ export function tileLoop(loop: For, tile: number, start: string, body: readonly 
   return { ...loop, step: tile, body: [{ s: 'let', var: start, value: from, mutable: false }, ...body] };
 }
 
+/** An accumulator and what it starts from. */
+export interface Accumulator {
+  readonly name: string;
+  readonly init: Expr;
+}
+
+/** Accumulators keep their names where no block has its own. */
+export const NO_BLOCKS = (name: string): string => name;
+
+/** The loops of a reduction around `steps`, which is told the names that the accumulators, declared before, have inside. */
+export function accumulate(
+  { loops, blocks }: Pick<Reduction, 'loops' | 'blocks'>,
+  accumulators: readonly Accumulator[],
+  steps: (inside: (name: string) => string) => readonly Stmt[],
+): readonly Stmt[] {
+  if (!blocks) return wrap(loops, steps(NO_BLOCKS));
+  const at = loops.findIndex((f) => f.var === blocks.var);
+  const cut = loops[at] as For;
+  const first = `${cut.var}_b`;
+  const part = (name: string): string => `${name}_b`;
+  const size = constOf(cut.hi);
+  const end = e.add(variable(first, 'i32'), blocks.steps);
+  const hi = size !== null && size % blocks.steps === 0 ? end : e.min(end, cut.hi);
+  const block: For = { ...cut, lo: variable(first, 'i32'), hi };
+  const body: readonly Stmt[] = [
+    ...accumulators.map((a): Stmt => ({ s: 'let', var: part(a.name), value: a.init, mutable: true })),
+    ...wrap([block, ...loops.slice(at + 1)], steps(part)),
+    ...accumulators.map((a): Stmt => {
+      const [total, more] = [a.name, part(a.name)].map((name) => variable(name, a.init.dtype, a.init.lanes));
+      return { s: 'set', var: a.name, value: e.add(total as Expr, more as Expr) };
+    }),
+  ];
+  return wrap([...loops.slice(0, at), { ...cut, var: first, step: blocks.steps }], body);
+}
+
 /** The reduction as it was lowered. */
 export const plainBody = (nest: Nest, r: Reduction): readonly Stmt[] => [
   { s: 'let', var: r.acc, value: r.init, mutable: true },
-  ...wrap(r.loops, [{ s: 'set', var: r.acc, value: e.op(r.op, variable(r.acc, r.init.dtype), r.term) }]),
+  ...accumulate(r, [{ name: r.acc, init: r.init }], (inside) => [
+    { s: 'set', var: inside(r.acc), value: e.op(r.op, variable(inside(r.acc), r.init.dtype), r.term) },
+  ]),
   nest.store,
 ];

@@ -6,7 +6,7 @@ import { e } from '../../ir/expr.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, exprKey, i32, rewriteExpr, substituteVars } from '../../ir/scalar.js';
 import { constOf } from './loops.js';
-import { type For, loadsOf, type Nest, type Reduction, type Store } from './nest.js';
+import { type Blocks, type For, loadsOf, type Nest, type Reduction, type Store } from './nest.js';
 
 export function mergeNest(nest: Nest): Nest {
   const parallel = mergeLoops(
@@ -19,9 +19,27 @@ export function mergeNest(nest: Nest): Nest {
   return { loops: parallel.loops, store, reduction: reduction && mergeReduction(reduction) };
 }
 
+/** What is around the loop that is cut into blocks stays apart from it; it becomes one with the next where their sizes say how many steps a block then has. */
 export function mergeReduction(r: Reduction): Reduction {
-  const { loops, gone } = mergeLoops(r.loops, [r.term], []);
-  return mapReduction({ ...r, loops }, (x) => substituteVars(x, gone));
+  const at = r.blocks ? r.loops.findIndex((f) => f.var === r.blocks?.var) : 0;
+  const [around, rest] = [r.loops.slice(0, at), r.loops.slice(at)];
+  const outside = mergeLoops(around, [r.term], []);
+  const merged = mergeLoops(rest, [r.term], []);
+  const within = r.blocks ? mergeBlocks(r.blocks, rest, merged, r.term) : { ...merged, blocks: null };
+  const gone = new Map([...outside.gone, ...within.gone]);
+  const loops = [...outside.loops, ...within.loops];
+  return mapReduction({ ...r, loops, blocks: within.blocks }, (x) => substituteVars(x, gone));
+}
+
+function mergeBlocks(blocks: Blocks, loops: readonly For[], merged: Merged, term: Expr): Merged & { blocks: Blocks } {
+  const first = (merged.loops[0] as For).var;
+  const inside = loops.slice(1, 1 + loops.findIndex((f) => f.var === first)).map((f) => constOf(f.hi));
+  if (inside.every((d) => d !== null)) {
+    const steps = (inside as number[]).reduce((p, d) => p * d, blocks.steps);
+    return { ...merged, blocks: { var: first, steps } };
+  }
+  const others = mergeLoops(loops.slice(1), [term], []);
+  return { loops: [loops[0] as For, ...others.loops], gone: others.gone, blocks };
 }
 
 const mapReduction = (r: Reduction, f: (x: Expr) => Expr): Reduction => ({
@@ -37,7 +55,7 @@ interface Merged {
   readonly gone: ReadonlyMap<string, Expr>;
 }
 
-/** Merges what can be; at least one loop stays. `values` hold loads, `indices` are themselves indices. */
+/** Merges what can be; of some, at least one stays. `values` hold loads, `indices` are themselves indices. */
 function mergeLoops(loops: readonly For[], values: readonly Expr[], indices: readonly Expr[]): Merged {
   const gone = new Map<string, Expr>();
   const walked = [...indices, ...loadsOf(...values).flatMap((x) => [...x.index])];
@@ -58,7 +76,7 @@ function mergeLoops(loops: readonly For[], values: readonly Expr[], indices: rea
       kept[kept.length - 1] = { ...f, hi: e.mul(outer.hi, f.hi) };
     } else kept.push(f);
   }
-  if (kept.length === 0) {
+  if (kept.length === 0 && loops.length > 0) {
     const last = loops[loops.length - 1] as For;
     gone.delete(last.var);
     return { loops: [last], gone };

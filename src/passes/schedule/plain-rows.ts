@@ -5,7 +5,7 @@ import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, substituteVars, variable } from '../../ir/scalar.js';
-import { constOf, plainBody, type ScheduleOptions, tileLoop, tileSize, wrap } from './loops.js';
+import { accumulate, constOf, plainBody, type ScheduleOptions, tileLoop, tileSize, wrap } from './loops.js';
 import type { Nest, Reduction } from './nest.js';
 
 /** Scalars in the order they were lowered in: several sums at a time, as one alone would wait for each of its additions. */
@@ -20,12 +20,15 @@ export function plainRows(nest: Nest, r: Reduction, o: ScheduleOptions): readonl
       [r.acc, variable(`${r.acc}_${k}`, r.init.dtype)],
     ]);
   const each = (make: (k: number) => Stmt): readonly Stmt[] => Array.from({ length: count }, (_, k) => make(k));
+  const accumulators = Array.from({ length: count }, (_, k) => ({
+    name: `${r.acc}_${k}`,
+    init: substituteVars(r.init, at(k)),
+  }));
   const body = [
-    ...each((k) => ({ s: 'let', var: `${r.acc}_${k}`, value: substituteVars(r.init, at(k)), mutable: true })),
-    ...wrap(
-      r.loops,
+    ...accumulators.map((a): Stmt => ({ s: 'let', var: a.name, value: a.init, mutable: true })),
+    ...accumulate(r, accumulators, (inside) =>
       each((k) => {
-        const acc = `${r.acc}_${k}`;
+        const acc = inside(`${r.acc}_${k}`);
         return { s: 'set', var: acc, value: e.op(r.op, variable(acc, r.init.dtype), substituteVars(r.term, at(k))) };
       }),
     ),

@@ -8,7 +8,17 @@ import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
-import { atWidth, constOf, lanesAt, MAX_UNROLLED, type ScheduleOptions, tileLoop, wrap } from './loops.js';
+import {
+  accumulate,
+  atWidth,
+  constOf,
+  lanesAt,
+  MAX_UNROLLED,
+  NO_BLOCKS,
+  type ScheduleOptions,
+  tileLoop,
+  wrap,
+} from './loops.js';
 import type { For, Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
 import { laneExpr, splat, vectorizeExpr } from './vectorize.js';
@@ -58,27 +68,33 @@ function tileBody(
     rows && s.rowCount >= 1
       ? substituteVars(x, new Map([[rows.var, e.add(variable(`${rows.var}_u`, 'i32'), row)]]))
       : x;
-  const declare = cells.map((c): Stmt => ({ s: 'let', var: c.acc, value: splat(r.init, lanes), mutable: true }));
-  const { loops, term: scalar } = pack?.reduction ?? r;
-  const steps = cells.map((c): Stmt => {
-    const vars = new Map(pack ? [[pack.variable, pack.vector(c.k)]] : []);
-    const term = vectorizeExpr(atRow(scalar, c.row), lanesAt(columns.var, c.base, o, vars)) as Expr;
-    return { s: 'set', var: c.acc, value: e.op(r.op, variable(c.acc, dtype, lanes), splat(term, lanes)) };
-  });
+  const left = pack?.reduction ?? r;
+  const steps = (inside: (name: string) => string): readonly Stmt[] =>
+    cells.map((c): Stmt => {
+      const vars = new Map(pack ? [[pack.variable, pack.vector(c.k)]] : []);
+      const term = vectorizeExpr(atRow(left.term, c.row), lanesAt(columns.var, c.base, o, vars)) as Expr;
+      const acc = inside(c.acc);
+      return { s: 'set', var: acc, value: e.op(r.op, variable(acc, dtype, lanes), splat(term, lanes)) };
+    });
   const finish = cells.flatMap((c) =>
     storeVector(nest.store, r.acc, variable(c.acc, dtype, lanes), columns.var, c.base, (x) => atRow(x, c.row), o),
   );
-  return [...declare, ...(s.isFallback ? wrap(loops, steps) : unroll(loops, steps)), ...finish];
+  const accumulators = cells.map((c) => ({ name: c.acc, init: splat(r.init, lanes) }));
+  const unrolled = !s.isFallback && isShort(left, cells.length);
+  const sums = unrolled ? unroll(left.loops, steps(NO_BLOCKS)) : accumulate(left, accumulators, steps);
+  const declare = accumulators.map((a): Stmt => ({ s: 'let', var: a.name, value: a.init, mutable: true }));
+  return [...declare, ...sums, ...finish];
 }
 
-/** A few steps are written out: entering loops of three would cost as much as they do. */
+/** Whether so few steps are written out: entering loops of three would cost as much as they do. */
+function isShort({ loops, blocks }: Reduction, cells: number): boolean {
+  return !blocks && loops.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), cells) <= MAX_UNROLLED;
+}
+
 function unroll(loops: readonly For[], steps: readonly Stmt[]): readonly Stmt[] {
-  const sizes = loops.map((f) => constOf(f.hi));
-  const total = sizes.reduce<number>((p, d) => p * (d ?? Infinity), steps.length);
-  if (total > MAX_UNROLLED) return wrap(loops, steps);
   const [outer, ...inner] = loops;
   if (!outer) return steps;
-  return Array.from({ length: sizes[0] as number }, (_, n) =>
+  return Array.from({ length: constOf(outer.hi) as number }, (_, n) =>
     mapExprs(unroll(inner, steps), (x) => substituteVars(x, new Map([[outer.var, i32(n)]]))),
   ).flat();
 }
