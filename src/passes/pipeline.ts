@@ -17,6 +17,7 @@ import type { Pass } from './pass.js';
 import { selectConcats } from './select-concat.js';
 import { splitReductions } from './split-reductions.js';
 import { splitSums } from './split-sums.js';
+import { winograd } from './winograd.js';
 
 const removeDead: Pass = {
   name: 'dead-code',
@@ -81,12 +82,13 @@ export const PIPELINE: readonly Pass[] = [
   simplify, // again: fusion brings producers' constants and casts together with their consumers'
   { name: 'narrow', doc: 'Holds small integers in two bytes.', run: narrowIntegers }, // after fusion, which leaves what several read; before copies of it
   { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // needs the final contractions: after fusion
+  { name: 'winograd', doc: 'Computes convolutions of three taps with fewer products.', run: winograd }, // on operands whose padding is written out
   { name: 'pack', doc: 'Transposes constants so that vectors walk them.', run: packConstants }, // where padding did not give vectors another axis
   copyViews, // last, when all readers are known
 ];
 
 /** Passes that serve vectors of one processor: copies only cost a GPU a dispatch, narrow elements an atomic store. */
-const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow']);
+const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd']);
 
 /** For a GPU a copy is worse than arithmetic: concats select, and fusion goes through any index. */
 export const GPU_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => !NOT_ON_GPU.has(p.name)).flatMap((p) =>

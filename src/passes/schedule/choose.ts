@@ -102,8 +102,9 @@ function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOption
     const counts = upTo(rows ? tile.vectors : 2 * tile.vectors).filter(fits);
     if (counts.length === 0) return [];
     const inPlace = readsInPlace(r, columns, narrow);
-    const parts =
-      at.mayPack && rows && !(inPlace && isSmall(r, columns)) ? packedParts(r, columns, inner, narrow, at) : [];
+    const found = at.mayPack && rows ? packedParts(r, columns, inner, narrow, at) : [];
+    const isNear = inPlace && isSmall(r, columns) && found.every((x) => x.k === 'load');
+    const parts = isNear ? [] : found;
     const operands = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
     const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
     const rowCounts = rows && constOf(rows.hi) === null ? [tile.rows] : upTo(Math.min(tile.rows, most));

@@ -2,7 +2,7 @@
 // core that starts two multiply-adds and two loads a cycle, and has a result after four.
 
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
-import { constant, type Expr, rewriteExpr } from '../../ir/scalar.js';
+import { children, constant, type Expr, rewriteExpr } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { constOf, MAX_UNROLLED } from './loops.js';
 import { mergeReduction } from './merge.js';
@@ -24,16 +24,19 @@ export function costOf(t: TileSchedule, nest: Nest, r: Reduction, shorter: Reado
   const splats = operands.filter((x) => !x.index.some((i) => mentions(i, t.columns.var)));
   const invariant = t.rows ? splats.filter((x) => !x.index.some((i) => mentions(i, (t.rows as For).var))).length : 0;
   const loads = (splats.length - invariant) * rows + invariant + (operands.length - splats.length) * vectors;
-  const step = Math.max((rows * vectors) / PER_CYCLE, loads / PER_CYCLE, LATENCY);
+  const packed = t.packed.length > 0;
+  const inPlace = packed ? withoutPanel(r, t) : r;
+  const cells = rows * vectors;
+  const step = Math.max((cells + operations(inPlace.term, t, rows, vectors)) / PER_CYCLE, loads / PER_CYCLE, LATENCY);
   const outputs = rows * width * useful;
-  const left = t.packed.length > 0 ? mergeReduction(withoutPanel(r, t)).loops : r.loops;
+  const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
   const entering = depth * rows * vectors <= MAX_UNROLLED ? 0 : (depth / innermost) * ENTER;
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
   const store = contiguous ? 1 / lanes : 1;
   const uses = t.inner.reduce((p, f) => p * sizeOf(f), 1);
-  const packing = t.packed.length > 0 ? depth / (vectorizes(t.packed, t.columns) ? lanes : 1) / uses : 0;
-  const far = t.packed.length === 0 && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
+  const packing = packed ? depth / (vectorizes(t.packed, t.columns) ? lanes : 1) / uses : 0;
+  const far = !packed && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
   return (depth * step + entering + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
 }
@@ -43,6 +46,20 @@ const withoutPanel = (r: Reduction, t: TileSchedule): Reduction => ({
   ...r,
   term: rewriteExpr(r.term, (x) => (t.packed.includes(x) ? constant(0, x.dtype) : x)),
 });
+
+/** What a step computes besides multiplying and adding up: once a cell, a vector or a row, as it depends on them. */
+function operations(term: Expr, t: TileSchedule, rows: number, vectors: number): number {
+  const isProduct = term.k === 'op' && term.op === 'mul';
+  let count = 0;
+  const visit = (x: Expr): void => {
+    if ((x.k !== 'op' && x.k !== 'cast' && x.k !== 'select') || x.dtype === 'i1') return;
+    const [byColumn, byRow] = [t.columns, t.rows].map((f) => f !== null && mentions(x, f.var));
+    if (x !== term || !isProduct) count += (byColumn ? vectors : 1) * (byRow ? rows : 1);
+    for (const c of children(x)) visit(c);
+  };
+  visit(term);
+  return count;
+}
 
 /** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
 const FAR = 16384;
