@@ -1,10 +1,10 @@
 // Convolution operators: how each format states layout, window and groups. The arithmetic is in convolution.ts.
 
+import { addBias } from './bias.js';
 import type { Builder } from '../../ir/builder.js';
 import { add, type Dim, max, mul, sub } from '../../ir/dim.js';
 import type { Value } from '../../ir/tensor.js';
 import {
-  addBias,
   type ConvSpec,
   centred,
   checkGroups,

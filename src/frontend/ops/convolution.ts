@@ -138,15 +138,6 @@ export function convolution(b: Builder, spec: ConvSpec): Value {
   return spec.acc ? sum : b.cast(sum, x.type.dtype);
 }
 
-/** Adds one value per channel. */
-export const addBias = (b: Builder, y: Value, bias: Value | undefined, layout: Layout): Value =>
-  bias
-    ? b.generic({
-        shape: y.type.shape,
-        body: (i, _r, read) => e.add(read(y, i), e.cast(read(bias, [layout.parts(i).channel]), y.type.dtype)),
-      })
-    : y;
-
 /** The stated number of groups must be the one the weight's shape means. */
 export function checkGroups(spec: ConvSpec, group: number): void {
   const { groups } = resolveConv(spec);

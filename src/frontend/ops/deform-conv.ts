@@ -1,12 +1,13 @@
 // Convolution whose taps move: each tap of each window has an offset of its own, and reads between elements by linear
 // interpolation, zero outside. One sum over channels, taps and the corners around each point.
 
+import { addBias } from './bias.js';
 import type { Builder } from '../../ir/builder.js';
 import { type Dim, floordiv } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
-import { addBias, type ConvSpec, checkGroups, OIK, resolveConv } from './convolution.js';
+import { type ConvSpec, checkGroups, OIK, resolveConv } from './convolution.js';
 import { statType } from './norm.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 import { CHANNELS_FIRST, onnxWindow, type WindowAttrs, type WindowAxis, windowIndex } from './window.js';

@@ -1,13 +1,14 @@
 // Layers that carry a state from token to token: linear attention as a scan over positions with one matrix per head, and
 // the causal depthwise convolution that goes with it.
 
+import { addBias } from './bias.js';
 import type { Builder } from '../../ir/builder.js';
 import { add, type Dim, floordiv, mul, sub } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
 import { mergeHeads, scaled } from './attend.js';
-import { addBias, convolution, OIK } from './convolution.js';
+import { convolution, OIK } from './convolution.js';
 import { statType } from './norm.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 import { CHANNELS_FIRST } from './window.js';

@@ -1,10 +1,12 @@
 // Matrix products: MatMul and Gemm, einsum, integer products less zero points, TFLite's fully connected layers.
 // Every one is a single contraction over named axes; what is added or scaled afterwards is left to fusion.
 
+import { addBias } from './bias.js';
+import { CHANNELS_LAST } from './window.js';
 import type { Builder } from '../../ir/builder.js';
 import { floordiv, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
-import { cast, i32 } from '../../ir/scalar.js';
+import { cast } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
@@ -228,10 +230,7 @@ function fullyConnected(
   const width = w.type.shape[1] ?? 1;
   const rows = a.keepDims ? x : b.reshape(x, [floordiv(product(x.type.shape), width), width]);
   const y = b.matmul(rows, w, { transposeY: true });
-  const sum = bias
-    ? b.generic({ shape: y.type.shape, body: (i, _r, read) => e.add(read(y, i), read(bias, [i.at(-1) ?? i32(0)])) })
-    : y;
-  return fusedActivation(b, sum, a.activation);
+  return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), a.activation);
 }
 
 const FullyConnected = op('fully_connected', {

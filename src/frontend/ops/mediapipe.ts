@@ -1,7 +1,8 @@
 // Custom operators of MediaPipe's TFLite models. Their options are plain C structures: little-endian 32-bit fields.
 
+import { addBias } from './bias.js';
 import { add, type Dim, mul, sub } from '../../ir/dim.js';
-import { addBias, fixedTaps, OKI } from './convolution.js';
+import { fixedTaps, OKI } from './convolution.js';
 import { type AnyRecord, type NodeReader, op } from './record.js';
 import { transposedConvolution } from './transposed-convolution.js';
 import { autoPadOf, CHANNELS_LAST, windowAxes } from './window.js';

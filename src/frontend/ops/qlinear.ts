@@ -1,13 +1,14 @@
 // Operators on quantised tensors that carry their scales as inputs: ONNX QLinear*, and onnxruntime's. Products are
 // summed exactly in i32 and rescaled once in f32; elementwise ones go through real values. See quantize.ts.
 
+import { addBias } from './bias.js';
 import type { Builder } from '../../ir/builder.js';
 import { product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
-import { addBias, type ConvSpec, centred, checkGroups, convolution, OIK } from './convolution.js';
+import { type ConvSpec, centred, checkGroups, convolution, OIK } from './convolution.js';
 import { lessZero, scale as scaled } from './matmul.js';
 import { dequantize, type Granularity, quantize, quantizedElement } from './quantize.js';
 import { type AnyRecord, type Inputs, type NodeReader, op } from './record.js';

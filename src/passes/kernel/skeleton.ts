@@ -1,11 +1,12 @@
 // What is left of a kernel when its sizes are taken out: a text equal for kernels that differ in sizes alone. A size is i32
 // arithmetic over constants and symbols, so that a caller can compute it.
 
-import { add, bounds, type Dim, floordiv, max, min, mod, mul, sub, symDim, type Sym } from '../../ir/dim.js';
+import { type Dim, type Sym, symDim } from '../../ir/dim.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { kernelKey } from '../../ir/kernel-key.js';
 import { mapStmt, stmtBodies } from '../../ir/kernel-walk.js';
 import { type Expr, mapChildren, rewriteExpr, variable } from '../../ir/scalar.js';
+import { sizeOp } from '../../ir/size-op.js';
 
 /** Variables renamed in the order of their declaration: kernels that differ in names alone are then equal. */
 export function withCanonicalNames(kernel: Kernel): Kernel {
@@ -62,31 +63,9 @@ function compute(e: Expr, syms: ReadonlyMap<string, Sym>, of: Sizes): Dim | null
     return sym ? symDim(sym) : null;
   }
   if (e.k !== 'op') return null;
-  const [a, b] = e.args.map(of);
-  if (a === undefined || b === undefined || a === null || b === null) return null;
-  const isPositive = typeof b === 'number' && b > 0;
-  switch (e.op) {
-    case 'add':
-      return add(a, b);
-    case 'sub':
-      return sub(a, b);
-    case 'mul':
-      return mul(a, b);
-    case 'min':
-      return min(a, b);
-    case 'max':
-      return max(a, b);
-    case 'shl':
-      return typeof b === 'number' && b >= 0 && b < 31 ? mul(a, 2 ** b) : null;
-    case 'shr_s':
-      return typeof b === 'number' && b >= 0 && b < 31 ? floordiv(a, 2 ** b) : null;
-    case 'div': // truncates, as flooring does from 0 on
-      return isPositive && bounds(a)[0] >= 0 ? floordiv(a, b) : null;
-    case 'rem':
-      return isPositive && bounds(a)[0] >= 0 ? mod(a, b) : null;
-    default:
-      return null;
-  }
+  const args = e.args.map(of);
+  if (!args.every((d) => d !== null)) return null;
+  return FIXED.has(e.op) && typeof args[1] !== 'number' ? null : sizeOp(e.op, args);
 }
 
 /** Loops of up to this many steps are written out, by us or by a compiler: their counts are no sizes. */

@@ -3,6 +3,8 @@
 // are in the file. Elsewhere activations are rounded to those steps but stay float, the weights are dequantised (folded or
 // fused by passes), and the float lowering does the rest: the same numbers up to the order of a float sum.
 
+import { addBias } from '../bias.js';
+import { CHANNELS_LAST } from '../window.js';
 import type { Builder } from '../../../ir/builder.js';
 import { type Dim, dimEq, floordiv } from '../../../ir/dim.js';
 import { e } from '../../../ir/expr.js';
@@ -95,11 +97,10 @@ const integerOrScaled =
         body: (i, _r, read) => {
           const row = step.type.shape.map((d, k) => (d === 1 ? i32(0) : (i[k] as Expr)));
           const channel = weights.scale.length === 1 ? i32(0) : (i.at(-1) as Expr);
-          const value = e.mul(cast(read(sums, i), 'f32'), e.mul(read(step, row), read(scale, [channel])));
-          return bias ? e.add(value, read(bias, [i.at(-1) as Expr])) : value;
+          return e.mul(cast(read(sums, i), 'f32'), e.mul(read(step, row), read(scale, [channel])));
         },
       });
-      return fusedActivation(b, y, attrs.activation);
+      return fusedActivation(b, addBias(b, y, bias, CHANNELS_LAST), attrs.activation);
     };
   };
 
