@@ -86,6 +86,12 @@ describe('classical models', () => {
     expect(() => run({ ...c, attrs })).toThrow(/its own ancestor/);
   });
 
+  it('refuses trees that test features nobody has', () => {
+    const attrs = { ...tree, nodes_featureids: [3, 0, 0] };
+    const c = { ...ml, op: 'TreeEnsembleRegressor', opset: 3, inputs: [f32([1, 2], 0, 0)] };
+    expect(() => run({ ...c, attrs })).toThrow(/feature 3 of 2/);
+  });
+
   it('labels the best class', () => {
     const attrs = { coefficients: [1, -1], intercepts: [0.5, 0.5], classlabels_ints: [7, 9] };
     const inputs = [f32([2, 1], 2, -2)];

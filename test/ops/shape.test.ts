@@ -200,3 +200,23 @@ describe('Concat, Split and Tile', () => {
     });
   });
 });
+
+describe('an empty axis', () => {
+  const zeros = (n: number): number[] => Array.from({ length: n }, () => 0);
+
+  it.each(['edge', 'reflect', 'wrap'])('is padded with zeros in mode %s, as there is nothing to repeat', (mode) => {
+    const x = f32([0, 2]);
+    const pads = i64([4], 1, 0, 1, 0);
+    expect(run({ op: 'Pad', attrs: { mode }, inputs: [x, pads], constants: [1] })).toEqual({
+      dtype: 'f32',
+      shape: [2, 2],
+      values: zeros(4),
+    });
+  });
+
+  it('has no border to sample', () => {
+    const grid = f32([1, 1, 2, 2], 0, 0, 0.5, -0.5);
+    const c = { op: 'GridSample', attrs: { padding_mode: 'border' }, inputs: [f32([1, 1, 0, 3]), grid] };
+    expect(run(c).values).toEqual(zeros(2));
+  });
+});

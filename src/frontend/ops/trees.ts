@@ -3,7 +3,7 @@
 // Set-membership nodes become chains of equality tests. ml-trees.ts reads the operators into this form.
 
 import type { Builder } from '../../ir/builder.js';
-import type { Dim } from '../../ir/dim.js';
+import { bounds, type Dim } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
@@ -111,9 +111,19 @@ function passes(x: Expr, value: Expr, mode: Expr, used: ReadonlySet<Mode>): Expr
   );
 }
 
+/** Whether rows are known to have every feature that is tested; E203 where they are known not to. */
+function hasFeatures(features: Dim, { nodes }: Ensemble): boolean {
+  const [least, most] = bounds(features);
+  const tested = nodes.flatMap((n) => (n.kind === 'branch' ? [n.feature] : []));
+  const missing = tested.find((f) => f < 0 || f >= most);
+  if (missing !== undefined) throw new CompileError('E203', `feature ${missing} of ${most} is tested`);
+  return tested.every((f) => f < least);
+}
+
 /** The leaf each row of x reaches in each tree, as node numbers [rows, trees]. */
 function walk(b: Builder, x: Value, ensemble: Ensemble): Value {
   const t = tablesOf(b, ensemble);
+  const known = hasFeatures(x.type.shape[1] as Dim, ensemble);
   const real = x.type.dtype === 'f64' ? 'f64' : 'f32';
   const split = b.cast(t.value, real);
   const used = new Set(ensemble.nodes.flatMap((n) => (n.kind === 'branch' ? [n.mode] : [])));
@@ -128,7 +138,7 @@ function walk(b: Builder, x: Value, ensemble: Ensemble): Value {
       shape: at.type.shape,
       body: (i, _r, read) => {
         const node = read(at, i);
-        const v = cast(read(x, [i[0] as Expr, read(t.feature, [node])]), real);
+        const v = cast(read(x, [i[0] as Expr, read(t.feature, [node])], known ? {} : { pad: 0 }), real);
         const passed = passes(v, read(split, [node]), read(t.mode, [node]), used);
         const nan = e.and(e.op('is_nan', v), e.ne(read(t.nanIsTrue, [node]), 0));
         return e.select(tracksNan ? e.or(passed, nan) : passed, read(t.whenTrue, [node]), read(t.whenFalse, [node]));

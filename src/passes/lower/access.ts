@@ -2,7 +2,7 @@
 // offset, and "pad where out of range" becomes an explicit guard.
 
 import { invariant } from '../../support/errors.js';
-import { type Dim, dimEq, product } from '../../ir/dim.js';
+import { bounds, type Dim, dimEq, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { BufferParam, Stmt } from '../../ir/kernel.js';
 import type { BufferRef, Origin } from '../../ir/program.js';
@@ -100,7 +100,16 @@ function inRange(v: Value, index: readonly Expr[], ranges: Ranges): Expr | undef
   return guard;
 }
 
-/** A read of a value at an index, through views, as a flat kernel load. */
+/** i1: every axis has elements, leaving out those no loop would get to if they had none. Undefined: always. */
+function notEmpty(v: Value, ranges: Ranges): Expr | undefined {
+  const loops = [...ranges.values()];
+  const open = v.type.shape.filter((d) => bounds(d)[0] <= 0 && !loops.some((range) => dimEq(range, d)));
+  return open
+    .map((d) => e.lt(0, dimExpr(d)))
+    .reduce<Expr | undefined>((all, c) => (all ? e.and(all, c) : c), undefined);
+}
+
+/** A read of a value at an index, through views, as a flat kernel load; 0 where it has no elements at all. */
 export function readValue(
   c: KernelContext,
   v: Value,
@@ -109,11 +118,12 @@ export function readValue(
   more: { guard?: Expr | undefined; pad?: Expr | undefined } = {},
 ): Expr {
   const { pad } = more;
-  const guard = pad && !more.guard ? inRange(v, index, ranges) : more.guard;
-  if (guard?.k === 'const') return guard.value ? readAt(c, v, index) : (pad as Expr);
+  const guard = more.guard ?? (pad ? inRange(v, index, ranges) : notEmpty(v, ranges));
+  if (!guard || (guard.k === 'const' && guard.value)) return readAt(c, v, index);
+  const outside = pad ?? e.const(0, v.type.dtype);
+  if (guard.k === 'const') return outside;
   const at = readAt(c, v, index);
-  if (!guard || at.k !== 'load') return at;
-  return { ...at, guard, pad: pad ?? e.const(0, v.type.dtype) };
+  return at.k === 'load' ? { ...at, guard, pad: outside } : at;
 }
 
 function readAt(c: KernelContext, v: Value, index: readonly Expr[]): Expr {
