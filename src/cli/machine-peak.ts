@@ -31,7 +31,7 @@ export async function measurePeak(target: Target, options: CompileOptions): Prom
   try {
     const { events } = await profileRuns(profiled, { a: square, b: square, x: line } as never, RUNS);
     // The fastest of the runs: a machine's peak is what it can do when nobody else wants it.
-    const rows = events.map((run) => profileTable(program, [run], new Map()));
+    const rows = events.map((run) => profileTable(program, profiled.points, [run], new Map()));
     return bestOf(rows.flat(), { operations: 0, bytes: 0 });
   } finally {
     await profiled.session.close();

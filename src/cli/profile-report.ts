@@ -1,11 +1,11 @@
 // Profiles for people and tools: a table under the model's own node names, JSON rows, and a trace that Chrome and Perfetto
 // open. profile.ts makes the events, profile-work.ts says how much work each step is.
 
-import { type ProfiledStep, profilePoints } from '../backends/profile-points.js';
+import type { ProfiledStep } from '../backends/profile-points.js';
 import type { Origin, Program } from '../ir/program.js';
 import { invariant } from '../support/errors.js';
 import { firstLine, formatTable } from './print.js';
-import type { ProfileEvent } from './profile.js';
+import type { ProfileEvent, ProfilePoint } from './profile.js';
 import { countWork, type Sizes } from './profile-work.js';
 
 export interface ProfileRow {
@@ -34,10 +34,10 @@ export interface Peak {
 /** Rows by time, longest first; times are averages over the runs. */
 export function profileTable(
   program: Program,
+  points: readonly ProfilePoint[],
   runs: readonly (readonly ProfileEvent[])[],
   sizes: Sizes,
 ): readonly ProfileRow[] {
-  const points = profilePoints(program);
   const totals = points.map(() => ({ calls: 0, ms: 0 }));
   for (const { point, start, end } of runs.flat()) {
     const total = totals[point];
@@ -46,32 +46,37 @@ export function profileTable(
     total.ms += end - start;
   }
   const all = totals.reduce((sum, t) => sum + t.ms, 0);
+  const counted = new Set<ProfiledStep>(); // one that runs in pieces is worth its work once
   return points
-    .map((step, i): ProfileRow => {
+    .map((steps, i): ProfileRow => {
       const { calls, ms } = totals[i] as { calls: number; ms: number };
-      const work = countWork(program, step, sizes);
+      const work = steps.filter((s) => !counted.has(s)).map((s) => countWork(program, s, sizes));
+      for (const s of steps) counted.add(s);
+      const total = (of: 'operations' | 'bytes'): number => work.reduce((n, w) => n + w[of], 0);
       const perRun = calls / runs.length;
       return {
-        ...describeStep(program, step),
+        ...describePoint(program, steps),
         calls: perRun,
         ms: ms / runs.length,
         share: all > 0 ? ms / all : 0,
-        operations: work.operations * perRun,
-        bytes: work.bytes * perRun,
+        operations: total('operations') * perRun,
+        bytes: total('bytes') * perRun,
       };
     })
     .filter((row) => row.calls > 0)
     .sort((a, b) => b.ms - a.ms);
 }
 
-/** A step in the model's words. */
-export function describeStep(
+/** Steps that run as one, in the model's words. */
+function describePoint(
   program: Program,
-  step: ProfiledStep,
+  steps: ProfilePoint,
 ): { readonly node: string; readonly op: string; readonly kernel: string } {
-  const kernel = step.kind === 'kernel' ? (program.kernels[step.kernel]?.name ?? '') : `host ${step.op}`;
-  const ops = [...new Set(step.origins.map((o) => o.op))];
-  return { node: shorten(step.origins.map(nodeName)), op: shorten(ops, '+'), kernel };
+  const origins = [...new Set(steps.flatMap((s) => s.origins))];
+  const kernels = steps.map((s) => (s.kind === 'kernel' ? (program.kernels[s.kernel]?.name ?? '') : `host ${s.op}`));
+  const ops = [...new Set(origins.map((o) => o.op))];
+  const nodes = [...new Set(origins.map(nodeName))];
+  return { node: shorten(nodes), op: shorten(ops, '+'), kernel: [...new Set(kernels)].join(' + ') };
 }
 
 const nodeName = (o: Origin): string => [...o.path, o.node].join('/');
@@ -120,13 +125,16 @@ export const shareOfPeak = (r: ProfileRow, peak: Peak): number =>
   r.ms > 0 ? Math.max(r.operations / peak.operations, r.bytes / peak.bytes) / r.ms / 1e6 : 0;
 
 /** The trace format of Chrome's own viewer and of Perfetto: one complete event a step. */
-export function chromeTrace(program: Program, runs: readonly (readonly ProfileEvent[])[]): string {
-  const points = profilePoints(program);
+export function chromeTrace(
+  program: Program,
+  points: readonly ProfilePoint[],
+  runs: readonly (readonly ProfileEvent[])[],
+): string {
   const first = runs[0]?.[0]?.start ?? 0;
   const traceEvents = runs.flat().map(({ point, start, end }) => {
-    const step = points[point];
-    invariant(step, `there is no step ${point}`);
-    const { node, op, kernel } = describeStep(program, step);
+    const steps = points[point];
+    invariant(steps, `there is no step ${point}`);
+    const { node, op, kernel } = describePoint(program, steps);
     const times = { ts: (start - first) * 1000, dur: (end - start) * 1000 };
     return { name: node || kernel, cat: op, ph: 'X', pid: 1, tid: 1, ...times, args: { op, kernel } };
   });

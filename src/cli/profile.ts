@@ -2,11 +2,14 @@
 // the marks become events, one a step. profile-report.ts shows them under the model's own node names.
 
 import { createInterpreter } from '../backends/interp/interpreter.js';
-import { type Mark, NO_POINT, profilePoints } from '../backends/profile-points.js';
+import { type Mark, NO_POINT, type ProfiledStep, profilePoints } from '../backends/profile-points.js';
 import type { Program } from '../ir/program.js';
 import type { RuntimeTensor, Session } from '../runtime/session.js';
-import { CompileError, invariant } from '../support/errors.js';
+import { invariant } from '../support/errors.js';
 import type { Target } from './targets.js';
+
+/** Steps of the program that run as one. */
+export type ProfilePoint = readonly ProfiledStep[];
 
 /** One step from its beginning to its end, in milliseconds. */
 export interface ProfileEvent {
@@ -17,6 +20,8 @@ export interface ProfileEvent {
 
 export interface ProfiledSession {
   readonly session: Session;
+  /** By the numbers of the marks. */
+  readonly points: readonly ProfilePoint[];
   /** What happened since the last call. */
   readonly marks: () => Promise<readonly Mark[]>;
 }
@@ -29,18 +34,20 @@ export async function openProfiled(target: Target, program: Program): Promise<Pr
     case 'wasm': {
       const { instantiateWasm } = await import('../backends/wasm/load.js');
       const { marks, mark } = collectMarks();
-      return { session: await instantiateWasm(program, mark), marks };
+      return { session: await instantiateWasm(program, mark), points: singlePoints(program), marks };
     }
     case 'c': {
       const { buildC } = await import('../backends/c/load-node.js');
       const session = (await buildC([{ name: 'model', program }], { profile: true })).get('model');
       invariant(session, 'the one program was built');
-      return { session, marks: session.marks };
+      return { session, points: singlePoints(program), marks: session.marks };
     }
-    default:
-      throw new CompileError('E401', `--profile does not know the target ${target} yet`);
+    case 'webgpu':
+      return profileGpu(program);
   }
 }
+
+const singlePoints = (program: Program): readonly ProfilePoint[] => profilePoints(program).map((step) => [step]);
 
 function collectMarks(): { mark: (point: number) => void; marks: () => Promise<readonly Mark[]> } {
   let noted: Mark[] = [];
@@ -53,35 +60,61 @@ function collectMarks(): { mark: (point: number) => void; marks: () => Promise<r
   return { mark, marks };
 }
 
-/** It only says when a step is over: the next begins then. */
-function profileInterpreter(program: Program): ProfiledSession {
+/** For targets that only say when a step is over: the next begins then. */
+function collectEnds(): {
+  begin: () => void;
+  end: (point: number | undefined) => void;
+  marks: ProfiledSession['marks'];
+} {
   const { mark, marks } = collectMarks();
-  const points = new Map<unknown, number>(profilePoints(program).map((step, i) => [step, i]));
   let begun = performance.now();
   const starts: number[] = [];
-  const session = createInterpreter(program, {
-    onStep: (step) => {
-      const point = points.get(step);
+  return {
+    begin: () => {
+      begun = performance.now();
+    },
+    end: (point) => {
       if (point !== undefined) {
         starts.push(begun);
         mark(point);
       }
       begun = performance.now();
     },
-  });
+    marks: async () => {
+      const ends = await marks();
+      const begins = starts.splice(0);
+      return ends.flatMap(({ point, at }, i) => [
+        { point, at: begins[i] as number },
+        { point: NO_POINT, at },
+      ]);
+    },
+  };
+}
+
+function profileInterpreter(program: Program): ProfiledSession {
+  const { begin, end, marks } = collectEnds();
+  const points = new Map<unknown, number>(profilePoints(program).map((step, i) => [step, i]));
+  const session = createInterpreter(program, { onStep: (step) => end(points.get(step)) });
   const run: Session['run'] = (inputs, entry) => {
-    begun = performance.now();
+    begin();
     return session.run(inputs, entry);
   };
-  const paired = async (): Promise<readonly Mark[]> => {
-    const ends = await marks();
-    const begins = starts.splice(0);
-    return ends.flatMap(({ point, at }, i) => [
-      { point, at: begins[i] as number },
-      { point: NO_POINT, at },
-    ]);
-  };
-  return { session: { ...session, run }, marks: paired };
+  return { session: { ...session, run }, points: singlePoints(program), marks };
+}
+
+/** Each step is waited for, which takes some time of its own; in a usual run they overlap. */
+async function profileGpu(program: Program): Promise<ProfiledSession> {
+  const [{ openPlan }, { computingSteps, planProgram }, { sharedDevice }] = await Promise.all([
+    import('../backends/webgpu/session.js'),
+    import('../backends/webgpu/plan.js'),
+    import('../backends/webgpu/device-node.js'),
+  ]);
+  const planned = planProgram(program);
+  const steps = planned.plan.entries.flatMap((e) => computingSteps(e.steps));
+  const points = new Map<unknown, number>(steps.map((step, i) => [step, i]));
+  const { end, marks } = collectEnds();
+  const session = await openPlan(program, planned, await sharedDevice(), (step) => end(points.get(step)));
+  return { session, points: planned.sources, marks };
 }
 
 /** Steps do not nest: each mark with a point ends at the next. */

@@ -1,4 +1,4 @@
-// `heddle run --profile`: time per step under the model's own node names, on every CPU target; other builds stay free of it.
+// `heddle run --profile`: time per step under the model's own node names, on every target; other builds stay free of it.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,9 @@ import { profilePoints } from '../../src/backends/profile-points.js';
 import { emitWasm } from '../../src/backends/wasm/program.js';
 import { pairMarks } from '../../src/cli/profile.js';
 import { countWork } from '../../src/cli/profile-work.js';
-import { compileModel, readModel } from '../../src/compile.js';
+import { computingSteps, planProgram } from '../../src/backends/webgpu/plan.js';
+import { compileModel, readModel, type Target } from '../../src/compile.js';
+import { tryDevice } from '../backends/webgpu-device.js';
 import { encodeModel, graph, node, value } from '../frontend/onnx-models.js';
 import { heddle, temporaryFolder, writeFile } from './heddle.js';
 import { scaled } from './models.js';
@@ -20,7 +22,7 @@ beforeAll(() => {
   model = writeFile(join(dir, 'scaled.onnx'), scaled);
 });
 
-const compiled = (bytes: Uint8Array, target: 'interp' | 'c' | 'wasm') =>
+const compiled = (bytes: Uint8Array, target: Target) =>
   compileModel(readModel(bytes, { file: 'm.onnx' }), { target, dims: { n: 8 } });
 
 interface Profile {
@@ -55,6 +57,22 @@ describe('run --profile', () => {
     const { traceEvents } = JSON.parse(readFileSync(trace, 'utf8')) as { traceEvents: { ph: string; dur: number }[] };
     expect(traceEvents.length).toBe(3 * steps);
     for (const e of traceEvents) expect(e.dur).toBeGreaterThanOrEqual(0);
+  });
+
+  it('shows every dispatch once a run on webgpu', async (t) => {
+    if (!(await tryDevice())) t.skip('there is no WebGPU device');
+    const args = ['--target', 'webgpu', '--input', 'random', '--dim', 'n=8', '--runs', '2', '--json'];
+    const { code, out, err } = await heddle('run', model, '--profile', ...args);
+    expect(err).toBe('');
+    expect(code).toBe(0);
+    const { plan, sources } = planProgram(compiled(scaled, 'webgpu'));
+    const steps = plan.entries.flatMap((e) => computingSteps(e.steps));
+    expect(sources.length).toBe(steps.length);
+    const { profile } = JSON.parse(out) as Profile;
+    expect(profile.length).toBe(steps.length);
+    expect(profile.map((r) => r.node)).toContain('double, clip');
+    for (const r of profile) expect(r).toMatchObject({ calls: 1, operations: expect.any(Number) });
+    expect(profile.reduce((n, r) => n + r.operations, 0)).toBeGreaterThan(0);
   });
 
   it('ends a step where the next mark is', () => {

@@ -40,6 +40,7 @@ export function draftKernel(p: Planner, s: KernelStep): readonly Draft[] {
     invariant(!piece.grid || count !== null, `the grid of ${kernel.name} has a size the host cannot compute`);
     return [
       {
+        step: s,
         label: labelOf(s, kernel.name),
         part,
         bound: place.bound,

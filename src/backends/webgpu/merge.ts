@@ -6,9 +6,12 @@ import { MOST_BINDINGS } from './bindings.js';
 import type { GpuGather, GpuKnown, GpuPart } from './plan-types.js';
 import type { Part } from './shader.js';
 import { agreeOnLanes, type Placed, sharedBytes } from './shader-module.js';
+import type { KernelStep } from './steps.js';
 
 /** One dispatch before merging. */
 export interface Draft {
+  /** What it is, or is a piece of. */
+  readonly step: KernelStep;
   readonly label: string;
   readonly part: Part;
   /** Buffer of each of the part's bindings. */

@@ -51,6 +51,7 @@ function planStep(p: Planner, s: Exclude<Step, { kind: 'kernel' }>): GpuStep {
     case 'while':
       return { do: 'while', test: planSteps(p, s.test), cond: elementOf(p, s.cond), body: planSteps(p, s.body) };
     case 'host': {
+      p.sources.push([s]);
       const value = (a: HostArg): GpuHostValue => [...elementOf(p, a.ref), a.dtype, a.shape.map(sizeOfDim)];
       return { do: 'host', op: s.op, index: p.hosts++, inputs: s.inputs.map(value), outputs: s.outputs.map(value) };
     }
@@ -71,6 +72,7 @@ function touchedBy(p: Planner, s: KernelStep): Touches {
 /** Constants are the twin's own. */
 function callTwin(p: Planner, steps: readonly KernelStep[]): GpuStep {
   const call = twinCall(steps);
+  p.sources.push(steps);
   const positions = (list: readonly number[]): number[] =>
     [...new Set(list)].flatMap((id) => {
       const position = p.places.get(id)?.position;
@@ -87,6 +89,7 @@ function callTwin(p: Planner, steps: readonly KernelStep[]): GpuStep {
 
 function runStep(p: Planner, { drafts, placed, buffers }: Merged): GpuStep {
   const { code, swaps, access } = writeModule(placed);
+  p.sources.push(drafts.map((d) => d.step));
   let pipeline = p.known.get(code);
   if (pipeline === undefined) {
     const name = drafts.map((d) => d.label).join(' + ');

@@ -5,11 +5,12 @@
 import type { Program, Step } from '../../ir/program.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { describeEntry } from '../entry-spec.js';
+import type { ProfiledStep } from '../profile-points.js';
 import { BINDING_BYTES, placeBuffers } from './buffers.js';
 import { draftKernel } from './draft.js';
 import { type Placement, placeKernels } from './placement.js';
 import { planSteps } from './plan-steps.js';
-import type { GpuBufferPlan, GpuPlan } from './plan-types.js';
+import type { GpuBufferPlan, GpuPlan, GpuStep } from './plan-types.js';
 import { placeOf, type Planner } from './planner.js';
 import { shareBuffers } from './share-buffers.js';
 import { shareParts } from './share-parts.js';
@@ -25,6 +26,18 @@ export interface CompiledPlan {
   readonly placement: Placement;
   /** The module of the twin, which exports `call_N` and imports its memory; null where nothing is placed there. */
   readonly twin: Uint8Array | null;
+  /** For each of `computingSteps` of the plan, the steps of the program it is. */
+  readonly sources: readonly (readonly ProfiledStep[])[];
+}
+
+/** Dispatches, calls of the twin and of the host, in the order in which they stand in the plan. */
+export function computingSteps(steps: readonly GpuStep[]): readonly GpuStep[] {
+  return steps.flatMap((s): readonly GpuStep[] => {
+    if (s.do === 'if') return computingSteps([...s.then, ...s.else]);
+    if (s.do === 'loop') return computingSteps(s.body);
+    if (s.do === 'while') return computingSteps([...s.test, ...s.body]);
+    return s.do === 'bind' ? [] : [s];
+  });
 }
 
 export interface PlanOptions {
@@ -65,6 +78,7 @@ function planPlaced(
     parts: new Map(),
     pools: new Map(),
     calls: [],
+    sources: [],
     hosts: 0,
   };
   if (!draftAll(p, refused)) return null;
@@ -99,7 +113,7 @@ function planPlaced(
   const sizes = program.entries.some((e) => hasBind(e.steps)) ? { sizes: sizeShader(WORKGROUP) } : {};
   const pages = twin ? { twinPages: twin.pages } : {};
   const plan = { buffers: held, pipelines: p.pipelines, entries, ...pages, ...sizes, needs };
-  return { plan, weights, placement, twin: twin?.module ?? null };
+  return { plan, weights, placement, twin: twin?.module ?? null, sources: p.sources };
 }
 
 const hasBind = (steps: readonly Step[]): boolean =>

@@ -3,6 +3,7 @@
 import type { BufferRef, Program } from '../../ir/program.js';
 import { invariant } from '../../support/errors.js';
 import { sizeOfDim } from '../entry-spec.js';
+import type { ProfiledStep } from '../profile-points.js';
 import type { PlacedBuffer } from './buffers.js';
 import type { Piece } from './pieces.js';
 import type { Placement } from './placement.js';
@@ -26,6 +27,8 @@ export interface Planner {
   /** Bytes of each buffer for private scratch and gathered operands; all dispatches use the same ones. */
   readonly pools: Map<string, { readonly position: number; bytes: number }>;
   readonly calls: TwinCall[];
+  /** What each step of the plan that computes something computes, in the order of planning. */
+  readonly sources: (readonly ProfiledStep[])[];
   hosts: number;
 }
 

@@ -7,7 +7,7 @@ import type { DeviceTensor, RuntimeTensor, Session } from '../../runtime/session
 import { CompileError, invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
-import { createExecutor, type HostFunction } from './executor/executor.js';
+import { createExecutor, type ExecutorOptions, type HostFunction } from './executor/executor.js';
 import type { Twin } from './executor/stores.js';
 import { EXECUTOR_PARTS } from './executor/text.js';
 import { type CompiledPlan, checkLimits, planProgram } from './plan.js';
@@ -36,14 +36,19 @@ export interface WebGpuDevice {
 export const createWebGpuSession = (program: Program, device: WebGpuDevice): Promise<WebGpuSession> =>
   openPlan(program, planProgram(program), device);
 
-/** A session of a program that is planned. */
-export async function openPlan(program: Program, planned: CompiledPlan, gpu: WebGpuDevice): Promise<WebGpuSession> {
+/** A session of a program that is planned; `onStep` hears when the device is through with a step. */
+export async function openPlan(
+  program: Program,
+  planned: CompiledPlan,
+  gpu: WebGpuDevice,
+  onStep?: ExecutorOptions['onStep'],
+): Promise<WebGpuSession> {
   const device = gpu as GPUDevice;
   const { plan, weights, twin: module } = planned;
   checkLimits(plan, device.limits);
   const twin = module ? await openTwin(module, plan.twinPages ?? 1) : undefined;
   const hosts = hostCalls(program.entries.flatMap((e) => e.steps));
-  const executor = await createExecutor(EXECUTOR_PARTS, device, plan, weights, { hosts, twin });
+  const executor = await createExecutor(EXECUTOR_PARTS, device, plan, weights, { hosts, twin, onStep });
   const specs = program.entries.map(describeEntry);
   let open = true;
   const runOnDevice: WebGpuSession['runOnDevice'] = async (inputs, stay, name) => {

@@ -153,8 +153,8 @@ async function profileModel(target: Target, program: Program, given: GivenInputs
   const profiled = await openProfiled(target, program);
   try {
     const { events, outputs } = await profileRuns(profiled, inputs, Math.floor(runs));
-    const rows = profileTable(program, events, sizes);
-    return { rows, trace: chromeTrace(program, events), outputs: outputsOf(program, outputs) };
+    const rows = profileTable(program, profiled.points, events, sizes);
+    return { rows, trace: chromeTrace(program, profiled.points, events), outputs: outputsOf(program, outputs) };
   } finally {
     await profiled.session.close();
   }

@@ -72,7 +72,7 @@ export function matchReduction(start: Stmt, nest: Stmt): Reduction | null {
 function plainLoops(stmts: readonly Stmt[]): { loops: readonly For[]; body: readonly Stmt[] } {
   const loops: For[] = [];
   let body = stmts;
-  for (let at = body[0]; body.length === 1 && isPlain(at); at = body[0]) {
+  for (let at = body[0]; body.length === 1 && isPlain(at) && !matchBlocks(at); at = body[0]) {
     loops.push(at);
     body = at.body;
   }
@@ -90,7 +90,7 @@ interface Cut {
 
 /** What `accumulate` makes of a loop that is cut into blocks. */
 function matchBlocks(outer: Stmt): Cut | null {
-  if (outer.s !== 'for' || outer.step === 1 || outer.body.length !== 3) return null;
+  if (outer.s !== 'for' || outer.body.length !== 3) return null;
   const [start, inner, add] = outer.body;
   if (start?.s !== 'let' || inner?.s !== 'for' || add?.s !== 'set') return null;
   if (inner.step !== 1 || inner.lo.k !== 'var' || inner.lo.name !== outer.var) return null;

@@ -4,7 +4,7 @@
 // keep nothing outside of their one function, so their texts are what a shipped model.mjs contains (text.ts).
 
 import type { DeviceTensor } from '../../../runtime/session.js';
-import type { GpuEntryPlan, GpuHostValue, GpuPlan, RunCounts } from '../plan-types.js';
+import type { GpuEntryPlan, GpuHostValue, GpuPlan, GpuStep, RunCounts } from '../plan-types.js';
 import type { createCommands } from './commands.js';
 import type { createDispatches, createPipelines } from './dispatch.js';
 import type { createElements } from './elements.js';
@@ -49,6 +49,8 @@ export interface ExecutorOptions {
   readonly twin?: Twin | undefined;
   /** Hears how many of all pipelines are ready. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Hears of each step that computes something once the device has done it, which is waited for; null: of the inputs. */
+  readonly onStep?: ((step: GpuStep | null) => void) | undefined;
 }
 
 /** The other files of this folder. */
@@ -70,7 +72,7 @@ export async function createExecutor(
   device: GPUDevice,
   plan: GpuPlan,
   weights: WeightSource,
-  { hosts = [], twin, onProgress = () => undefined }: ExecutorOptions = {},
+  { hosts = [], twin, onProgress = () => undefined, onStep }: ExecutorOptions = {},
 ): Promise<Executor> {
   const [COPY_SRC, COPY_DST, STORAGE] = [0x4, 0x8, 0x80];
   const elements = parts.createElements();
@@ -100,7 +102,14 @@ export async function createExecutor(
   loading.catch(destroy);
   const { commands, stores, symbols, pipelines } = await loading;
   const dispatches = parts.createDispatches(device, plan, pipelines.all, commands, stores, sizes, symbols);
-  const steps = parts.createSteps(plan, elements, sizes, commands, stores, symbols, dispatches, hosts, twin);
+  const after =
+    onStep &&
+    (async (step: GpuStep | null): Promise<void> => {
+      commands.submit();
+      await device.queue.onSubmittedWorkDone();
+      onStep(step);
+    });
+  const steps = parts.createSteps(plan, elements, sizes, commands, stores, symbols, dispatches, hosts, twin, after);
 
   type Value = GpuEntryPlan['inputs'][number];
   const feed = async (v: Value, data: Input, env: ReadonlyMap<string, number>): Promise<void> => {
@@ -143,6 +152,7 @@ export async function createExecutor(
       const data = inputs[k];
       if (data !== undefined) await feed(v, data, env);
     }
+    await after?.(null);
     await steps.run(entry.steps, env);
     const isKept = entry.outputs.map((v, k) => stays[k] === true && v.dtype !== 'string');
     const isOpen = (v: Value): boolean => v.shape.some((s) => sizes.isOpen(s, symbols.open));

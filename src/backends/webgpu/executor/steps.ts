@@ -32,6 +32,7 @@ export function createSteps(
   dispatches: Dispatches,
   hosts: readonly HostFunction[],
   twin: Twin | undefined,
+  after: ((step: GpuStep) => Promise<void>) | undefined,
 ): Steps {
   const strings = new Map<number, readonly string[]>();
   /** Where sizes are open, up to so many bytes are read at their bounds rather than waited for twice. */
@@ -138,12 +139,16 @@ export function createSteps(
   const run = async (steps: readonly GpuStep[], env: Symbols): Promise<void> => {
     for (const step of steps) {
       if (step.do === 'run') {
-        if (dispatches.run(step, env)) continue;
-        await settle(env);
-        dispatches.run(step, env);
+        if (!dispatches.run(step, env)) {
+          await settle(env);
+          dispatches.run(step, env);
+        }
+        if (after) await after(step);
       } else if (step.do === 'bind') await bind(step, env);
-      else if (step.do === 'twin') await runTwin(step, env);
-      else if (step.do === 'if') await run((await readNumber(step.cond, env)) !== 0 ? step.then : step.else, env);
+      else if (step.do === 'twin') {
+        await runTwin(step, env);
+        await after?.(step);
+      } else if (step.do === 'if') await run((await readNumber(step.cond, env)) !== 0 ? step.then : step.else, env);
       else if (step.do === 'loop') {
         await need([step.count], env);
         const count = sizes.evaluate(step.count, env);
@@ -157,7 +162,10 @@ export function createSteps(
           if ((await readNumber(step.cond, env)) === 0) break;
           await run(step.body, env);
         }
-      } else await runHost(step, env);
+      } else {
+        await runHost(step, env);
+        await after?.(step);
+      }
     }
   };
   return { run, values, settle, strings };
