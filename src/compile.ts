@@ -18,7 +18,7 @@ import { lowerGeneric } from './passes/lower/generic.js';
 import { lowerModule } from './passes/lower/module.js';
 import { mergeKernels } from './passes/merge-kernels.js';
 import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
-import { GPU_PIPELINE, PIPELINE, REQUIRED } from './passes/pipeline.js';
+import { GPU_PIPELINE, PIPELINE, REQUIRED, SMALL_PIPELINE } from './passes/pipeline.js';
 import { type Cpu, CPUS } from './passes/schedule/cpus.js';
 import { type ScheduledKernel, unscheduled } from './passes/schedule/operands.js';
 import type { VectorTarget } from './passes/schedule/target.js';
@@ -82,9 +82,14 @@ const isFull = ({ target = 'interp', optimize }: CompileOptions): boolean =>
 
 /** Tensor IR → better tensor IR: the passes a target wants, or those given. */
 export function optimizeModule(m: Module, options: CompileOptions = {}, passes?: readonly Pass[]): Module {
-  const { numerics = 'fast', target } = options;
-  const pipeline = target === 'webgpu' ? GPU_PIPELINE : PIPELINE;
-  return runPasses(passes ?? (isFull(options) ? pipeline : REQUIRED), m, { numerics, evaluate }, options);
+  const { numerics = 'fast' } = options;
+  return runPasses(passes ?? (isFull(options) ? pipelineFor(options) : REQUIRED), m, { numerics, evaluate }, options);
+}
+
+/** C for no CPU in particular may be for a microcontroller. */
+function pipelineFor({ target, cpu = 'generic' }: CompileOptions): readonly Pass[] {
+  if (target === 'webgpu') return GPU_PIPELINE;
+  return target === 'c' && cpu === 'generic' ? SMALL_PIPELINE : PIPELINE;
 }
 
 /** Tensor IR → program. */

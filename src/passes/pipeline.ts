@@ -87,6 +87,9 @@ export const PIPELINE: readonly Pass[] = [
   copyViews, // last, when all readers are known
 ];
 
+/** Where memory may count for more than speed: nothing that takes buffers to save arithmetic. */
+export const SMALL_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => p.name !== 'winograd');
+
 /** Passes that serve vectors of one processor: copies only cost a GPU a dispatch, narrow elements an atomic store. */
 const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd']);
 

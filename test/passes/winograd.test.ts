@@ -94,8 +94,10 @@ describe('winograd', () => {
       const fast = lowerToProgram(moduleOf(c), { target: 'wasm' });
       const strict = lowerToProgram(moduleOf(c), { target: 'wasm', numerics: 'strict' });
       expect(fast.kernels.length).toBeGreaterThan(strict.kernels.length);
+      const small = lowerToProgram(moduleOf(c), { target: 'c', cpu: 'generic' });
+      expect(small.kernels.length).toBe(strict.kernels.length);
       const wasm = await instantiateWasm(fast);
-      const built = await buildC([{ name: 'm', program: lowerToProgram(moduleOf(c), { target: 'c' }) }]);
+      const built = await buildC([{ name: 'm', program: lowerToProgram(moduleOf(c), { target: 'c', cpu: 'sse2' }) }]);
       for (const s of [wasm, built.get('m') as Session]) {
         sessions.push(s);
         const got = (await s.run(inputs)).y!.data as Float32Array;
