@@ -107,6 +107,7 @@ function createLowerContext(task: NodeTask): LowerContext {
     rounding: context.options.rounding ?? 'double',
     quantIn: (i) => context.quants.get(at(node.inputs, i)),
     quantOut: (i) => context.quants.get(at(node.outputs, i)),
+    quantNamed: (name) => context.quants.get(name),
     declared(i) {
       const t =
         graph.values.get(at(node.outputs, i))?.type ?? graph.outputs.find((o) => o.name === at(node.outputs, i))?.type;

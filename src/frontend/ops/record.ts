@@ -58,6 +58,8 @@ export interface LowerContext {
   /** TFLite quantisation of an input or output by position; undefined where not quantised. */
   quantIn(i: number): SourceQuant | undefined;
   quantOut(i: number): SourceQuant | undefined;
+  /** The same of a tensor of the node's graph by name (TFLite: an operator's intermediates). */
+  quantNamed(name: string): SourceQuant | undefined;
   /** The type the file declares for an output, if any (TFLite: always). */
   declared(i: number): TensorType | undefined;
   /** A constant of the node's graph by value name (TFLite: tensors that hold blockwise scales). */

@@ -1,6 +1,6 @@
 // TFLite's recurrent layers: LSTM with its variants (coupled gates, peepholes, projection, clipping, layer norm), plain RNN,
 // in one direction or two, a step at a time or over a sequence. The input's products for all steps are one contraction; a
-// scan carries the states, which live in variable tensors. Integer LSTM: quantized/lstm.ts.
+// scan carries the states, which live in variable tensors. Integer LSTM: quantized/lstm.ts and quantized/lstm-full.ts.
 
 import type { Builder } from '../../ir/builder.js';
 import type { Dim } from '../../ir/dim.js';
@@ -9,20 +9,10 @@ import type { Value } from '../../ir/tensor.js';
 import { isFloat } from '../../support/dtype.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
 import { dequantize, roundAsymmetric, roundSymmetric } from './quantized/hybrid.js';
+import type { LstmPositions } from './quantized/gate-products.js';
 import { integerLstm } from './quantized/lstm.js';
+import { fullIntegerLstm } from './quantized/lstm-full.js';
 import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
-
-/** Where an LSTM's operands stand among the inputs. Four entries go by gate: input, forget, cell, output. */
-export interface LstmPositions {
-  readonly input: readonly [number, number, number, number];
-  readonly recurrent: readonly [number, number, number, number];
-  /** Input, forget, output. */
-  readonly peephole: readonly [number, number, number];
-  readonly bias: readonly [number, number, number, number];
-  readonly projection: readonly [number, number];
-  readonly states: readonly [number, number];
-  readonly norm: readonly [number, number, number, number] | null;
-}
 
 const SEQUENCE: LstmPositions = {
   input: [1, 2, 3, 4],
@@ -162,10 +152,20 @@ const swapped = (b: Builder, x: Value, timeMajor: boolean): Value => (timeMajor 
 type Lower<A> = (inputs: { readonly x: Value }, attrs: A, b: Builder, ctx: LowerContext) => Value | readonly Value[];
 
 const sequenceLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
-  if (!isFloat(x.type.dtype))
-    return swapped(b, integerLstm(b, ctx, swapped(b, x, a.timeMajor), SEQUENCE, a), a.timeMajor);
-  return swapped(b, runLstm(layerOf(b, ctx, 2), swapped(b, x, a.timeMajor), SEQUENCE, a), a.timeMajor);
+  const steps = swapped(b, x, a.timeMajor);
+  const run = (): Value => {
+    if (isFloat(x.type.dtype)) return runLstm(layerOf(b, ctx, 2), steps, SEQUENCE, a);
+    if (isBasic(ctx, SEQUENCE)) return integerLstm(b, ctx, steps, SEQUENCE, a);
+    return fullIntegerLstm(b, ctx, steps, SEQUENCE, a, !a.timeMajor);
+  };
+  return swapped(b, run(), a.timeMajor);
 };
+
+/** What the kernels for microcontrollers know: the four gates and nothing else. */
+function isBasic({ reader }: LowerContext, at: LstmPositions): boolean {
+  const options = [...at.peephole, at.projection[0], ...(at.norm ?? [])];
+  return reader.input(at.input[0]) !== undefined && !options.some((i) => reader.input(i));
+}
 
 /** The builtin LSTM: one step, x [batch, in]. */
 const stepLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
@@ -173,7 +173,7 @@ const stepLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
   const steps = b.unsqueeze(x, [0]);
   const y = isFloat(x.type.dtype)
     ? runLstm(layerOf(b, ctx, 2), steps, SEQUENCE, a)
-    : integerLstm(b, ctx, steps, SEQUENCE, a);
+    : fullIntegerLstm(b, ctx, steps, SEQUENCE, a, false);
   return b.squeeze(y, [0]);
 };
 

@@ -28,6 +28,10 @@ const perTensor = (q: SourceQuant | undefined, ctx: LowerContext, what: string):
 export const inputAffine = (ctx: LowerContext, i: number): Affine => perTensor(ctx.quantIn(i), ctx, `input ${i}`);
 export const outputAffine = (ctx: LowerContext, i = 0): Affine => perTensor(ctx.quantOut(i), ctx, `output ${i}`);
 
+/** Of one of the operator's own tensors, which hold no data. */
+export const intermediateAffine = (ctx: LowerContext, i: number): Affine =>
+  perTensor(ctx.quantNamed(ctx.reader.strings('intermediates', [])[i] ?? ''), ctx, `intermediate tensor ${i}`);
+
 /** Element type the file declares for an output. */
 export const outputType = (ctx: LowerContext, i = 0): DType =>
   ctx.declared(i)?.dtype ?? ctx.limit(`output ${i} has no declared type`);

@@ -93,7 +93,7 @@ export function expOfNegative(x: number): number {
 }
 
 /** exp(-2^k) for k = -2 … 4 in Q0.31. */
-const EXP_OF_POWERS = [1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242];
+export const EXP_OF_POWERS = [1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242];
 
 /** exp on [-1/4, 0) in Q0.31, a Taylor polynomial around -1/8. */
 function expInInterval(a: number): number {
