@@ -18,6 +18,8 @@ export interface NodeCase {
   readonly inputs: readonly (Tensor | null)[];
   /** Positions of inputs that are constants of the model (default: none). */
   readonly constants?: readonly number[];
+  /** Positions of inputs that are TFLite's variable tensors: they keep their contents between calls. */
+  readonly variables?: readonly number[];
   /** Input axes given as symbols: 'position.axis'. */
   readonly symbols?: readonly string[];
   readonly outputs?: number;
@@ -25,6 +27,7 @@ export interface NodeCase {
   readonly map?: boolean;
   /** Types the file declares for the outputs. */
   readonly declared?: readonly { readonly dtype: DType; readonly shape: readonly number[] }[];
+  /** By value: in0, out0, or a tensor of the operator's own. */
   readonly quant?: Readonly<Record<string, SourceQuant>>;
 }
 
@@ -63,7 +66,9 @@ export function runNode(c: NodeCase): readonly NodeResult[] {
 export const fedInputs = (c: NodeCase): Readonly<Record<string, Tensor>> =>
   Object.fromEntries(
     c.inputs.flatMap((t, k) =>
-      t && !c.constants?.includes(k) ? [[c.map ? `in0_${['keys', 'values'][k]}` : `in${k}`, t]] : [],
+      t && !c.constants?.includes(k) && !c.variables?.includes(k)
+        ? [[c.map ? `in0_${['keys', 'values'][k]}` : `in${k}`, t]]
+        : [],
     ),
   );
 
@@ -78,12 +83,14 @@ export function modelOf(c: NodeCase): SourceModel {
   const values = new Map<string, SourceValue>();
   const value = (name: string, type: SourceValue['type']): SourceValue => {
     const quant = c.quant?.[name];
-    const v: SourceValue = { name, type, ...(quant && { quant }) };
+    const variable = c.variables?.some((k) => name === `in${k}`) ?? false;
+    const v: SourceValue = { name, type, ...(quant && { quant }), ...(variable && { variable }) };
     values.set(name, v);
     return v;
   };
   for (const [k, t] of c.inputs.entries())
     if (t && constant(k) && c.quant?.[`in${k}`]) value(`in${k}`, { kind: 'tensor', dtype: t.dtype, shape: t.shape });
+  for (const name of Object.keys(c.quant ?? {})) if (!/^(in|out)/.test(name)) value(name, { kind: 'unknown' });
   const mapInput = (): SourceValue => {
     const [key, content] = c.inputs as readonly [Tensor, Tensor];
     return value('in0', { kind: 'map', key: key.dtype, value: { kind: 'tensor', dtype: content.dtype, shape: [] } });
@@ -101,7 +108,7 @@ export function modelOf(c: NodeCase): SourceModel {
   );
   const graph: SourceGraph = {
     name: 'main',
-    inputs: c.map ? [mapInput()] : tensorInputs,
+    inputs: c.map ? [mapInput()] : tensorInputs.filter((v) => !v.variable),
     outputs: outputs.map((name, k) => {
       const d = c.declared?.[k];
       return value(name, d ? { kind: 'tensor', ...d } : { kind: 'unknown' });
