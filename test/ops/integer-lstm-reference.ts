@@ -111,7 +111,7 @@ export function logistic16(v: number, bits: number): number {
 export function tanh16(v: number, bits: number): number {
   if (v === 0) return 0;
   const size = Math.min(32767, 4 * (quotient(exp16(-Math.abs(v), bits + 1)) - 8192));
-  return v > 0 ? size : -size;
+  return v > 0 ? size : 0 - size;
 }
 
 /** 1/√n as a 31-bit factor and a right shift. */
