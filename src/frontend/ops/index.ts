@@ -55,6 +55,7 @@ import { records as linearAttention } from './linear-attention.js';
 import { records as deformConv } from './deform-conv.js';
 import { records as svdf } from './svdf.js';
 import { records as tfliteLstm } from './tflite-lstm.js';
+import { records as tfliteRnn } from './tflite-rnn.js';
 import { records as selectData } from './select-data.js';
 import { records as loss } from './loss.js';
 import { records as sequence } from './sequence.js';
@@ -136,6 +137,7 @@ export const RECORDS: readonly AnyRecord[] = [
   ...deformConv,
   ...svdf,
   ...tfliteLstm,
+  ...tfliteRnn,
   ...selectData,
   ...loss,
   ...sequence,

@@ -1,6 +1,6 @@
-// TFLite's recurrent layers: LSTM with its variants (coupled gates, peepholes, projection, clipping, layer norm), plain RNN,
-// in one direction or two, a step at a time or over a sequence. The input's products for all steps are one contraction; a
-// scan carries the states, which live in variable tensors. Integer LSTM: quantized/lstm.ts and quantized/lstm-full.ts.
+// TFLite's LSTMs with their variants (coupled gates, peepholes, projection, clipping, layer norm), in one direction or two, a
+// step at a time or over a sequence. The input's products for all steps are one contraction; a scan carries the states, which
+// live in variable tensors. In integers: quantized/lstm.ts, lstm-full.ts and lstm-basic.ts.
 
 import type { Builder } from '../../ir/builder.js';
 import type { Dim } from '../../ir/dim.js';
@@ -8,11 +8,21 @@ import { e } from '../../ir/expr.js';
 import type { Value } from '../../ir/tensor.js';
 import { isFloat } from '../../support/dtype.js';
 import { activationOf, type FusedActivation, fusedActivation } from './fused-activation.js';
-import { dequantize, roundAsymmetric, roundSymmetric } from './quantized/hybrid.js';
-import type { LstmPositions } from './quantized/gate-products.js';
+import { type LstmPositions, needed } from './quantized/gate-products.js';
 import { integerLstm } from './quantized/lstm.js';
+import { basicIntegerLstm } from './quantized/lstm-basic.js';
 import { fullIntegerLstm } from './quantized/lstm-full.js';
-import { type AnyRecord, type LowerContext, type NodeReader, op } from './record.js';
+import type { AnyRecord, LowerContext, NodeReader } from './record.js';
+import {
+  bothDirections,
+  type Directions,
+  keepState,
+  type Layer,
+  type Lower,
+  layerOf,
+  recurrentRecord,
+  swapped,
+} from './recurrent-layer.js';
 
 const SEQUENCE: LstmPositions = {
   input: [1, 2, 3, 4],
@@ -22,8 +32,9 @@ const SEQUENCE: LstmPositions = {
   projection: [16, 17],
   states: [18, 19],
   norm: [20, 21, 22, 23],
+  second: null,
 };
-const FORWARD: LstmPositions = { ...SEQUENCE, states: [35, 36], norm: null };
+const FORWARD: LstmPositions = { ...SEQUENCE, states: [35, 36], norm: null, second: [40, 41, 42, 43] };
 const BACKWARD: LstmPositions = {
   input: [18, 19, 20, 21],
   recurrent: [22, 23, 24, 25],
@@ -32,15 +43,13 @@ const BACKWARD: LstmPositions = {
   projection: [33, 34],
   states: [37, 38],
   norm: null,
+  second: [44, 45, 46, 47],
 };
 
-interface LstmAttrs {
-  readonly timeMajor: boolean;
+interface LstmAttrs extends Directions {
   readonly cellClip: number;
   readonly projClip: number;
   readonly activation: FusedActivation;
-  /** Both directions' outputs in one tensor. */
-  readonly merge: boolean;
 }
 
 const lstmAttrs = (n: NodeReader): LstmAttrs => ({
@@ -51,58 +60,32 @@ const lstmAttrs = (n: NodeReader): LstmAttrs => ({
   merge: n.bool('merge_outputs', false),
 });
 
-/** What the two directions, and hybrid and float layers, have in common. */
-interface Layer {
-  readonly b: Builder;
-  readonly ctx: LowerContext;
-  /** An input in float; undefined where absent. */
-  readonly value: (i: number) => Value | undefined;
-  /** Activations before they meet integer weights. */
-  readonly rounded: (x: Value) => Value;
-}
-
-function layerOf(b: Builder, ctx: LowerContext, weights: number): Layer {
-  const hybrid = ctx.reader.input(weights) && !isFloat((ctx.reader.input(weights) as Value).type.dtype);
-  const asymmetric = ctx.reader.bool('asymmetric_quantize_inputs', false);
-  return {
-    b,
-    ctx,
-    value(i) {
-      const v = ctx.reader.input(i);
-      const q = ctx.quantIn(i);
-      return v && q && !isFloat(v.type.dtype) ? dequantize(b, v, q, ctx) : v;
-    },
-    rounded: (x) => (!hybrid ? x : asymmetric ? roundAsymmetric(b, x, [-1]) : roundSymmetric(b, x, [-1])),
-  };
-}
-
 const present = (values: readonly (Value | undefined)[]): readonly Value[] =>
   values.filter((v): v is Value => v !== undefined);
 
-/** One direction over x [time, batch, in]; gives [time, batch, out] and leaves the states behind. */
-function runLstm(layer: Layer, x: Value, at: LstmPositions, a: LstmAttrs): Value {
+/** One direction over x [time, batch, in], and the same of a second input; gives [time, batch, out] and leaves the states behind. */
+function runLstm(layer: Layer, x: Value, at: LstmPositions, a: LstmAttrs, second?: Value): Value {
   const { b, value, ctx } = layer;
   const need = (i: number): Value => value(i) ?? ctx.limit(`input ${i} is missing`);
   const coupled = value(at.input[0]) === undefined;
   const gates = coupled ? [1, 2, 3] : [0, 1, 2, 3];
   const pick = (from: readonly number[]): readonly Value[] => gates.map((g) => need(from[g] as number));
-  const cell = (need(at.recurrent[3]).type.shape[0] ?? 1) as Dim;
+  const cell = need(at.recurrent[3]).type.shape[0] as number;
   const norm = at.norm && value(at.norm[1]) ? at.norm : null;
-  const projected = b.matmul(layer.rounded(x), b.concat(pick(at.input), 0), { transposeY: true });
+  const products = (v: Value, from: readonly number[]): Value =>
+    b.matmul(layer.rounded(v), b.concat(pick(from), 0), { transposeY: true });
+  const own = products(x, at.input);
+  const projected = second && at.second ? b.add(own, products(second, at.second)) : own;
   const biases = present(gates.map((g) => value(at.bias[g] as number)));
   const sums = norm || biases.length === 0 ? projected : b.add(projected, b.concat(biases, 0));
-  const recurrent = b.concat(pick(at.recurrent), 0);
+  const recurrent = recurrence(layer, pick(at.recurrent));
   const batch = x.type.shape[1] as Dim;
-  const initial = at.states.map((i) => b.reshape(need(i), [batch, stateWidth(i)]));
-  function stateWidth(i: number): Dim {
-    return i === at.states[1] ? cell : ((recurrent.type.shape[1] ?? 1) as Dim);
-  }
+  const initial = at.states.map((i, k) => b.reshape(need(i), [batch, k === 0 ? recurrent.width : cell]));
 
   const step = (h: Value, c: Value, inputs: Value): readonly [Value, Value] => {
-    const all = b.add(inputs, b.matmul(layer.rounded(h), recurrent, { transposeY: true }));
+    const all = b.add(inputs, recurrent.sums(h));
     const raw = (gate: number, memory?: Value): Value => {
-      const k = gates.indexOf(gate);
-      const part = b.narrow(all, 1, typeof cell === 'number' ? k * cell : ctx.limit('a cell of unknown size'), cell);
+      const part = b.narrow(all, 1, gates.indexOf(gate) * cell, cell);
       const peephole = memory && value(at.peephole[gate === 3 ? 2 : gate] as number);
       const seen = peephole ? b.add(part, b.mul(memory, peephole)) : part;
       return norm ? b.add(b.mul(normalized(b, seen), need(norm[gate] as number)), need(at.bias[gate] as number)) : seen;
@@ -118,9 +101,26 @@ function runLstm(layer: Layer, x: Value, at: LstmPositions, a: LstmAttrs): Value
     const [h1, c1] = step(h0 as Value, c0 as Value, inputs as Value);
     return [h1, c1, h1];
   }) as [Value, Value, Value];
-  keepState(layer, at.states[0], h);
-  keepState(layer, at.states[1], c);
+  keepState(b, ctx, at.states[0], h);
+  keepState(b, ctx, at.states[1], c);
   return outputs;
+}
+
+/** What the last output adds to all gates, and its width. Weights of one axis stand for diagonal matrices, which meet
+ *  activations as they are, with no loss of 8 bits. */
+function recurrence({ b, rounded }: Layer, weights: readonly Value[]) {
+  const isDiagonal = (w: Value): boolean => w.type.shape.length === 1;
+  const width = weights.at(-1)?.type.shape.at(-1) as number;
+  if (!weights.some(isDiagonal)) {
+    const all = b.concat(weights, 0);
+    return { width, sums: (h: Value): Value => b.matmul(rounded(h), all, { transposeY: true }) };
+  }
+  const sums = (h: Value): Value =>
+    b.concat(
+      weights.map((w) => (isDiagonal(w) ? b.mul(h, w) : b.matmul(rounded(h), w, { transposeY: true }))),
+      1,
+    );
+  return { width, sums };
 }
 
 /** Zero mean and unit deviation along the last axis. */
@@ -138,18 +138,6 @@ function project({ b, value, rounded }: Layer, h: Value, at: LstmPositions, a: L
   const y = b.matmul(rounded(h), weights, { transposeY: true });
   return clipped(b, bias ? b.add(y, bias) : y, a.projClip);
 }
-
-/** Writes a state back where its tensor is a variable. */
-function keepState({ b, ctx }: Layer, i: number, v: Value): void {
-  const name = ctx.stateOf(i);
-  const shape = ctx.reader.input(i)?.type.shape;
-  if (name && shape) b.stateWrite(name, b.reshape(v, shape));
-}
-
-/** [batch, time, …] ↔ [time, batch, …]. */
-const swapped = (b: Builder, x: Value, timeMajor: boolean): Value => (timeMajor ? x : b.transpose(x, [1, 0, 2]));
-
-type Lower<A> = (inputs: { readonly x: Value }, attrs: A, b: Builder, ctx: LowerContext) => Value | readonly Value[];
 
 const sequenceLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
   const steps = swapped(b, x, a.timeMajor);
@@ -177,13 +165,17 @@ const stepLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
   return b.squeeze(y, [0]);
 };
 
-/** Inputs x, previous output, weights [4·cell, in + cell], bias, previous state; gates in the order input, candidate, forget, output. */
+/** Inputs x, previous output, weights [4·cell, in + cell], bias, previous state. */
 function basicLstm(b: Builder, ctx: LowerContext, x: Value): readonly Value[] {
-  if (!isFloat(x.type.dtype))
-    return [ctx.limit('the basic LSTM kernel in integers', 'Convert the model with full LSTM kernels')];
-  const [previous, weights, bias, state] = [1, 2, 3, 4].map(
-    (i) => ctx.reader.input(i) ?? ctx.limit(`input ${i} is missing`),
-  );
+  const results = isFloat(x.type.dtype) ? basicFloatLstm(b, ctx, x) : basicIntegerLstm(b, ctx, x);
+  keepState(b, ctx, 1, results[0] as Value);
+  keepState(b, ctx, 4, results[1] as Value);
+  return results;
+}
+
+/** Gates in the order input, candidate, forget, output. */
+function basicFloatLstm(b: Builder, ctx: LowerContext, x: Value): readonly Value[] {
+  const [previous, weights, bias, state] = [1, 2, 3, 4].map((i) => needed(ctx, i));
   const joined = b.concat([x, previous as Value], 1);
   const sums = b.add(b.matmul(joined, weights as Value, { transposeY: true }), bias as Value);
   const cell = (state as Value).type.shape[1] as number;
@@ -194,86 +186,19 @@ function basicLstm(b: Builder, ctx: LowerContext, x: Value): readonly Value[] {
 }
 
 const bothWays: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
-  if (ctx.reader.input(39)) ctx.limit('an auxiliary input');
   const layer = layerOf(b, ctx, 2);
-  const steps = swapped(b, x, a.timeMajor);
-  const forward = runLstm(layer, steps, FORWARD, a);
-  const backward = b.flip(runLstm(layer, b.flip(steps, [0]), BACKWARD, a), [0]);
-  return joinDirections(b, forward, backward, a);
+  return bothDirections(
+    b,
+    ctx,
+    x,
+    a,
+    { second: 39, weights: FORWARD.second?.[1] ?? -1 },
+    {
+      forward: (steps, more) => runLstm(layer, steps, FORWARD, a, more),
+      backward: (steps, more) => runLstm(layer, steps, BACKWARD, a, more),
+    },
+  );
 };
-
-function joinDirections(b: Builder, forward: Value, backward: Value, a: { timeMajor: boolean; merge: boolean }) {
-  if (a.merge) return swapped(b, b.concat([forward, backward], 2), a.timeMajor);
-  return [swapped(b, forward, a.timeMajor), swapped(b, backward, a.timeMajor)];
-}
-
-/** Positions of weights, recurrent weights, bias and state. */
-type RnnPositions = readonly [number, number, number, number];
-
-/** Plain RNN over x [time, batch, in]. */
-function runRnn(layer: Layer, x: Value, at: RnnPositions, activation: FusedActivation): Value {
-  const { b, value, rounded, ctx } = layer;
-  const [w, r, bias, state] = at.map((i) => value(i) ?? ctx.limit(`input ${i} is missing`)) as [
-    Value,
-    Value,
-    Value,
-    Value,
-  ];
-  const sums = b.add(b.matmul(rounded(x), w, { transposeY: true }), bias);
-  const initial = b.reshape(state, [x.type.shape[1] as Dim, r.type.shape[0] as Dim]);
-  const [h, outputs] = b.scan(x.type.shape[0] as Dim, [initial], [sums], (_s, [h0], [inputs]) => {
-    const sum = b.add(inputs as Value, b.matmul(rounded(h0 as Value), r, { transposeY: true }));
-    const h1 = fusedActivation(b, sum, activation);
-    return [h1, h1];
-  }) as [Value, Value];
-  keepState(layer, at[3], h);
-  return outputs;
-}
-
-interface RnnAttrs {
-  readonly timeMajor: boolean;
-  readonly merge: boolean;
-  readonly activation: FusedActivation;
-}
-
-const rnnAttrs = (n: NodeReader): RnnAttrs => ({
-  timeMajor: n.bool('time_major', false),
-  merge: n.bool('merge_outputs', false),
-  activation: activationOf(n),
-});
-
-const stepRnn: Lower<RnnAttrs> = ({ x }, a, b, ctx) =>
-  b.squeeze(runRnn(layerOf(b, ctx, 1), b.unsqueeze(x, [0]), [1, 2, 3, 4], a.activation), [0]);
-
-const sequenceRnn: Lower<RnnAttrs> = ({ x }, a, b, ctx) =>
-  swapped(b, runRnn(layerOf(b, ctx, 1), swapped(b, x, a.timeMajor), [1, 2, 3, 4], a.activation), a.timeMajor);
-
-const bothWaysRnn: Lower<RnnAttrs> = ({ x }, a, b, ctx) => {
-  if (ctx.reader.input(9)) ctx.limit('an auxiliary input');
-  const layer = layerOf(b, ctx, 1);
-  const steps = swapped(b, x, a.timeMajor);
-  const forward = runRnn(layer, steps, [1, 2, 3, 4], a.activation);
-  const backward = b.flip(runRnn(layer, b.flip(steps, [0]), [5, 6, 7, 8], a.activation), [0]);
-  return joinDirections(b, forward, backward, a);
-};
-
-/** The other inputs are read by position. */
-function recurrentRecord<A extends object>(
-  name: string,
-  doc: string,
-  builtin: string,
-  decode: (n: NodeReader) => A,
-  lower: Lower<A>,
-) {
-  return op<'x', A>(name, {
-    doc,
-    inputs: ['x'],
-    tflite: { [builtin]: decode },
-    lower,
-    quantized: lower,
-    tolerance: { rtol: 1e-3, atol: 1e-5 },
-  });
-}
 
 export const records: readonly AnyRecord[] = [
   recurrentRecord(
@@ -290,20 +215,5 @@ export const records: readonly AnyRecord[] = [
     'BIDIRECTIONAL_SEQUENCE_LSTM',
     lstmAttrs,
     bothWays,
-  ),
-  recurrentRecord('tflite_rnn', 'One step of a plain RNN.', 'RNN', rnnAttrs, stepRnn),
-  recurrentRecord(
-    'tflite_sequence_rnn',
-    'Plain RNN over a sequence.',
-    'UNIDIRECTIONAL_SEQUENCE_RNN',
-    rnnAttrs,
-    sequenceRnn,
-  ),
-  recurrentRecord(
-    'tflite_bidirectional_rnn',
-    'Plain RNN over a sequence in both directions.',
-    'BIDIRECTIONAL_SEQUENCE_RNN',
-    rnnAttrs,
-    bothWaysRnn,
   ),
 ];

@@ -13,18 +13,18 @@ const ONE_Q2 = 2 ** 13;
 /** Constants are given to 32 bits, and 16 are kept. */
 const short = (q: number): number => shiftRightNumber(q, 16);
 
-/** High half of the doubled product, half up. */
-const product = (a: Expr, b: Expr | number): Expr => e.shrS(e.add(e.mul(a, b), 2 ** 14), 15);
+/** Q0.15 times Q0.15: the high half of the doubled product, half up. */
+export const highProduct = (a: Expr, b: Expr | number): Expr => e.shrS(e.add(e.mul(a, b), 2 ** 14), 15);
 
 /** exp on [-1/4, 0) in Q0.15, a Taylor polynomial around -1/8. */
 function expInInterval(a: Expr): Expr {
   const x = e.add(a, 2 ** 12);
-  const x2 = product(x, x);
-  const x3 = product(x2, x);
-  const x4 = product(x2, x2);
-  const cubic = product(e.add(shiftRight(x4, 2), x3), short(715827883));
+  const x2 = highProduct(x, x);
+  const x3 = highProduct(x2, x);
+  const x4 = highProduct(x2, x2);
+  const cubic = highProduct(e.add(shiftRight(x4, 2), x3), short(715827883));
   const atEighth = short(1895147668);
-  const rise = product(e.add(x, shiftRight(e.add(cubic, x2), 1)), atEighth);
+  const rise = highProduct(e.add(x, shiftRight(e.add(cubic, x2), 1)), atEighth);
   return e.min(e.add(rise, atEighth), MOST);
 }
 
@@ -35,7 +35,7 @@ function expOfNegative(a: Expr, bits: number): Expr {
   const remainder = e.sub(inInterval, a);
   const powers = EXP_OF_POWERS.slice(0, bits + 2);
   const result = powers.reduce(
-    (r, factor, k) => e.select(e.eq(e.and(remainder, quarter * 2 ** k), 0), r, product(r, short(factor))),
+    (r, factor, k) => e.select(e.eq(e.and(remainder, quarter * 2 ** k), 0), r, highProduct(r, short(factor))),
     expInInterval(e.shl(inInterval, bits)),
   );
   // Beyond -32 the factors' bits run out.
@@ -46,10 +46,10 @@ function expOfNegative(a: Expr, bits: number): Expr {
 /** 2/(1+a) in Q2.13 for a in [0, 1]. */
 function twiceReciprocal(a: Expr): Expr {
   const half = e.shrS(e.add(a, MOST + 1), 1);
-  let x = e.add(product(half, short(-1010580540)), short(1515870810));
+  let x = e.add(highProduct(half, short(-1010580540)), short(1515870810));
   for (let step = 0; step < 3; step++) {
-    const error = e.sub(ONE_Q2, product(half, x));
-    x = e.add(x, e.shl(product(x, error), 2));
+    const error = e.sub(ONE_Q2, highProduct(half, x));
+    x = e.add(x, e.shl(highProduct(x, error), 2));
   }
   return x;
 }

@@ -1,5 +1,5 @@
 // What the integer LSTM kernels share: where an LSTM's operands stand, products of activations with the weights of all gates
-// as one contraction with a multiplier for each row, and states that outlive a call.
+// as one contraction with a multiplier for each row.
 
 import type { Builder } from '../../../ir/builder.js';
 import { e } from '../../../ir/expr.js';
@@ -10,7 +10,8 @@ import { type Affine, inputAffine } from './affine.js';
 import { type Multiplier, quantizeMultiplier } from './fixed-point.js';
 import { channelScaler } from './fixed-point-expr.js';
 
-/** Inputs by gate: input, forget, cell, output; peepholes: input, forget, output; projection: weights, bias; states: output, cell. */
+/** Inputs by gate: input, forget, cell, output; peepholes: input, forget, output; projection: weights, bias; states: output, cell.
+ *  `second`: weights of a second input. */
 export interface LstmPositions {
   readonly input: readonly [number, number, number, number];
   readonly recurrent: readonly [number, number, number, number];
@@ -19,6 +20,7 @@ export interface LstmPositions {
   readonly projection: readonly [number, number];
   readonly states: readonly [number, number];
   readonly norm: readonly [number, number, number, number] | null;
+  readonly second: readonly [number, number, number, number] | null;
 }
 
 /** Gates before their nonlinearity have 12 fractional bits, unless they are normalised. */
@@ -67,17 +69,4 @@ export function gateProducts(
       return scaler(total, read, channel);
     },
   });
-}
-
-/** Writes states back where their tensors are variables. */
-export function keepStates(
-  b: Builder,
-  ctx: LowerContext,
-  positions: readonly number[],
-  values: readonly Value[],
-): void {
-  for (const [k, i] of positions.entries()) {
-    const name = ctx.stateOf(i);
-    if (name) b.stateWrite(name, b.reshape(values[k] as Value, needed(ctx, i).type.shape));
-  }
 }

@@ -8,12 +8,13 @@ import { e } from '../../../ir/expr.js';
 import { cast, type Expr } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
 import type { LowerContext } from '../record.js';
+import { keepState } from '../recurrent-layer.js';
 import { type Affine, inputAffine, intermediateAffine, outputAffine, store, typeRange } from './affine.js';
 import { logisticFixed, tanhFixed } from './fixed-activation.js';
 import { quantizeMultiplier } from './fixed-point.js';
 import { scale, shiftRight } from './fixed-point-expr.js';
 import { normalizeGate } from './gate-norm.js';
-import { GATE_SCALE, gateProducts, keepStates, type LstmPositions, needed, saturate16, UNIT } from './gate-products.js';
+import { GATE_SCALE, gateProducts, type LstmPositions, needed, saturate16, UNIT } from './gate-products.js';
 
 export interface Clips {
   readonly cellClip: number;
@@ -65,7 +66,8 @@ export function fullIntegerLstm(
     const [h1, c1] = step(cell, c0 as Value, raw, scaleOf);
     return [h1, c1, h1];
   }) as [Value, Value, Value];
-  keepStates(b, ctx, at.states, [h, c]);
+  keepState(b, ctx, at.states[0], h);
+  keepState(b, ctx, at.states[1], c);
   return outputs;
 }
 

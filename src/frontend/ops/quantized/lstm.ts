@@ -8,10 +8,11 @@ import { e } from '../../../ir/expr.js';
 import { cast, type Expr } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
 import type { LowerContext } from '../record.js';
+import { keepState } from '../recurrent-layer.js';
 import { type Affine, inputAffine, store, typeRange } from './affine.js';
 import { type Multiplier, quantizeMultiplier } from './fixed-point.js';
 import { scale } from './fixed-point-expr.js';
-import { GATE_SCALE, gateProducts, keepStates, type LstmPositions, needed, saturate16, UNIT } from './gate-products.js';
+import { GATE_SCALE, gateProducts, type LstmPositions, needed, saturate16, UNIT } from './gate-products.js';
 import { onTable, sigmoid16, sigmoidTable, type TableInput, tanh16 } from './sigmoid16.js';
 
 /** How tanh sees a cell state of scale 2^power. */
@@ -76,6 +77,7 @@ export function integerLstm(
     const [h1, c1] = step(h0 as Value, c0 as Value, given as Value);
     return [h1, c1, h1];
   }) as [Value, Value, Value];
-  keepStates(b, ctx, at.states, [h, c]);
+  keepState(b, ctx, at.states[0], h);
+  keepState(b, ctx, at.states[1], c);
   return outputs;
 }
