@@ -24,7 +24,7 @@ const INPUT = 5;
 const BATCH = 2;
 
 /** Whole numbers between two bounds. */
-function createRandom(title: string): (lo: number, hi: number) => number {
+export function createRandom(title: string): (lo: number, hi: number) => number {
   let state = [...title].reduce((s, c) => (Math.imul(s, 31) + c.charCodeAt(0)) >>> 0, 7);
   return (lo, hi) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

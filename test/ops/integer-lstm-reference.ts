@@ -66,9 +66,17 @@ function times(n: number, q: bigint, exponent: number, rounding: Rounding): numb
   return Number(divideByPower((shifted * q + (1n << 30n)) >> 31n, Math.max(0, -exponent)));
 }
 
-function scaleBy(n: number, real: number, rounding: Rounding, more = 0): number {
+export function scaleBy(n: number, real: number, rounding: Rounding, more = 0): number {
   const { q, exponent } = decompose(real);
   return times(n, q, exponent + more, rounding);
+}
+
+/** A wide sum by a factor that loses its low 16 bits first. */
+export function scaleWide(n: number, real: number): number {
+  const { q, exponent } = decompose(real);
+  const factor = q < 0x7fff0000n ? (q + 32768n) >> 16n : 0x7fffn;
+  const shift = BigInt(15 - exponent);
+  return Number((BigInt(n) * factor + (1n << (shift - 1n))) >> shift);
 }
 
 /** Product of two Q0.15 numbers. */

@@ -85,6 +85,7 @@ export function recurrentRecord<A extends object>(
   builtin: string,
   decode: (n: NodeReader) => A,
   lower: Lower<A>,
+  limits: readonly string[] = [],
 ) {
   return op<'x', A>(name, {
     doc,
@@ -92,6 +93,7 @@ export function recurrentRecord<A extends object>(
     tflite: { [builtin]: decode },
     lower,
     quantized: lower,
+    ...(limits.length > 0 && { limits }),
     tolerance: { rtol: 1e-3, atol: 1e-5 },
   });
 }

@@ -1,6 +1,6 @@
 // TFLite's LSTMs with their variants (coupled gates, peepholes, projection, clipping, layer norm), in one direction or two, a
 // step at a time or over a sequence. The input's products for all steps are one contraction; a scan carries the states, which
-// live in variable tensors. In integers: quantized/lstm.ts, lstm-full.ts and lstm-basic.ts.
+// live in variable tensors. In integers: quantized/lstm.ts, lstm-full.ts, lstm-narrow.ts and lstm-basic.ts.
 
 import type { Builder } from '../../ir/builder.js';
 import type { Dim } from '../../ir/dim.js';
@@ -12,6 +12,7 @@ import { type LstmPositions, needed } from './quantized/gate-products.js';
 import { integerLstm } from './quantized/lstm.js';
 import { basicIntegerLstm } from './quantized/lstm-basic.js';
 import { fullIntegerLstm } from './quantized/lstm-full.js';
+import { NARROW_INTERMEDIATES, narrowIntegerLstm } from './quantized/lstm-narrow.js';
 import type { AnyRecord, LowerContext, NodeReader } from './record.js';
 import {
   bothDirections,
@@ -159,10 +160,10 @@ function isBasic({ reader }: LowerContext, at: LstmPositions): boolean {
 const stepLstm: Lower<LstmAttrs> = ({ x }, a, b, ctx) => {
   if (ctx.reader.string('kernel_type', 'FULL') === 'BASIC') return basicLstm(b, ctx, x);
   const steps = b.unsqueeze(x, [0]);
-  const y = isFloat(x.type.dtype)
-    ? runLstm(layerOf(b, ctx, 2), steps, SEQUENCE, a)
-    : fullIntegerLstm(b, ctx, steps, SEQUENCE, a, false);
-  return b.squeeze(y, [0]);
+  if (isFloat(x.type.dtype)) return b.squeeze(runLstm(layerOf(b, ctx, 2), steps, SEQUENCE, a), [0]);
+  if (ctx.reader.strings('intermediates', []).length === NARROW_INTERMEDIATES)
+    return narrowIntegerLstm(b, ctx, x, SEQUENCE, a);
+  return b.squeeze(fullIntegerLstm(b, ctx, steps, SEQUENCE, a, false), [0]);
 };
 
 /** Inputs x, previous output, weights [4·cell, in + cell], bias, previous state. */
@@ -207,6 +208,7 @@ export const records: readonly AnyRecord[] = [
     'UNIDIRECTIONAL_SEQUENCE_LSTM',
     lstmAttrs,
     sequenceLstm,
+    ['In integers, the basic form is computed as the kernel for microcontrollers does, all others as LiteRT does.'],
   ),
   recurrentRecord('tflite_lstm', 'One step of an LSTM.', 'LSTM', lstmAttrs, stepLstm),
   recurrentRecord(

@@ -1,5 +1,5 @@
 // What the integer LSTM kernels share: where an LSTM's operands stand, products of activations with the weights of all gates
-// as one contraction with a multiplier for each row.
+// as one contraction with a multiplier for each row, clips.
 
 import type { Builder } from '../../../ir/builder.js';
 import { e } from '../../../ir/expr.js';
@@ -35,6 +35,15 @@ export const needed = (ctx: LowerContext, i: number): Value =>
 
 /** A factor made of float32 steps, from the left: p·q / r. */
 export const floatRatio = (p: number, q: number, r: number): number => Math.fround(Math.fround(p * q) / r);
+
+export interface Clips {
+  readonly cellClip: number;
+  readonly projClip: number;
+}
+
+/** A clip in whole steps; none where it is 0. */
+export const clipSteps = (clip: number, { scale }: Affine, most: number): number =>
+  clip > 0 ? Math.trunc(Math.min(Math.fround(Math.fround(clip) / scale), most)) : 0;
 
 /** One matrix of weights: its position, and the scale its sums are wanted at. */
 export interface Rows {

@@ -14,12 +14,16 @@ import { logisticFixed, tanhFixed } from './fixed-activation.js';
 import { quantizeMultiplier } from './fixed-point.js';
 import { scale, shiftRight } from './fixed-point-expr.js';
 import { normalizeGate } from './gate-norm.js';
-import { GATE_SCALE, gateProducts, type LstmPositions, needed, saturate16, UNIT } from './gate-products.js';
-
-export interface Clips {
-  readonly cellClip: number;
-  readonly projClip: number;
-}
+import {
+  clipSteps,
+  type Clips,
+  GATE_SCALE,
+  gateProducts,
+  type LstmPositions,
+  needed,
+  saturate16,
+  UNIT,
+} from './gate-products.js';
 
 type Gate = 0 | 1 | 2 | 3;
 
@@ -97,7 +101,7 @@ function step(cell: Cell, c: Value, raw: Value, scaleOf: (gate: Gate) => number)
   const forget = opened(1, c);
   const admit = gates.includes(0) ? opened(0, c) : b.map([forget], (f) => e.sub(32767, f));
   const candidate = b.map([sums(2)], (v) => tanhFixed(v, 3));
-  const clip = steps(cell.clips.cellClip, inputAffine(ctx, at.states[1]), 32767);
+  const clip = clipSteps(cell.clips.cellClip, inputAffine(ctx, at.states[1]), 32767);
   const next = b.map([forget, c, admit, candidate], (f, old, i, g) => {
     const kept = shiftRight(e.mul(f, cast(old, 'i32')), 15);
     const sum = saturate16(e.add(kept, shiftRight(e.mul(i, g), 30 + power)));
@@ -105,10 +109,6 @@ function step(cell: Cell, c: Value, raw: Value, scaleOf: (gate: Gate) => number)
   });
   return [output(cell, opened(3, next), next), next];
 }
-
-/** A clip in whole steps; none where it is 0. */
-const steps = (clip: number, { scale: step }: Affine, most: number): number =>
-  clip > 0 ? Math.trunc(Math.min(Math.fround(Math.fround(clip) / step), most)) : 0;
 
 /** Weighted cell states added to a gate's sums. The kernel counts the outputs, not the cells, of each batch it is given: with
  *  fewer outputs it stops before the last cells, and where it takes batches together, weights go round by outputs. */
@@ -156,7 +156,7 @@ function output({ b, ctx, at, power, clips }: Cell, open: Value, c: Value): Valu
   const biases = ctx.reader.input(bias) ? [needed(ctx, bias)] : [];
   const centred: Affine = { scale: hidden.scale, zero: -hidden.zero };
   const y = gateProducts(b, ctx, emitted(-hidden.zero), centred, [{ weights, scale: state.scale }], biases);
-  const clip = steps(clips.projClip, outputAffine(ctx), 127);
+  const clip = clipSteps(clips.projClip, outputAffine(ctx), 127);
   return b.map([y], (v) => {
     const stored = store(v, state.zero, range, 'i8');
     return clip > 0 ? cast(e.clamp(cast(stored, 'i32'), -clip, clip), 'i8') : stored;
