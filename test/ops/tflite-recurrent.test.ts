@@ -42,6 +42,8 @@ interface LstmForm {
   readonly diagonal?: boolean;
   readonly hybrid?: boolean;
   readonly second?: boolean;
+  /** Signed weights under the unsigned type. */
+  readonly unsigned?: boolean;
 }
 
 function makeLstm(f: LstmForm, [cell, output]: readonly [number, number]): Lstm {
@@ -65,7 +67,7 @@ function makeLstm(f: LstmForm, [cell, output]: readonly [number, number]): Lstm 
 const start = (cell: number, output: number): readonly State[] =>
   Array.from({ length: BATCH }, () => ({ h: Array<number>(output).fill(0), c: Array<number>(cell).fill(0) }));
 const quantsOf = (l: Lstm, inputs: readonly (Tensor | null)[]) =>
-  Object.fromEntries(inputs.flatMap((t, k) => (t?.dtype === 'i8' && l.scale ? [[`in${k}`, quant(l.scale)]] : [])));
+  Object.fromEntries(inputs.flatMap((t, k) => (t && t.dtype !== 'f32' && l.scale ? [[`in${k}`, quant(l.scale)]] : [])));
 const allBut = (inputs: readonly unknown[], fed: readonly number[]): number[] =>
   inputs.map((_, k) => k).filter((k) => !fed.includes(k));
 const weightsOf = (l: Lstm): (Tensor | null)[] => [
@@ -78,6 +80,8 @@ const weightsOf = (l: Lstm): (Tensor | null)[] => [
 ];
 const zeros = (n: number): Tensor => f32([BATCH, n], ...Array<number>(BATCH * n).fill(0));
 
+const asUnsigned = (t: Tensor): Tensor => (t.dtype === 'i8' ? of('u8', t.shape, ...list(t).map((v) => v & 255)) : t);
+
 interface Made {
   readonly title: string;
   readonly run: TargetCase;
@@ -89,7 +93,8 @@ function sequence(title: string, f: LstmForm, sizes: readonly [number, number]):
   const l = makeLstm(f, sizes);
   const x = random(BATCH, TIME, INPUT);
   const norm = [0, 1, 2, 3].map((g) => none(l.norm?.[g]));
-  const inputs = [x, ...weightsOf(l), zeros(sizes[1]), zeros(sizes[0]), ...norm];
+  const weights = weightsOf(l).map((t) => (t && f.unsigned ? asUnsigned(t) : t));
+  const inputs = [x, ...weights, zeros(sizes[1]), zeros(sizes[0]), ...norm];
   const step: Step<State> = (row, _more, s) => {
     const state = stepLstm(l, row, null, s.h, s.c);
     return { out: state.h, state };
@@ -252,6 +257,7 @@ const CASES: readonly Made[] = [
   sequence('an LSTM with diagonal recurrent weights', { diagonal: true }, [4, 4]),
   sequence('a hybrid LSTM with everything', { everything: true, hybrid: true }, [5, 3]),
   sequence('a hybrid LSTM with diagonal recurrent weights', { diagonal: true, hybrid: true, coupled: true }, [4, 4]),
+  sequence('a hybrid LSTM of signed weights under the unsigned type', { hybrid: true, unsigned: true }, [4, 4]),
   bothWays('an LSTM both ways over two inputs, with weights for the second', { second: true }, false),
   bothWays(
     'an LSTM both ways, hybrid, with weights for the second input',

@@ -26,7 +26,9 @@ export function layerOf(b: Builder, ctx: LowerContext, weights: number): Layer {
     value(i) {
       const v = ctx.reader.input(i);
       const q = ctx.quantIn(i);
-      return v && q && !isFloat(v.type.dtype) ? dequantize(b, v, q, ctx) : v;
+      if (!v || !q || isFloat(v.type.dtype)) return v;
+      // Old converters wrote signed bytes under the unsigned type, and the kernels read them so.
+      return dequantize(b, v.type.dtype === 'u8' ? b.cast(v, 'i8') : v, q, ctx);
     },
     rounded: (x) => (!hybrid ? x : asymmetric ? roundAsymmetric(b, x, [-1]) : roundSymmetric(b, x, [-1])),
   };
