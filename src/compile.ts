@@ -59,7 +59,9 @@ export type Target = (typeof TARGETS)[number];
 const WASM_VECTORS: VectorTarget = {
   lanes: 4,
   supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
-  tile: { vectors: 2, rows: 4 },
+  tile: { vectors: 2, rows: 4, overlapping: 4 },
+  registers: 15, // of x86-64: V8 keeps one for itself
+  loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
   keepsSplats: false,
   dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
 };

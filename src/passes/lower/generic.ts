@@ -28,8 +28,15 @@ const loop = (name: string, size: Dim, body: readonly Stmt[], parallel: boolean)
   body,
 });
 
-export function nest(prefix: string, sizes: readonly Dim[], body: readonly Stmt[], parallel: boolean): readonly Stmt[] {
-  return sizes.reduceRight<readonly Stmt[]>((inner, d, k) => [loop(`${prefix}${k}`, d, inner, parallel)], body);
+/** A loop over each size, named from `first` on. */
+export function nest(
+  prefix: string,
+  sizes: readonly Dim[],
+  body: readonly Stmt[],
+  parallel: boolean,
+  first = 0,
+): readonly Stmt[] {
+  return sizes.reduceRight<readonly Stmt[]>((inner, d, k) => [loop(`${prefix}${first + k}`, d, inner, parallel)], body);
 }
 
 const axes = (prefix: string, n: number): Expr[] =>

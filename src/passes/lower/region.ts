@@ -13,6 +13,7 @@ import { lowerAttention } from './attention.js';
 import { type AttentionGroup, findAttention } from './attention-groups.js';
 import { createKernelContext, isVirtual, type KernelContext } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
+import { findNearCopies, lowerNearCopy, type NearCopy } from './near-copies.js';
 import { findRowGroups, type RowGroup, type RowSharing } from './row-groups.js';
 import { lowerRows } from './rows.js';
 import { lowerConcat, type lowerGeneric, lowerScatter } from './generic.js';
@@ -37,11 +38,16 @@ const sizeOf = (t: TensorType): Dim => product(t.shape);
 export function lowerRegion(l: RegionLowering, region: Region): void {
   const rows = findRowGroups(region, l.shareRows);
   const attention = findAttention(region, rows, l.attentionBlock);
+  const isTaken = (n: Node): boolean =>
+    rows.groups.has(n) || rows.absorbed.has(n) || attention.groups.has(n) || attention.absorbed.has(n);
+  const near = l.shareRows === 'chains' ? findNearCopies(region, isTaken) : null;
   for (const node of region.nodes) {
     const group = rows.groups.get(node);
     const attended = attention.groups.get(node);
-    if (attention.absorbed.has(node) || rows.absorbed.has(node)) continue;
-    if (attended) lowerAttentionGroup(l, attended);
+    const copied = near?.groups.get(node);
+    if (attention.absorbed.has(node) || rows.absorbed.has(node) || near?.absorbed.has(node)) continue;
+    if (copied) lowerCopied(l, copied);
+    else if (attended) lowerAttentionGroup(l, attended);
     else if (group) lowerGroup(l, group);
     else lowerNode(l, node);
     for (const bind of node.binds)
@@ -55,6 +61,12 @@ function lowerGroup(l: RegionLowering, group: RowGroup): void {
   const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(last), origins);
   const outputs = new Map([...group.outputs].map((m) => [m, newOutput(l, m)]));
   l.p.emitKernel(lowerRows(c, group, outputs));
+}
+
+function lowerCopied(l: RegionLowering, near: NearCopy): void {
+  const origins = [near.copy, near.reader].flatMap((m) => originsOf(m.origin));
+  const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(near.reader), origins);
+  l.p.emitKernel(lowerNearCopy(c, near, newOutput(l, near.reader)));
 }
 
 function lowerAttentionGroup(l: RegionLowering, g: AttentionGroup): void {

@@ -5,11 +5,13 @@
 
 import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
 import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
-import { costOf } from './cost.js';
+import { costOf, isUnrolled } from './cost.js';
+import { guardsOf } from './interior.js';
 import { innermostInLanes } from './lanes.js';
-import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, widths } from './loops.js';
+import { atWidth, constOf, lanesAt, MAX_OVERLAPPING, NARROWEST, type ScheduleOptions, widths } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 import { vectorizeExpr } from './vectorize.js';
+import { distinctReads } from './window.js';
 
 export type Schedule =
   /** As lowered. */
@@ -58,7 +60,7 @@ export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at:
   const tiles = nest.loops
     .flatMap((columns) => describeTiles(nest, r, columns, o, at))
     .filter((t) => !t.isFallback || isShort(t, nest, at));
-  const cost = new Map(tiles.map((t) => [t, costOf(t, nest, r, at.shorter)]));
+  const cost = new Map(tiles.map((t) => [t, costOf(t, nest, r, o, at.shorter)]));
   const best = tiles.sort((a, b) => (cost.get(a) as number) - (cost.get(b) as number))[0];
   if (best) return best;
   for (const lanes of widths(o.target)) {
@@ -78,8 +80,6 @@ const isShort = (t: TileSchedule, nest: Nest, at: Setting): boolean =>
 
 /** Every tile with these columns: of each width a vector can have, of each number of vectors and rows. */
 function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOptions, at: Setting): TileSchedule[] {
-  const size = constOf(columns.hi);
-  const short = at.shorter.get(columns.var);
   const reads = (x: { index: readonly Expr[]; guard?: Expr | undefined }, f: For): boolean =>
     [...x.index, ...(x.guard ? [x.guard] : [])].some((y) => mentions(y, f.var));
   const walking = loadsOf(r.term).filter((x) => reads(x, columns));
@@ -87,36 +87,69 @@ function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOption
   const inner = nest.loops.filter((f) => f !== columns && !walking.some((x) => reads(x, f)));
   const isFallback = at.shorter.size > 0;
   const { tile } = o.target;
-  const rows =
+  const ignored =
     [...inner]
       .reverse()
       .find((f) => (constOf(f.hi) ?? 2) > 1 && !at.shorter.has(f.var) && (!isFallback || hasRoom(f, tile.rows, at))) ??
     null;
-  return widths(o.target).flatMap((lanes): TileSchedule[] => {
-    const narrow = atWidth(o, lanes);
-    const next = short === undefined ? Infinity : short <= NARROWEST ? 0 : Math.max(short / 4, NARROWEST);
-    const longest = Math.max(next, at.atLeast.get(columns.var) ?? 0);
-    const fits = (v: number): boolean =>
-      (v === 1 || lanes === o.target.lanes) && // several narrow vectors: a wide one does it
-      (size === null ? v * lanes <= longest : v * lanes <= size);
-    const counts = upTo(rows ? tile.vectors : 2 * tile.vectors).filter(fits);
-    if (counts.length === 0) return [];
-    const inPlace = readsInPlace(r, columns, narrow);
-    const found = at.mayPack && rows ? packedParts(r, columns, inner, narrow, at) : [];
-    const isNear = inPlace && isSmall(r, columns) && found.every((x) => x.k === 'load');
-    const parts = isNear ? [] : found;
-    const operands = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
-    const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
-    const rowCounts = rows && constOf(rows.hi) === null ? [tile.rows] : upTo(Math.min(tile.rows, most));
-    const widest = size === null ? counts.slice(-1) : counts;
-    return widest.flatMap((vectors) =>
-      rowCounts.flatMap((rowCount) =>
-        operands.map(
-          (packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isFallback }) as const,
+  const walked = nest.loops.filter((f) => f !== columns && !inner.includes(f));
+  const overlapping = isFallback ? [] : [...walked].reverse().filter((f) => overlaps(r, f)); // of equals the innermost
+  return [
+    ...tilesWith(r, columns, ignored, inner, o, at),
+    ...overlapping.flatMap((rows) => tilesWith(r, columns, rows, [], o, at)),
+  ];
+}
+
+/** Whether two neighbours along a loop read some elements both, where the reduction is short enough to be written out. */
+function overlaps(r: Reduction, f: For): boolean {
+  const steps = r.loops.reduce((p, l) => p * (constOf(l.hi) ?? Infinity), 1);
+  const loads = loadsOf(r.term).filter((x) => mentions(x.index[0] as Expr, f.var));
+  if (r.blocks || 2 * steps > MAX_OVERLAPPING || (constOf(f.hi) ?? 2) < 2 || !guardsOf(r)) return false;
+  return loads.some((x) => distinctReads(x, r.loops, f, 2) < 2 * distinctReads(x, r.loops, f, 1));
+}
+
+function tilesWith(
+  r: Reduction,
+  columns: For,
+  rows: For | null,
+  inner: readonly For[],
+  o: ScheduleOptions,
+  at: Setting,
+): TileSchedule[] {
+  const size = constOf(columns.hi);
+  const short = at.shorter.get(columns.var);
+  const isFallback = at.shorter.size > 0;
+  const { tile } = o.target;
+  const isWindow = rows !== null && !inner.includes(rows);
+  return widths(o.target)
+    .flatMap((lanes): TileSchedule[] => {
+      const narrow = atWidth(o, lanes);
+      const next = short === undefined ? Infinity : short <= NARROWEST ? 0 : Math.max(short / 4, NARROWEST);
+      const longest = Math.max(next, at.atLeast.get(columns.var) ?? 0);
+      const fits = (v: number): boolean =>
+        (v === 1 || lanes === o.target.lanes) && // several narrow vectors: a wide one does it
+        (size === null ? v * lanes <= longest : v * lanes <= size);
+      const counts = upTo(rows ? tile.vectors : 2 * tile.vectors).filter(fits);
+      if (counts.length === 0) return [];
+      const inPlace = readsInPlace(r, columns, narrow);
+      const found = at.mayPack && rows && !isWindow ? packedParts(r, columns, inner, narrow, at) : [];
+      const isNear = inPlace && isSmall(r, columns) && found.every((x) => x.k === 'load');
+      const parts = isNear ? [] : found;
+      const operands = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
+      const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
+      const limit = isWindow ? tile.overlapping : tile.rows;
+      const known = rows === null || isWindow || constOf(rows.hi) !== null;
+      const rowCounts = known ? upTo(Math.min(limit, most)).slice(isWindow ? 1 : 0) : [tile.rows];
+      const widest = size === null && !isWindow ? counts.slice(-1) : counts;
+      return widest.flatMap((vectors) =>
+        rowCounts.flatMap((rowCount) =>
+          operands.map(
+            (packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isFallback }) as const,
+          ),
         ),
-      ),
-    );
-  });
+      );
+    })
+    .filter((t) => !isWindow || isUnrolled(t, r));
 }
 
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, k) => k + 1);

@@ -4,19 +4,35 @@
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { children, constant, type Expr, rewriteExpr } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
-import { constOf, MAX_UNROLLED } from './loops.js';
+import { guardsOf, withoutGuards } from './interior.js';
+import { constOf, MAX_OVERLAPPING, MAX_UNROLLED, type ScheduleOptions } from './loops.js';
 import { mergeReduction } from './merge.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
+import { distinctReads } from './window.js';
 
 /** Sizes nobody knows are taken to be this. */
 const TYPICAL = 64;
 const LATENCY = 4;
 const PER_CYCLE = 2;
 
-export function costOf(t: TileSchedule, nest: Nest, r: Reduction, shorter: ReadonlyMap<string, number>): number {
+/** Whether a tile's reduction is written out: entering loops of three would cost as much as they do. */
+export function isUnrolled(t: TileSchedule, r: Reduction): boolean {
+  const steps = r.loops.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1);
+  const most = t.rows && !t.inner.includes(t.rows) ? MAX_OVERLAPPING : MAX_UNROLLED;
+  return !t.isFallback && !r.blocks && t.rowCount * t.vectors * steps <= most;
+}
+
+export function costOf(
+  t: TileSchedule,
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  shorter: ReadonlyMap<string, number>,
+): number {
   const sizeOf = (f: For): number => constOf(f.hi) ?? shorter.get(f.var) ?? TYPICAL;
   const { rowCount: rows, vectors, lanes } = t;
   const width = vectors * lanes;
+  if (isUnrolled(t, r)) return costAtBorders(t, nest, r, o, sizeOf);
   const columns = sizeOf(t.columns);
   const useful = covered(columns, width) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
   const depth = r.loops.reduce((p, f) => p * sizeOf(f), 1);
@@ -31,14 +47,88 @@ export function costOf(t: TileSchedule, nest: Nest, r: Reduction, shorter: Reado
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
-  const entering = depth * rows * vectors <= MAX_UNROLLED ? 0 : (depth / innermost) * ENTER;
+  const entering = (depth / innermost) * ENTER;
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
   const store = contiguous ? 1 / lanes : 1;
-  const uses = t.inner.reduce((p, f) => p * sizeOf(f), 1);
-  const packing = packed ? depth / (vectorizes(t.packed, t.columns) ? lanes : 1) / uses : 0;
+  const packing = packingOf(t, depth, sizeOf);
   const far = !packed && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
   return (depth * step + entering + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
+}
+
+/** Instructions a cycle, of those that are neither all arithmetic nor all loads. */
+const ISSUE = 4;
+/** Instructions a core has begun at a time, of several tiles where they are short. */
+const BEGUN = 320;
+/** Instructions of a tile's own: its loop and addresses. */
+const OVERHEAD = 10;
+/** Instructions of a load that may lie beyond a border, on top. */
+const TEST = 2;
+/** Instructions a value costs that found no register: one stores it, one gets it back, and neither is for free. */
+const SPILL = 3;
+
+/** Rows that share what they read go one by one at a border. */
+function costAtBorders(
+  t: TileSchedule,
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  sizeOf: (f: For) => number,
+): number {
+  const { rows, rowCount } = t;
+  const guards = guardsOf(r) ?? [];
+  if (!rows || t.inner.includes(rows) || guards.length === 0) return costUnrolled(t, nest, r, o, sizeOf);
+  const border = nest.loops.filter((f) => guards.some((g) => mentions(g, f.var)));
+  const inside = border.reduce((share, f) => {
+    const steps = Math.ceil(sizeOf(f) / (f === rows ? rowCount : 1));
+    return (share * Math.max(0, steps - 2)) / steps;
+  }, 1);
+  const alone = costUnrolled({ ...t, rows: null, rowCount: 1 }, nest, r, o, sizeOf);
+  return (
+    inside * costUnrolled(t, nest, { ...r, term: withoutGuards(r.term) }, o, sizeOf) +
+    (1 - inside) * (alone + TEST / (t.vectors * t.lanes))
+  );
+}
+
+/**
+ * A tile whose reduction is written out: the next tile does not wait for it, so instructions count more than latency.
+ * Values live at once: accumulators, what is the same for every tile, and as many loads as the target starts early.
+ */
+function costUnrolled(
+  t: TileSchedule,
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  sizeOf: (f: For) => number,
+): number {
+  const { rowCount: rows, vectors, lanes, columns } = t;
+  const cells = rows * vectors;
+  const steps = r.loops.reduce((p, f) => p * sizeOf(f), 1);
+  let loads = 0;
+  let steady = 0;
+  let tests = 0;
+  for (const x of loadsOf(r.term)) {
+    const count = distinctReads(x, r.loops, t.rows, rows);
+    if (x.index.some((i) => mentions(i, columns.var))) loads += count * vectors;
+    else if (t.rows && x.index.some((i) => mentions(i, t.rows?.var ?? ''))) loads += count;
+    else steady += count;
+    if (x.guard) tests += TEST * count * vectors;
+  }
+  const early = o.target.loadsFirst ? Math.max(1, loads - steps) : 1;
+  const spills = Math.max(0, cells + steady + early + 1 - o.target.registers);
+  const inPlace = t.packed.length > 0 ? withoutPanel(r, t) : r;
+  const work = steps * (2 * cells + operations(inPlace.term, t, rows, vectors));
+  const instructions = work + loads + tests + SPILL * spills + 2 * cells + OVERHEAD;
+  const useful = covered(sizeOf(columns), vectors * lanes) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
+  const store = isOne(coefficient(nest.store.index, columns.var)) ? 0 : 1;
+  const cycles = Math.max(instructions / ISSUE, (steps * LATENCY) / Math.max(1, BEGUN / instructions));
+  return cycles / (cells * lanes * useful) + store + packingOf(t, steps, sizeOf) - nest.loops.indexOf(columns) * 1e-3;
+}
+
+/** What filling a panel costs each output that uses it. */
+function packingOf({ packed, columns, lanes, inner }: TileSchedule, depth: number, sizeOf: (f: For) => number): number {
+  const uses = inner.reduce((p, f) => p * sizeOf(f), 1);
+  return packed.length > 0 ? depth / (vectorizes(packed, columns) ? lanes : 1) / uses : 0;
 }
 
 /** The reduction with its panel, which walks every loop as one, taken out. */

@@ -4,28 +4,39 @@
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { type Expr, variable } from '../../ir/scalar.js';
+import { type Expr, i32, variable } from '../../ir/scalar.js';
 import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, widthsFor, wrap } from './loops.js';
-import { type For, loadsOf, type Nest } from './nest.js';
+import { type For, loadsOf, type Nest, type Store } from './nest.js';
 import { cutSegments, type Segment } from './segments.js';
 import { SIMD_32 } from './target.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly Stmt[] {
   const inner = nest.loops[nest.loops.length - 1] as For;
-  const outer = nest.loops.slice(0, -1);
+  const around = nest.loops[nest.loops.length - 2];
   const size = constOf(inner.hi);
   const plain = wrap(nest.loops, [nest.store]);
   if (!isOne(coefficient(nest.store.index, inner.var)) || (size !== null && size < NARROWEST)) return plain;
   const loads = loadsOf(nest.store.value).filter((x) => x.index.some((y) => mentions(y, inner.var)));
   const contiguous = loads.filter((x) => isOne(coefficient(x.index[0] as Expr, inner.var)));
-  const segments = cutSegments(nest.store, inner);
   const isApart = loads.length > 2 * contiguous.length;
+  const run = (store: Store): readonly Stmt[] =>
+    cutSegments(store, inner).flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, o)));
+  if (!around) return run(nest.store);
+  const whole = cutSegments(nest.store, around);
+  const rows = isApart || !isKnown(whole) ? [{ from: i32(0), to: around.hi, store: nest.store }] : whole;
   return wrap(
-    outer,
-    segments.flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, o))),
+    nest.loops.slice(0, -2),
+    rows.map(({ from, to, store }): Stmt => ({ ...around, lo: from, hi: to, body: run(store) })),
   );
 }
+
+/** Rows of different kinds, where each needs no more code than a border: the condition of a row is none of its vectors'. */
+const isKnown = (rows: readonly Segment[]): boolean =>
+  rows.length <= MAX_KINDS && rows.every((r) => constOf(r.from) !== null && constOf(r.to) !== null);
+
+/** Two borders and what is between them. */
+const MAX_KINDS = 3;
 
 const singly = ({ store, from, to }: Segment, inner: For): Stmt => ({ ...inner, lo: from, hi: to, body: [store] });
 

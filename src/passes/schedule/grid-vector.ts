@@ -23,7 +23,9 @@ export const GPU_VECTORS: ScheduleOptions = {
   target: {
     lanes: QUAD,
     supports: (op) => op !== 'mulhi_u' && op !== 'mulhi_s',
-    tile: { vectors: 1, rows: 4 },
+    tile: { vectors: 1, rows: 4, overlapping: 1 },
+    registers: 16,
+    loadsFirst: false,
     keepsSplats: false,
   },
   numerics: 'strict',

@@ -39,6 +39,8 @@ export const NARROWEST = 4;
 
 /** Statements a reduction inside a tile may be written out to. */
 export const MAX_UNROLLED = 40;
+/** And where rows of the tile then share what they read: a window of five by five, three rows. */
+export const MAX_OVERLAPPING = 75;
 
 export const wrap = (loops: readonly For[], body: readonly Stmt[]): readonly Stmt[] =>
   loops.reduceRight<readonly Stmt[]>((inner, f) => [{ ...f, body: inner }], body);

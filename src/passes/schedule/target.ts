@@ -8,8 +8,12 @@ export interface VectorTarget {
   readonly lanes: number;
   /** Whether an operation exists on a vector of `lanes` × dtype; casts ask for the source type. */
   readonly supports: (op: PrimitiveOp | 'select' | 'cast' | 'bitcast', dtype: DType, lanes: number) => boolean;
-  /** Vectors along the vector axis, and rows, of a register tile. */
-  readonly tile: { readonly vectors: number; readonly rows: number };
+  /** Vectors along the vector axis, and rows, of a register tile; and rows of one whose rows read some elements both. */
+  readonly tile: { readonly vectors: number; readonly rows: number; readonly overlapping: number };
+  /** Vector registers there are for values. */
+  readonly registers: number;
+  /** Whether loads come before arithmetic wherever they may, so that many are live at once. */
+  readonly loadsFirst: boolean;
   /** Whether copying a scalar into all lanes is left where it is used: to a compiler, or where vectors are structs, to loops. */
   readonly keepsSplats: boolean;
   /** The `dot` operation, where there is one. */

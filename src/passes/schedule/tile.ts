@@ -8,17 +8,9 @@ import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
-import {
-  accumulate,
-  atWidth,
-  constOf,
-  lanesAt,
-  MAX_UNROLLED,
-  NO_BLOCKS,
-  type ScheduleOptions,
-  tileLoop,
-  wrap,
-} from './loops.js';
+import { allInside, guardsOf, withoutGuards } from './interior.js';
+import { isUnrolled } from './cost.js';
+import { accumulate, atWidth, constOf, lanesAt, NO_BLOCKS, type ScheduleOptions, tileLoop, wrap } from './loops.js';
 import type { For, Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
 import { laneExpr, splat, vectorizeExpr } from './vectorize.js';
@@ -34,7 +26,7 @@ export function tileParallel(
   const o = atWidth(options, lanes);
   const first = `${columns.var}_v`;
   const pack = s.packed.length > 0 ? packTerm(r, s, variable(first, 'i32'), o, panels) : null;
-  const body = tileBody(nest, r, s, o, pack);
+  const body = bodyAtBorders(nest, r, s, o) ?? tileBody(nest, r, s, o, pack);
   const rowTile = (inner: readonly Stmt[]): readonly Stmt[] =>
     rows ? [tileLoop(rows, rowCount, `${rows.var}_u`, inner)] : inner;
   const columnTile = (inner: readonly Stmt[]): Stmt => tileLoop(columns, vectors * lanes, first, inner);
@@ -46,6 +38,18 @@ export function tileParallel(
         [columnTile([...pack.fill, ...wrap(inner, rowTile(body))])],
       )
     : wrap(others, rowTile([columnTile(body)]));
+}
+
+/** A tile whose rows share what they read, where that may lie beyond a border: at one, rows go one by one. */
+function bodyAtBorders(nest: Nest, r: Reduction, s: TileSchedule, o: ScheduleOptions): readonly Stmt[] | null {
+  const guards = guardsOf(r);
+  const { rows, rowCount } = s;
+  if (!rows || s.inner.includes(rows) || !guards || guards.length === 0) return null;
+  const first = variable(`${rows.var}_u`, 'i32');
+  const inside = tileBody(nest, { ...r, term: withoutGuards(r.term) }, s, o, null);
+  const single = tileBody(nest, r, { ...s, rows: null, rowCount: 1 }, o, null);
+  const each: Stmt = { ...rows, lo: first, hi: e.add(first, rowCount), body: single };
+  return [{ s: 'if', cond: allInside(guards, r.loops, rows, first, rowCount), then: inside, else: [each] }];
 }
 
 /** Accumulators, the reduction loops, and the stores of one tile. */
@@ -80,15 +84,10 @@ function tileBody(
     storeVector(nest.store, r.acc, variable(c.acc, dtype, lanes), columns.var, c.base, (x) => atRow(x, c.row), o),
   );
   const accumulators = cells.map((c) => ({ name: c.acc, init: splat(r.init, lanes) }));
-  const unrolled = !s.isFallback && isShort(left, cells.length);
+  const unrolled = isUnrolled(s, left);
   const sums = unrolled ? unroll(left.loops, steps(NO_BLOCKS)) : accumulate(left, accumulators, steps);
   const declare = accumulators.map((a): Stmt => ({ s: 'let', var: a.name, value: a.init, mutable: true }));
   return [...declare, ...sums, ...finish];
-}
-
-/** Whether so few steps are written out: entering loops of three would cost as much as they do. */
-function isShort({ loops, blocks }: Reduction, cells: number): boolean {
-  return !blocks && loops.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), cells) <= MAX_UNROLLED;
 }
 
 function unroll(loops: readonly For[], steps: readonly Stmt[]): readonly Stmt[] {

@@ -1,0 +1,54 @@
+// What a tile reads when its reduction is written out: windows of neighbouring rows overlap, so several rows read some
+// elements once. Counted from indices alone, by putting in every step and row there is.
+
+import { mentions } from '../../ir/affine.js';
+import { linearize, type LinearTerm, termsKey } from '../../ir/linear.js';
+import { type Expr, exprKey, i32, type LoadExpr, substituteVars } from '../../ir/scalar.js';
+import { simplifyExpr } from '../kernel/simplify-index.js';
+import { constOf } from './loops.js';
+import type { For } from './nest.js';
+
+type Position = ReadonlyMap<string, number>;
+
+/** Every position of these loops, a value for each variable. */
+export function positions(loops: readonly (readonly [name: string, size: number])[]): readonly Position[] {
+  return loops.reduce<readonly Position[]>(
+    (all, [name, size]) => all.flatMap((at) => Array.from({ length: size }, (_, k) => new Map([...at, [name, k]]))),
+    [new Map()],
+  );
+}
+
+/** Different elements that a load has over all steps of these loops, which are of constant size, and so many rows. */
+export function distinctReads(x: LoadExpr, loops: readonly For[], rows: For | null, rowCount: number): number {
+  const index = x.index[0] as Expr;
+  const sizes = loops.map((f) => [f.var, constOf(f.hi) as number] as const);
+  if (rows) sizes.push([rows.var, rowCount]);
+  const walked = sizes.filter(([name]) => mentions(index, name));
+  const { terms } = linearize(index, new Map(), new Map());
+  const isLinear = terms.every((t) => t.factors.every((f) => f.k === 'var' || !walked.some(([v]) => mentions(f, v))));
+  const key = isLinear ? (at: Position) => keyAt(terms, at) : (at: Position) => keyOf(index, at);
+  return new Set(positions(walked).map(key)).size;
+}
+
+/** Where the terms are at a position, as far as they depend on it. */
+function keyAt(terms: readonly LinearTerm[], at: Position): string {
+  const sums = new Map<string, number>();
+  for (const t of terms) {
+    const others: string[] = [];
+    let coef = t.coef;
+    for (const f of t.factors) {
+      const value = f.k === 'var' ? at.get(f.name) : undefined;
+      if (value === undefined) others.push(exprKey(f));
+      else coef *= value;
+    }
+    const key = others.join('*');
+    if (others.length < t.factors.length) sums.set(key, (sums.get(key) ?? 0) + coef);
+  }
+  return [...sums].map(([key, n]) => `${n}*${key}`).join('+');
+}
+
+function keyOf(index: Expr, at: Position): string {
+  const values = new Map([...at].map(([name, n]) => [name, i32(n)]));
+  const { constant, terms } = linearize(simplifyExpr(substituteVars(index, values)), new Map(), new Map());
+  return `${termsKey(terms)}|${constant}`;
+}
