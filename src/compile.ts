@@ -61,7 +61,7 @@ const WASM_VECTORS: VectorTarget = {
   supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
   tile: { vectors: 2, rows: 4 },
   keepsSplats: false,
-  dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
+  dot: { quads: false, widensInBlocks: true, mayLackVectors: false, lanes: [4], tile: { vectors: 2, rows: 4 } },
 };
 
 /** What a target's vectors can do; null: scalar code. C takes those of its CPU, the GPU's twin those of WebAssembly. */

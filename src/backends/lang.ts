@@ -89,6 +89,8 @@ export interface Lang {
   readonly intrin?: (name: string, args: readonly string[]) => readonly [before: string, after: string] | null;
   /** Marks a parameter that the body does not mention; empty where the language does not care. */
   readonly unused: (name: string) => string;
+  /** The condition that the program was built with vectors (VECTORS in ir/kernel.ts). */
+  readonly vectors?: string;
   /** Vector cells; a language without them runs no kernel with lanes > 1. */
   readonly vector?: VectorCells;
 }

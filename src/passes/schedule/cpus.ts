@@ -14,6 +14,7 @@ const cpu = (lanes: number, vectors: number, rows: number): VectorTarget => ({
   dot: {
     quads: true,
     widensInBlocks: false,
+    mayLackVectors: true,
     lanes: [16, 8, 4].filter((n) => n <= lanes),
     tile: { vectors, rows: Math.min(rows, 6) },
   },
