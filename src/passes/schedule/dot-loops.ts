@@ -6,7 +6,7 @@
 import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
+import { cast, constant, type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
 import { type DotSchedule, sizeOfLoops } from './dot.js';
 import { type ColumnLayout, type PackedColumns, positionIn, startOf, startsFrom, tileAt } from './dot-panels.js';
 import { atWidth, constOf, each, NARROWEST, type ScheduleOptions, wrap } from './loops.js';
@@ -115,27 +115,28 @@ function columnLoops(t: Site, forRows: (body: readonly Stmt[]) => readonly Stmt[
   return [...(l.whole > 0 ? [whole] : []), ...rest];
 }
 
-/** Columns `from` … of the tile of `width` columns at `start`, one after the other. */
+/** Columns `from` … of the tile of `width` columns at `start`, one after the other. Groups outermost: compilers make vectors
+ *  of what lies side by side, not of what lies a group apart. */
 function widen(t: Site, start: Expr, from: Expr, width: number): readonly Stmt[] {
-  const { s, l, count } = t;
-  const [column, g] = [variable('column', 'i32'), variable('g', 'i32')];
-  const source = e.add(tileAt(s, l, start), e.mul(g, width * l.group), e.mul(e.add(from, column), l.group));
-  const stores = (g: Expr, length: number): readonly Stmt[] =>
-    Array.from({ length }, (_, k): Stmt => {
-      const value = substituteVars(load(t.columns.slot, [e.add(source, k)], 'i32'), new Map([['g', g]]));
-      return { s: 'store', buf: t.wide, index: e.add(e.mul(column, t.depth), e.mul(g, l.group), k), value };
-    });
-  const groups = Math.floor(t.depth / l.group);
-  const left = t.depth % l.group;
+  const { s, l, count, depth } = t;
+  const [g, c, k] = [variable('g', 'i32'), variable('c', 'i32'), variable('k', 'i32')];
+  const groups = (lo: number, hi: number, length: number): Stmt => {
+    const source = e.add(tileAt(s, l, start), e.mul(g, width * l.group), e.mul(e.add(from, c), l.group), k);
+    const index = e.add(e.mul(c, depth), e.mul(g, l.group), k);
+    const store: Stmt = { s: 'store', buf: t.wide, index, value: load(t.columns.slot, [source], 'i32') };
+    const group = each('c', i32(0), i32(count), 1, [each('k', i32(0), i32(length), 1, [store])]);
+    return each('g', i32(lo), i32(hi), 1, [group]);
+  };
+  const full = Math.floor(depth / l.group);
+  const left = depth % l.group;
   return [
-    each('column', i32(0), i32(count), 1, [
-      each('g', i32(0), i32(groups), 1, stores(g, l.group)),
-      ...stores(i32(groups), left),
-    ]),
+    ...(full > 0 ? [groups(0, full, l.group)] : []),
+    ...(left > 0 ? [groups(full, full + 1, left)] : []),
   ];
 }
 
-/** One row with the widened columns, of which the first is `base`. */
+/** One row with the widened columns, of which the first is `base`. Unsigned sums: those that wrap in C without a cast in their
+ *  way, for compilers see no sum of products through casts. */
 function sumsOfRow(t: Site, base: Expr, at: Expr): readonly Stmt[] {
   const { r, count, depth } = t;
   const k = variable('k', 'i32');
@@ -143,12 +144,12 @@ function sumsOfRow(t: Site, base: Expr, at: Expr): readonly Stmt[] {
   const a = load(t.rows, [e.add(e.mul(at, depth), k)], 'i32');
   const add = names.map((name, c): Stmt => {
     const product = e.mul(a, load(t.wide, [e.add(k, c * depth)], 'i32'));
-    return { s: 'set', var: name, value: e.add(variable(name, 'i32'), product) };
+    return { s: 'set', var: name, value: e.add(variable(name, 'u32'), cast(product, 'u32')) };
   });
   return [
-    ...names.map((name): Stmt => ({ s: 'let', var: name, value: i32(0), mutable: true })),
+    ...names.map((name): Stmt => ({ s: 'let', var: name, value: constant(0, 'u32'), mutable: true })),
     each('k', i32(0), i32(depth), 1, add),
-    ...names.map((name, c): Stmt => ({ s: 'store', buf: t.sums, index: i32(c), value: variable(name, 'i32') })),
+    ...names.map((name, c): Stmt => ({ s: 'store', buf: t.sums, index: i32(c), value: cast(variable(name, 'u32'), 'i32') })),
     ...Array.from({ length: count / NARROWEST }, (_, v) => storeSums(t, e.add(base, v * NARROWEST), v, at)).flat(),
   ];
 }
