@@ -67,7 +67,9 @@ export function loopDot(
   const isWhole = size !== null && size % block === 0;
   const end = isWhole ? i32(block) : e.min(i32(block), e.sub(s.rows.hi, first));
   const row: Stmt = { s: 'let', var: s.rows.var, value: e.add(first, at), mutable: false };
-  const forRows = (body: readonly Stmt[]): readonly Stmt[] => [each(`${s.rows?.var}_t`, i32(0), end, 1, [row, ...body])];
+  const forRows = (body: readonly Stmt[]): readonly Stmt[] => [
+    each(`${s.rows?.var}_t`, i32(0), end, 1, [row, ...body]),
+  ];
   const body = [...forRows(packRow(site, at)), ...columnLoops(site, forRows, at)];
   return [...declare, ...wrap(outer, [{ ...s.rows, var: `${s.rows.var}_b`, step: block, body }])];
 }
@@ -129,10 +131,7 @@ function widen(t: Site, start: Expr, from: Expr, width: number): readonly Stmt[]
   };
   const full = Math.floor(depth / l.group);
   const left = depth % l.group;
-  return [
-    ...(full > 0 ? [groups(0, full, l.group)] : []),
-    ...(left > 0 ? [groups(full, full + 1, left)] : []),
-  ];
+  return [...(full > 0 ? [groups(0, full, l.group)] : []), ...(left > 0 ? [groups(full, full + 1, left)] : [])];
 }
 
 /** One row with the widened columns, of which the first is `base`. Unsigned sums: those that wrap in C without a cast in their
@@ -149,7 +148,9 @@ function sumsOfRow(t: Site, base: Expr, at: Expr): readonly Stmt[] {
   return [
     ...names.map((name): Stmt => ({ s: 'let', var: name, value: constant(0, 'u32'), mutable: true })),
     each('k', i32(0), i32(depth), 1, add),
-    ...names.map((name, c): Stmt => ({ s: 'store', buf: t.sums, index: i32(c), value: cast(variable(name, 'u32'), 'i32') })),
+    ...names.map(
+      (name, c): Stmt => ({ s: 'store', buf: t.sums, index: i32(c), value: cast(variable(name, 'u32'), 'i32') }),
+    ),
     ...Array.from({ length: count / NARROWEST }, (_, v) => storeSums(t, e.add(base, v * NARROWEST), v, at)).flat(),
   ];
 }
