@@ -150,11 +150,11 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       const [v, w] = [type(from, lanes), type(into, lanes)];
       const name = `store_${v.lane === into ? '' : `${into}_`}${v.name}`;
       const value = convert('v', v, w, type);
-      const lanewise = `EACH_LANE\n  for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
+      const lanewise = `${eachLane(name)}  for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
       define(
         name,
         `ON_LANES void ${name}(${C_TYPES[into]} *p, @${v.name} v) {\n#if HEDDLE_SIMD\n` +
-          `  const @${w.name} r = ${value};\n  __builtin_memcpy(p, &r, sizeof r);\n#else\n  ${lanewise}\n#endif\n}`,
+          `  const @${w.name} r = ${value};\n  __builtin_memcpy(p, &r, sizeof r);\n#else\n${lanewise}\n#endif\n}`,
       );
       return `@${name}($0 + $1, $2)`;
     },
@@ -182,8 +182,12 @@ function defineType(define: Define, t: DType, lanes: number): VectorType {
   return { name, lanes, lane, isMask };
 }
 
+/** Loops of floats become vectors one by one. Integers are often narrow in memory, where four make no vector: their lanes
+ *  apart are found by compilers together, many at a time. Differences and shifts make exponents, so they go with floats. */
+const eachLane = (name: string): string => (/f32|f64|^sub_|^shl_/.test(name) ? '  EACH_LANE\n' : '');
+
 function functionText(name: string, v: VectorType, args: string, body: Body): string {
-  const loop = `  @${v.name} r;\n  EACH_LANE\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
+  const loop = `  @${v.name} r;\n${eachLane(name)}  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
   const indent = body.simd?.startsWith('#') ? '' : '  ';
   const whole = body.simd ? `#if HEDDLE_SIMD\n${indent}${body.simd}\n#else\n${loop}\n#endif` : loop;
   return `ON_LANES @${v.name} ${name}(${args}) {\n${whole}\n}`;

@@ -16,9 +16,13 @@ import { storeVector } from './tile.js';
 
 /** Sums that one loop adds up: as many as pay for the row's loads and stay in registers. */
 const SUMS = 8;
-/** Rows that share widened columns, and bytes of them that stay near. */
+/** Rows that share widened columns. */
 const MOST_ROWS = 64;
-const NEAR = 64 << 10;
+/** Bytes they take: little beside what the kernel writes, and near. */
+const LEAST_BYTES = 4 << 10;
+const MOST_BYTES = 64 << 10;
+/** Products of a row alone between widening columns. */
+const CHUNK = 64;
 
 interface Site {
   readonly nest: Nest;
@@ -31,6 +35,8 @@ interface Site {
   readonly count: number;
   /** Length of the reduction. */
   readonly depth: number;
+  /** As much of it as columns are widened for at a time. */
+  readonly chunk: number;
   readonly rows: number;
   readonly wide: number;
   readonly sums: number;
@@ -48,15 +54,17 @@ export function loopDot(
   panels: Panels,
 ): readonly Stmt[] {
   const depth = sizeOfLoops(s.depth);
-  const block = s.rows ? rowsOfBlock(constOf(s.rows.hi), depth) : 1;
+  const outputs = nest.loops.reduce((n, f) => n * (constOf(f.hi) ?? 1), 1);
+  const block = s.rows ? rowsOfBlock(constOf(s.rows.hi), depth, outputs) : 1;
+  const chunk = block === 1 ? Math.min(depth, CHUNK) : depth;
   const count = l.tile % SUMS === 0 && l.rest % SUMS === 0 ? SUMS : NARROWEST;
   const rows = panels.addOwn('i16', block * depth);
-  const wide = panels.addOwn('i16', count * depth);
+  const wide = panels.addOwn('i16', count * chunk);
   const sums = panels.addOwn('i32', count);
   const rowSums = isZero(s.y.zero) ? null : panels.addOwn('i32', block);
   const declare = [rows, wide, sums, rowSums].flatMap((p) => p?.declare ?? []);
   const slots = { rows: rows.slot, wide: wide.slot, sums: sums.slot, rowSums: rowSums?.slot ?? null };
-  const site: Site = { nest, r, s, l, columns, o: atWidth(o, NARROWEST), count, depth, ...slots };
+  const site: Site = { nest, r, s, l, columns, o: atWidth(o, NARROWEST), count, depth, chunk, ...slots };
   const outer = nest.loops.filter((f) => f !== s.columns && f !== s.rows);
   if (!s.rows) {
     const alone = (body: readonly Stmt[]): readonly Stmt[] => body;
@@ -75,8 +83,9 @@ export function loopDot(
 }
 
 /** Evenly over the rows there are. */
-function rowsOfBlock(size: number | null, depth: number): number {
-  const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(NEAR / (2 * depth))));
+function rowsOfBlock(size: number | null, depth: number, outputs: number): number {
+  const bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, outputs / 4));
+  const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(bytes / (2 * depth))));
   return size === null ? most : Math.ceil(size / Math.ceil(size / most));
 }
 
@@ -101,10 +110,11 @@ function columnLoops(t: Site, forRows: (body: readonly Stmt[]) => readonly Stmt[
   const { s, l, count } = t;
   const name = s.columns.var;
   const [tile, within] = [variable(`${name}_v`, 'i32'), variable(`${name}_w`, 'i32')];
-  const some = (start: Expr, from: Expr, width: number): readonly Stmt[] => [
-    ...widen(t, start, from, width),
-    ...forRows(sumsOfRow(t, e.add(start, from), at)),
-  ];
+  const some = (start: Expr, from: Expr, width: number): readonly Stmt[] => {
+    const row = (products: readonly Stmt[]): readonly Stmt[] => sumsOfRow(t, e.add(start, from), at, products);
+    if (t.chunk === t.depth) return [...widen(t, start, from, width), ...forRows(row(products(t, at)))];
+    return forRows(row(inChunks(t, start, from, width, at)));
+  };
   const inTile = (start: Expr, width: number): readonly Stmt[] => [
     each(`${name}_w`, i32(0), i32(width), count, some(start, within, width)),
   ];
@@ -117,41 +127,68 @@ function columnLoops(t: Site, forRows: (body: readonly Stmt[]) => readonly Stmt[
   return [...(l.whole > 0 ? [whole] : []), ...rest];
 }
 
-/** Columns `from` … of the tile of `width` columns at `start`, one after the other. Groups outermost: compilers make vectors
- *  of what lies side by side, not of what lies a group apart. */
-function widen(t: Site, start: Expr, from: Expr, width: number): readonly Stmt[] {
-  const { s, l, count, depth } = t;
+/** A row alone: columns are widened and used up a stretch of the reduction at a time. */
+function inChunks(t: Site, start: Expr, from: Expr, width: number, at: Expr): readonly Stmt[] {
+  const { depth, chunk } = t;
+  const whole = depth - (depth % chunk);
+  const first = variable('k_b', 'i32');
+  const part = (k: Expr, length: number): readonly Stmt[] => [
+    ...widen(t, start, from, width, k, length),
+    ...products(t, at, k, length),
+  ];
+  const rest = depth > whole ? part(i32(whole), depth - whole) : [];
+  return [each('k_b', i32(0), i32(whole), chunk, part(first, chunk)), ...rest];
+}
+
+/** Columns `from` … of the tile of `width` columns at `start`, one after the other, `length` of each from `first` on, which is
+ *  a multiple of a group. Groups outermost: compilers make vectors of what lies side by side, not of what lies a group apart. */
+function widen(
+  t: Site,
+  start: Expr,
+  from: Expr,
+  width: number,
+  first: Expr = i32(0),
+  length: number = t.depth,
+): readonly Stmt[] {
+  const { s, l, count, chunk } = t;
   const [g, c, k] = [variable('g', 'i32'), variable('c', 'i32'), variable('k', 'i32')];
-  const groups = (lo: number, hi: number, length: number): Stmt => {
-    const source = e.add(tileAt(s, l, start), e.mul(g, width * l.group), e.mul(e.add(from, c), l.group), k);
-    const index = e.add(e.mul(c, depth), e.mul(g, l.group), k);
+  const groups = (lo: number, hi: number, lanes: number): Stmt => {
+    const tile = e.add(tileAt(s, l, start), e.mul(first, width));
+    const source = e.add(tile, e.mul(g, width * l.group), e.mul(e.add(from, c), l.group), k);
+    const index = e.add(e.mul(c, chunk), e.mul(g, l.group), k);
     const store: Stmt = { s: 'store', buf: t.wide, index, value: load(t.columns.slot, [source], 'i32') };
-    const group = each('c', i32(0), i32(count), 1, [each('k', i32(0), i32(length), 1, [store])]);
+    const group = each('c', i32(0), i32(count), 1, [each('k', i32(0), i32(lanes), 1, [store])]);
     return each('g', i32(lo), i32(hi), 1, [group]);
   };
-  const full = Math.floor(depth / l.group);
-  const left = depth % l.group;
+  const full = Math.floor(length / l.group);
+  const left = length % l.group;
   return [...(full > 0 ? [groups(0, full, l.group)] : []), ...(left > 0 ? [groups(full, full + 1, left)] : [])];
 }
 
-/** One row with the widened columns, of which the first is `base`. Unsigned sums: those that wrap in C without a cast in their
- *  way, for compilers see no sum of products through casts. */
-function sumsOfRow(t: Site, base: Expr, at: Expr): readonly Stmt[] {
-  const { r, count, depth } = t;
+const sumName = (t: Site, c: number): string => `${t.r.acc}_${c}`;
+
+/** The loop along the reduction, from `first` on. */
+function products(t: Site, at: Expr, first: Expr = i32(0), length: number = t.depth): readonly Stmt[] {
   const k = variable('k', 'i32');
-  const names = Array.from({ length: count }, (_, c) => `${r.acc}_${c}`);
-  const a = load(t.rows, [e.add(e.mul(at, depth), k)], 'i32');
-  const add = names.map((name, c): Stmt => {
-    const product = e.mul(a, load(t.wide, [e.add(k, c * depth)], 'i32'));
+  const a = load(t.rows, [e.add(e.mul(at, t.depth), first, k)], 'i32');
+  const add = Array.from({ length: t.count }, (_, c): Stmt => {
+    const product = e.mul(a, load(t.wide, [e.add(k, c * t.chunk)], 'i32'));
+    const name = sumName(t, c);
     return { s: 'set', var: name, value: e.add(variable(name, 'u32'), cast(product, 'u32')) };
   });
+  return [each('k', i32(0), i32(length), 1, add)];
+}
+
+/** One row with the columns from `base` on. Unsigned sums: those that wrap in C without a cast in their way, for compilers
+ *  see no sum of products through casts. */
+function sumsOfRow(t: Site, base: Expr, at: Expr, body: readonly Stmt[]): readonly Stmt[] {
+  const names = Array.from({ length: t.count }, (_, c) => sumName(t, c));
+  const sum = (name: string): Expr => cast(variable(name, 'u32'), 'i32');
   return [
     ...names.map((name): Stmt => ({ s: 'let', var: name, value: constant(0, 'u32'), mutable: true })),
-    each('k', i32(0), i32(depth), 1, add),
-    ...names.map(
-      (name, c): Stmt => ({ s: 'store', buf: t.sums, index: i32(c), value: cast(variable(name, 'u32'), 'i32') }),
-    ),
-    ...Array.from({ length: count / NARROWEST }, (_, v) => storeSums(t, e.add(base, v * NARROWEST), v, at)).flat(),
+    ...body,
+    ...names.map((name, c): Stmt => ({ s: 'store', buf: t.sums, index: i32(c), value: sum(name) })),
+    ...Array.from({ length: t.count / NARROWEST }, (_, v) => storeSums(t, e.add(base, v * NARROWEST), v, at)).flat(),
   ];
 }
 
