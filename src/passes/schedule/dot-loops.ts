@@ -10,7 +10,7 @@ import { cast, constant, type Expr, i32, load, substituteVars, variable } from '
 import { type DotSchedule, sizeOfLoops } from './dot.js';
 import { type ColumnLayout, type PackedColumns, positionIn, startOf, startsFrom, tileAt } from './dot-panels.js';
 import { atWidth, constOf, each, NARROWEST, type ScheduleOptions, wrap } from './loops.js';
-import type { Nest, Reduction } from './nest.js';
+import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import { storeVector } from './tile.js';
 
@@ -18,8 +18,10 @@ import { storeVector } from './tile.js';
 const SUMS = 8;
 /** Rows that share widened columns. */
 const MOST_ROWS = 64;
-/** Bytes they take: little beside what the kernel writes, and near. */
-const LEAST_BYTES = 4 << 10;
+/** Where nobody knows how many there are. */
+const FEW_ROWS = 8;
+/** Bytes that both take: little beside what the kernel writes, and near. */
+const LEAST_BYTES = 2 << 10;
 const MOST_BYTES = 64 << 10;
 /** Products of a row alone between widening columns. */
 const CHUNK = 64;
@@ -37,6 +39,8 @@ interface Site {
   readonly depth: number;
   /** As much of it as columns are widened for at a time. */
   readonly chunk: number;
+  /** Whether a row alone is laid out in the same stretches, too. */
+  readonly inParts: boolean;
   readonly rows: number;
   readonly wide: number;
   readonly sums: number;
@@ -55,16 +59,17 @@ export function loopDot(
 ): readonly Stmt[] {
   const depth = sizeOfLoops(s.depth);
   const outputs = nest.loops.reduce((n, f) => n * (constOf(f.hi) ?? 1), 1);
-  const block = s.rows ? rowsOfBlock(constOf(s.rows.hi), depth, outputs) : 1;
-  const chunk = block === 1 ? Math.min(depth, CHUNK) : depth;
   const count = l.tile % SUMS === 0 && l.rest % SUMS === 0 ? SUMS : NARROWEST;
-  const rows = panels.addOwn('i16', block * depth);
+  const block = s.rows ? rowsOfBlock(s.rows, depth, outputs, count) : 1;
+  const chunk = block === 1 ? Math.min(depth, CHUNK) : depth;
+  const inParts = block === 1 && chunk < depth && s.depth.length === 1 && isZero(s.y.zero);
+  const rows = panels.addOwn('i16', inParts ? chunk : block * depth);
   const wide = panels.addOwn('i16', count * chunk);
   const sums = panels.addOwn('i32', count);
   const rowSums = isZero(s.y.zero) ? null : panels.addOwn('i32', block);
   const declare = [rows, wide, sums, rowSums].flatMap((p) => p?.declare ?? []);
   const slots = { rows: rows.slot, wide: wide.slot, sums: sums.slot, rowSums: rowSums?.slot ?? null };
-  const site: Site = { nest, r, s, l, columns, o: atWidth(o, NARROWEST), count, depth, chunk, ...slots };
+  const site: Site = { nest, r, s, l, columns, o: atWidth(o, NARROWEST), count, depth, chunk, inParts, ...slots };
   const outer = nest.loops.filter((f) => f !== s.columns && f !== s.rows);
   if (!s.rows) {
     const alone = (body: readonly Stmt[]): readonly Stmt[] => body;
@@ -82,16 +87,19 @@ export function loopDot(
   return [...declare, ...wrap(outer, [{ ...s.rows, var: `${s.rows.var}_b`, step: block, body }])];
 }
 
-/** Evenly over the rows there are. */
-function rowsOfBlock(size: number | null, depth: number, outputs: number): number {
+/** As many rows as have room beside the widened columns, evenly over those there are; one where those alone would take too much. */
+function rowsOfBlock(rows: For, depth: number, outputs: number, count: number): number {
   const bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, outputs / 4));
-  const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(bytes / (2 * depth))));
+  const room = Math.floor(bytes / (2 * depth)) - count;
+  const size = constOf(rows.hi);
+  const most = Math.max(1, Math.min(MOST_ROWS, room, size ?? FEW_ROWS));
   return size === null ? most : Math.ceil(size / Math.ceil(size / most));
 }
 
 /** The row at position `at` of the block, and its sum where somebody asks. */
 function packRow(t: Site, at: Expr): readonly Stmt[] {
   const { s, depth } = t;
+  if (t.inParts) return [];
   const start = e.mul(at, depth);
   const store: Stmt = { s: 'store', buf: t.rows, index: e.add(start, positionIn(s.depth)), value: s.x.value };
   if (t.rowSums === null) return wrap(s.depth, [store]);
@@ -103,6 +111,14 @@ function packRow(t: Site, at: Expr): readonly Stmt[] {
     each('k', i32(0), i32(depth), 1, [{ s: 'set', var: 'row_sum', value: next }]),
     { s: 'store', buf: t.rowSums, index: at, value: total },
   ];
+}
+
+/** `length` elements of the row from `first` on. */
+function packPart({ s, rows }: Site, first: Expr, length: number): Stmt {
+  const along = s.depth[0] as For;
+  const k = variable(along.var, 'i32');
+  const store: Stmt = { s: 'store', buf: rows, index: e.sub(k, first), value: s.x.value };
+  return { ...along, lo: first, hi: e.add(first, length), body: [store] };
 }
 
 /** Loops over `count` columns at a time; `forRows` puts what is done with them around the block's rows. */
@@ -133,8 +149,9 @@ function inChunks(t: Site, start: Expr, from: Expr, width: number, at: Expr): re
   const whole = depth - (depth % chunk);
   const first = variable('k_b', 'i32');
   const part = (k: Expr, length: number): readonly Stmt[] => [
+    ...(t.inParts ? [packPart(t, k, length)] : []),
     ...widen(t, start, from, width, k, length),
-    ...products(t, at, k, length),
+    ...products(t, at, t.inParts ? i32(0) : k, length),
   ];
   const rest = depth > whole ? part(i32(whole), depth - whole) : [];
   return [each('k_b', i32(0), i32(whole), chunk, part(first, chunk)), ...rest];
