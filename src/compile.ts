@@ -63,7 +63,7 @@ const WASM_VECTORS: VectorTarget = {
   registers: 15, // of x86-64: V8 keeps one for itself
   loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
   keepsSplats: false,
-  dot: { quads: false, widensInBlocks: true, lanes: [4], tile: { vectors: 2, rows: 4 } },
+  dot: { quads: false, widensInBlocks: true, mayLackVectors: false, lanes: [4], tile: { vectors: 2, rows: 4 } },
 };
 
 /** What a target's vectors can do; null: scalar code. C takes those of its CPU, the GPU's twin those of WebAssembly. */

@@ -1,7 +1,15 @@
 // The expression half of the walker (clike.ts): one expression graph to one text, cells from the Lang.
 // A node in the shared set is declared as a constant the first time it is met, and referred to by name from then on.
 
-import { type ConstExpr, constant, type Expr, type LoadExpr, type PrimitiveOp, isPrimitive } from '../ir/scalar.js';
+import {
+  type ConstExpr,
+  constant,
+  type Expr,
+  type LoadExpr,
+  type PrimitiveOp,
+  type ScalarOp,
+  isPrimitive,
+} from '../ir/scalar.js';
 import { invariant, never } from '../support/errors.js';
 import { atom, fill, type Text } from './cell.js';
 import type { Local } from './clike.js';
@@ -9,7 +17,7 @@ import { decide, remaining } from './decide.js';
 import { dimToExpr } from './dim-expr.js';
 import { extremumOf } from './extremum.js';
 import type { Ranges } from './int-range.js';
-import { type CellLookup, computeType, type Lang, type NumberType, type VectorCells } from './lang.js';
+import { type CellLookup, computeType, type Lang, type NumberType, type Shift, type VectorCells } from './lang.js';
 import type { Names } from './names.js';
 
 export interface ExprContext {
@@ -73,6 +81,10 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
     case 'load':
       return printLoad(cx, vector, print, e);
     case 'op':
+      if (e.lanes > 1 && isShift(e.op) && uniform(e.args[1])) {
+        const cell = vector().shift?.(e.op, e.dtype, e.lanes);
+        if (cell) return put(cell, asVector(e.args[0] as Expr, e.lanes), print(uniform(e.args[1]) as Expr));
+      }
       return e.args.some((a) => a.lanes > 1)
         ? put(vectorCell(vector(), e), ...e.args.map((a) => asVector(a, lanesOfArgs(e))))
         : printOp(cx, print, e);
@@ -108,6 +120,12 @@ function printConst(cx: ExprContext, e: ConstExpr): Text {
   if (/^\w[\w.+-]*$/.test(cell)) return atom(cell);
   return fill(cell, [], cx.onHelper);
 }
+
+const isShift = (op: ScalarOp): op is Shift => op === 'shl' || op === 'shr_s' || op === 'shr_u';
+
+/** What is in every lane of `e`, where that shows. */
+const uniform = (e: Expr | undefined): Expr | undefined =>
+  e?.lanes === 1 ? e : e?.k === 'vec' && e.op === 'splat' && e.args[0]?.lanes === 1 ? e.args[0] : undefined;
 
 const lanesOfArgs = (e: OpExpr): number => Math.max(...e.args.map((a) => a.lanes));
 

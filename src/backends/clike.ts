@@ -2,7 +2,7 @@
 // What it decides itself: names, which shared nodes become constants, where arithmetic provably cannot wrap, and what is
 // unused. Expressions live in clike-expr.ts; the function's head is the backend's.
 
-import type { BufferParam, Kernel, Stmt } from '../ir/kernel.js';
+import { type BufferParam, type Kernel, type Stmt, VECTORS } from '../ir/kernel.js';
 import { type Expr, load, op, variable } from '../ir/scalar.js';
 import { invariant, never } from '../support/errors.js';
 import { atom, fill, type Text, useHelpers } from './cell.js';
@@ -56,6 +56,7 @@ export function printKernel(kernel: Kernel, lang: Lang, onHelper: (name: string)
   }));
   params.forEach((p, slot) => void slots.set(slot, p));
   for (const sym of kernel.syms) vars.set(sym.name, names.fresh(sym.name));
+  if (lang.vectors) vars.set(VECTORS, lang.vectors);
   const ranges = createRanges(kernel.syms, (slot) => slots.get(slot)?.type);
   const w: Walk = {
     lang,

@@ -89,13 +89,19 @@ export interface Lang {
   readonly intrin?: (name: string, args: readonly string[]) => readonly [before: string, after: string] | null;
   /** Marks a parameter that the body does not mention; empty where the language does not care. */
   readonly unused: (name: string) => string;
+  /** The condition that the program was built with vectors (VECTORS in ir/kernel.ts). */
+  readonly vectors?: string;
   /** Vector cells; a language without them runs no kernel with lanes > 1. */
   readonly vector?: VectorCells;
 }
 
+export type Shift = 'shl' | 'shr_s' | 'shr_u';
+
 /** Spellings over vectors. `lanes` > 1 throughout; scalars among the operands of an operation were splat before. */
 export interface VectorCells {
   readonly op: (op: PrimitiveOp, type: DType, lanes: number) => Cell;
+  /** Every lane of `$0` by the scalar `$1`; absent where that is no better than by a vector. */
+  readonly shift?: (op: Shift, type: DType, lanes: number) => Cell;
   readonly cast: (from: DType, to: DType, lanes: number) => Cell;
   readonly bitcast: (from: DType, to: DType, lanes: number) => Cell;
   /** `$0` condition, `$1`, `$2`. */

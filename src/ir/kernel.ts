@@ -72,3 +72,7 @@ export interface Kernel {
 
 /** No name a model can give. */
 export const SHARE = '$share';
+
+/** An i1 variable every body may read: whether the program was built with vectors. Where that is known only to whoever builds
+ *  it, as with C, a schedule may give loops beside. Both arms of an `if` on it do the same. */
+export const VECTORS = '$vectors';

@@ -106,8 +106,13 @@ function expressions(type: Lane): Record<string, Make> {
     all.map((o): [string, Make] => [o, (x, y) => (unary.includes(o) ? rawOp(o, x) : rawOp(o, x, y))]),
   );
   const other: Record<Lane, DType> = { f32: 'i32', i32: 'f32', u32: 'i32', f64: 'i64', i64: 'f64' };
+  const shifts = (['shl', 'shr_s', 'shr_u'] as const).map((o): [string, Make] => [
+    `${o} by one count`,
+    (x) => rawOp(o, x, constant(37, type)),
+  ]);
   return {
     ...made,
+    ...(isFloat(type) ? {} : Object.fromEntries(shifts)),
     blend: (x, y) => select(rawOp('and', rawOp('lt', x, y), rawOp('eq', x, x)), x, y),
     'scalar operand': (x) => rawOp('mul', x, constant(3, type)),
     'scalar choice': (x, y) => select(rawOp('lt', iv('i'), i32(1)), x, y),

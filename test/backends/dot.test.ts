@@ -44,6 +44,7 @@ const SIZES = [
   [4, 64, 16],
   [13, 8, 5],
   [70, 22, 21],
+  [1, 150, 12],
 ] as const;
 
 const FORMS: readonly (readonly [string, string, string, string])[] = [
@@ -159,6 +160,7 @@ describe('dot products of narrow lanes', () => {
     ['avx2', ['-mavx2']],
     ['avx512', []],
     ['generic', ['-DHEDDLE_SIMD=0']],
+    ['avx512', ['-DHEDDLE_PLAIN_C', '-fsanitize=undefined', '-fno-sanitize-recover=all']],
   ] as const;
   for (const [cpu, cflags] of builds)
     it(`in C for ${cpu} ${cflags.join(' ')}`, async () => {

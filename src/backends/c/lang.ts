@@ -182,6 +182,7 @@ export function createCLang(reserved: Iterable<string>, vector: VectorCells): La
     ],
     allocate: { hoist: false, text: (name, type, size) => `${C_TYPES[type]} ${name}[${size}];` },
     unused: (name) => `(void)${name};`,
+    vectors: 'HEDDLE_SIMD',
     vector,
   };
 }

@@ -5,8 +5,17 @@
 import type { PrimitiveOp } from '../../ir/scalar.js';
 import { DTYPE_INFO, type DType, isFloat } from '../../support/dtype.js';
 import { fill, atom } from '../cell.js';
-import { type CellLookup, computeType, type Lang, STORED, type StoredType, type VectorCells } from '../lang.js';
+import {
+  type CellLookup,
+  computeType,
+  type Lang,
+  type Shift,
+  STORED,
+  type StoredType,
+  type VectorCells,
+} from '../lang.js';
 import { C_TYPES } from './lang.js';
+import { convert, simdLoad } from './vector-convert.js';
 import { defineDot, highProduct, repeatBody } from './vector-dot.js';
 import type { Body, Define, VectorType } from './vector-type.js';
 
@@ -55,6 +64,13 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       if (op === 'mulhi_s' && v.name.startsWith('i32x')) define(name, highProduct(name, v, type, lane, define));
       else f(name, result, args, { simd: simdOp(op, v, strict), lane });
       return unary ? `@${name}($0)` : `@${name}($0, $1)`;
+    },
+    // Processors without a shift of its own for each lane have one for all.
+    shift: (op, t, lanes) => {
+      const v = type(t, lanes);
+      const lane = put((scalar().ops as CellLookup)[op]?.[computeType(t)] ?? '$0', '@LANE(a, i)', 'n');
+      f(`${op}_all_${v.name}`, v, `@${v.name} a, ${C_TYPES[v.lane]} n`, { simd: simdShift(op, v, 'n'), lane });
+      return `@${op}_all_${v.name}($0, $1)`;
     },
     cast: (from, to, lanes) => {
       const [a, r] = [type(from, lanes), type(to, lanes)];
@@ -134,11 +150,11 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       const [v, w] = [type(from, lanes), type(into, lanes)];
       const name = `store_${v.lane === into ? '' : `${into}_`}${v.name}`;
       const value = convert('v', v, w, type);
-      const lanewise = `EACH_LANE\n  for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
+      const lanewise = `${eachLane(name)}  for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
       define(
         name,
         `ON_LANES void ${name}(${C_TYPES[into]} *p, @${v.name} v) {\n#if HEDDLE_SIMD\n` +
-          `  const @${w.name} r = ${value};\n  __builtin_memcpy(p, &r, sizeof r);\n#else\n  ${lanewise}\n#endif\n}`,
+          `  const @${w.name} r = ${value};\n  __builtin_memcpy(p, &r, sizeof r);\n#else\n${lanewise}\n#endif\n}`,
       );
       return `@${name}($0 + $1, $2)`;
     },
@@ -166,8 +182,12 @@ function defineType(define: Define, t: DType, lanes: number): VectorType {
   return { name, lanes, lane, isMask };
 }
 
+/** Loops of floats become vectors one by one. Integers are often narrow in memory, where four make no vector: their lanes
+ *  apart are found by compilers together, many at a time. Differences and shifts make exponents, so they go with floats. */
+const eachLane = (name: string): string => (/f32|f64|^sub_|^shl_/.test(name) ? '  EACH_LANE\n' : '');
+
 function functionText(name: string, v: VectorType, args: string, body: Body): string {
-  const loop = `  @${v.name} r;\n  EACH_LANE\n  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
+  const loop = `  @${v.name} r;\n${eachLane(name)}  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
   const indent = body.simd?.startsWith('#') ? '' : '  ';
   const whole = body.simd ? `#if HEDDLE_SIMD\n${indent}${body.simd}\n#else\n${loop}\n#endif` : loop;
   return `ON_LANES @${v.name} ${name}(${args}) {\n${whole}\n}`;
@@ -201,7 +221,6 @@ function laneCast(from: DType, to: DType, lang: Lang): string {
 function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undefined {
   const unsigned = `@u${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
   const signed = `@i${DTYPE_INFO[v.lane].bits}x${v.lanes}`;
-  const one = `${C_TYPES[v.lane.startsWith('u') ? v.lane : (`u${v.lane.slice(1)}` as StoredType)] ?? ''}`;
   const sign = { add: '+', sub: '-', mul: '*', div: '/', and: '&', or: '|', xor: '^', eq: '==', lt: '<', le: '<=' }[
     op as string
   ];
@@ -216,11 +235,18 @@ function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undef
   if (op === 'neg') return float ? 'return -a;' : `return (@${v.name})(-(${unsigned})a);`;
   if (op === 'abs' && v.lane === 'f32') return `return (@${v.name})((${signed})a & INT32_MAX);`;
   if (float || op === 'min' || op === 'max') return float && strict ? undefined : simdExtremum(op, v);
-  const count = `((${unsigned})b & (${one})${DTYPE_INFO[v.lane].bits - 1})`;
-  if (op === 'shl') return `return (@${v.name})((${unsigned})a << ${count});`;
-  if (op === 'shr_u') return `return (@${v.name})((${unsigned})a >> ${count});`;
-  if (op === 'shr_s') return `return (@${v.name})((${signed})a >> (${signed})${count});`;
+  if (op === 'shl' || op === 'shr_u' || op === 'shr_s') return simdShift(op, v, 'b');
   return undefined;
+}
+
+/** By each lane of b, or by `n` in all. */
+function simdShift(op: Shift, v: VectorType, by: 'b' | 'n'): string {
+  const { bits } = DTYPE_INFO[v.lane];
+  const sign = op === 'shr_s' ? 'i' : 'u';
+  const one = C_TYPES[`${sign}${bits}` as StoredType];
+  const ones = `@${sign}${bits}x${v.lanes}`;
+  const count = by === 'n' ? `(${one})(n & ${bits - 1})` : `((${ones})b & (${one})${bits - 1})`;
+  return `return (@${v.name})((${ones})a ${op === 'shl' ? '<<' : '>>'} ${count});`;
 }
 
 /** NaN if either is, as the scalar helpers of the fast mode; zeros of both signs are equal. */
@@ -248,41 +274,4 @@ function simdCast(a: VectorType, r: VectorType): string | undefined {
   if (a.isMask) return r.lane === 'i32' || r.lane === 'u32' ? `return (@${r.name})(a & 1);` : undefined;
   if (r.isMask || (isFloat(a.lane) && !isFloat(r.lane))) return undefined;
   return `return __builtin_convertvector(a, @${r.name});`;
-}
-
-function simdLoad(from: VectorType, to: VectorType, type: (t: DType, lanes: number) => VectorType): string {
-  const plain = `@${from.name} r;\n  __builtin_memcpy(&r, p, sizeof r);\n  return ${convert('r', from, to, type)};`;
-  const bytes = (from.lane === 'u8' || from.lane === 'i8') && to.lane === 'i32' && to.lanes === 4;
-  return bytes ? widenFourBytes(from.lane === 'i8', plain, type) : plain;
-}
-
-/** Between bytes and words by way of halves: in one go gcc converts lane by lane. */
-function convert(x: string, from: VectorType, to: VectorType, type: (t: DType, lanes: number) => VectorType): string {
-  if (from.lane === to.lane) return x;
-  const [wide, narrow] = laneBytes(from) > laneBytes(to) ? [from, to] : [to, from];
-  if (laneBytes(wide) !== 4 || laneBytes(narrow) !== 1 || isFloat(wide.lane))
-    return `__builtin_convertvector(${x}, @${to.name})`;
-  const half = type(narrow.lane === 'i8' ? 'i16' : 'u16', to.lanes);
-  return `__builtin_convertvector(__builtin_convertvector(${x}, @${half.name}), @${to.name})`;
-}
-
-/** gcc widens four bytes one at a time unless told to interleave them with zeros; signs come from the top byte. */
-function widenFourBytes(signed: boolean, plain: string, type: (t: DType, lanes: number) => VectorType): string {
-  const [bytes, halves, words] = [type('u8', 16).name, type('u16', 8).name, type('i32', 4).name];
-  const interleave = (t: string, n: number, x: string): string => {
-    const order = Array.from({ length: n }, (_, k) => (k % 2) * n + Math.floor(k / 2));
-    return `__builtin_shuffle(${signed ? `(@${t})z, ${x}` : `${x}, (@${t})z`}, (@${t}){${order.join(', ')}})`;
-  };
-  return [
-    '#if !defined(__clang__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__',
-    '  int32_t four;',
-    '  __builtin_memcpy(&four, p, sizeof four);',
-    `  const @${bytes} z = {0};`,
-    `  const @${bytes} b = (@${bytes})(@${words}){four, 0, 0, 0};`,
-    `  const @${halves} h = (@${halves})${interleave(bytes, 16, 'b')};`,
-    `  return (@${words})${interleave(halves, 8, 'h')}${signed ? ' >> 24' : ''};`,
-    '#else',
-    `  ${plain}`,
-    '#endif',
-  ].join('\n');
 }

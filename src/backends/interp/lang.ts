@@ -159,5 +159,6 @@ export const JS: Lang = {
   ],
   allocate: { hoist: true, text: (name, type, size) => `const ${name} = new ${CONSTRUCTORS[type]}(${size});` },
   unused: () => '',
+  vectors: 'true',
   vector: vectorCells({ ops, cast, bitcast }),
 };

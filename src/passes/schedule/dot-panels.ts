@@ -6,9 +6,10 @@ import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
+import { invariant } from '../../support/errors.js';
 import { type DotSchedule, sizeOfLoops } from './dot.js';
-import { constOf, lanesAt, type ScheduleOptions, wrap } from './loops.js';
-import type { For } from './nest.js';
+import { constOf, each, lanesAt, type ScheduleOptions, wrap } from './loops.js';
+import type { For, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
@@ -34,7 +35,7 @@ export function layoutColumns(s: DotSchedule, vectors: number): ColumnLayout {
 }
 
 /** Row-major position in some loops. */
-const positionIn = (loops: readonly For[]): Expr =>
+export const positionIn = (loops: readonly For[]): Expr =>
   loops.reduce<Expr>((at, f, k) => e.add(k === 0 ? at : e.mul(at, f.hi), variable(f.var, 'i32')), i32(0));
 
 /** The columns of one position of the loops they use. */
@@ -69,16 +70,6 @@ export function packColumns(s: DotSchedule, l: ColumnLayout, panels: Panels): Pa
   ]);
   return { slot: columns.slot, sums: sums.slot, fill: [...columns.fill, ...sums.fill] };
 }
-
-const each = (name: string, lo: Expr, hi: Expr, step: number, body: readonly Stmt[]): Stmt => ({
-  s: 'for',
-  var: name,
-  lo,
-  hi,
-  step,
-  mode: 'serial',
-  body,
-});
 
 const clear = (slot: number, size: number): Stmt =>
   each('z', i32(0), i32(size), 1, [{ s: 'store', buf: slot, index: variable('z', 'i32'), value: i32(0) }]);
@@ -175,4 +166,29 @@ function sumRow(s: DotSchedule, slot: number, row: number, first: Expr): readonl
     { s: 'let', var: name, value: i32(0), mutable: true },
     each('k', i32(0), i32(sizeOfLoops(s.depth)), 1, [{ s: 'set', var: name, value: next }]),
   ];
+}
+
+/** What a column's sum starts from: the reduction's own start, and what the zero points add. `zero` and `rowSum` are the row's. */
+export function startOf(
+  s: DotSchedule,
+  l: ColumnLayout,
+  r: Reduction,
+  columns: PackedColumns,
+  zero: Expr,
+  rowSum: Expr,
+): Expr {
+  const parts: Expr[] = [r.init];
+  if (columns.sums !== null) {
+    const sum = load(columns.sums, [sumAt(s, l, variable(s.columns.var, 'i32'))], 'i32');
+    parts.push(e.neg(e.mul(zero, sum)));
+  }
+  if (!isZero(s.y.zero)) parts.push(e.mul(s.y.zero, e.sub(e.mul(zero, sizeOfLoops(s.depth)), rowSum)));
+  return parts.reduce((p, q) => e.add(p, q));
+}
+
+/** A start for the columns from `base` on. */
+export function startsFrom(start: Expr, name: string, base: Expr, o: ScheduleOptions): Expr {
+  const wide = vectorizeExpr(start, lanesAt(name, base, o));
+  invariant(wide, 'zero points are vectors along the columns');
+  return splat(wide, o.target.lanes);
 }

@@ -4,11 +4,11 @@
 
 import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
-import type { Stmt } from '../../ir/kernel.js';
+import { type Stmt, VECTORS } from '../../ir/kernel.js';
 import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
-import { invariant } from '../../support/errors.js';
-import { type DotSchedule, sizeOfLoops } from './dot.js';
+import type { DotSchedule } from './dot.js';
 import { tilesOfBlock, widenTile } from './dot-blocks.js';
+import { loopDot } from './dot-loops.js';
 import {
   type ColumnLayout,
   layoutColumns,
@@ -16,15 +16,15 @@ import {
   type PackedRows,
   packColumns,
   packRows,
-  sumAt,
+  startOf,
+  startsFrom,
   tileAt,
 } from './dot-panels.js';
-import { constOf, lanesAt, type ScheduleOptions, tileLoop, wrap } from './loops.js';
+import { constOf, type ScheduleOptions, tileLoop, wrap } from './loops.js';
 import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import type { DotTarget } from './target.js';
 import { storeVector } from './tile.js';
-import { splat, vectorizeExpr } from './vectorize.js';
 
 /** What the functions below share. */
 interface Site {
@@ -85,9 +85,11 @@ export function tileDot(
     return wrap(outer, [block([each(packed.fill), ...columnLoops(site, packed, rows, dot, atRow, (b) => [each(b)])])]);
   };
   const known = s.rows === null || constOf(s.rows.hi) !== null || count === 1;
-  if (known) return [...declare, ...columns.fill, ...tiled(count)];
-  const few = e.lt((s.rows as For).hi, count);
-  return [...declare, ...columns.fill, { s: 'if', cond: few, then: tiled(1), else: tiled(count) }];
+  const few = (): Expr => e.lt((s.rows as For).hi, count);
+  const body = known ? tiled(count) : [{ s: 'if', cond: few(), then: tiled(1), else: tiled(count) } as const];
+  if (!dot.mayLackVectors) return [...declare, ...columns.fill, ...body];
+  const loops = loopDot(nest, r, s, l, columns, o, panels);
+  return [...columns.fill, { s: 'if', cond: variable(VECTORS, 'i1'), then: [...declare, ...body], else: loops }];
 }
 
 /** `block`: a loop over blocks of tiles. `each`: one over a block's tiles. `first`: rows of the block before a tile. */
@@ -185,7 +187,8 @@ function tileBody(
     return { s: 'set', var: c.name, value: vec('dot', [c.acc, a, b], 'i32', s.lanes) };
   });
   const begin = cells.map((c): Stmt => {
-    const value = startOf(t, packed, c.row, c.base, atRow);
+    const start = startOf(s, l, r, t.columns, atRow(s.x.zero, c.row), packed.sum(c.row));
+    const value = startsFrom(start, s.columns.var, c.base, t.o);
     return { s: 'let', var: c.name, value, mutable: true };
   });
   const groups: Stmt = {
@@ -199,25 +202,6 @@ function tileBody(
   };
   const finish = cells.flatMap((c) => storeCell(t, c, vectors, atRow));
   return [...begin, groups, ...finish];
-}
-
-/** What a vector of sums starts from: the reduction's own start, and what the zero points add. */
-function startOf(t: Site, packed: PackedRows, row: number, base: Expr, atRow: AtRow): Expr {
-  const { s, l, r } = t;
-  const column = variable(s.columns.var, 'i32');
-  const parts: Expr[] = [r.init];
-  if (t.columns.sums !== null) {
-    const sum = load(t.columns.sums, [sumAt(s, l, column)], 'i32');
-    parts.push(e.neg(e.mul(atRow(s.x.zero, row), sum)));
-  }
-  if (!isZero(s.y.zero)) {
-    const rest = e.sub(e.mul(atRow(s.x.zero, row), sizeOfLoops(s.depth)), packed.sum(row));
-    parts.push(e.mul(s.y.zero, rest));
-  }
-  const value = parts.reduce((p, q) => e.add(p, q));
-  const wide = vectorizeExpr(value, lanesAt(s.columns.var, base, t.o));
-  invariant(wide, 'zero points are vectors along the columns');
-  return splat(wide, s.lanes);
 }
 
 interface Cell {

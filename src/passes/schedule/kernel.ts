@@ -2,7 +2,7 @@
 // function a kind. Loops around several nests (row-wise kernels) keep their order and are entered.
 
 import { e } from '../../ir/expr.js';
-import type { Kernel, Stmt } from '../../ir/kernel.js';
+import { type Kernel, type Stmt, VECTORS } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
 import { chooseSchedule, hasRoom, type Setting } from './choose.js';
@@ -50,10 +50,14 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
     if (reduction) return reduceInLanes(reduction, o) ?? [s];
     if (s.s === 'for') return rowsInLanes(s, o) ?? [{ ...s, body: scheduleBody(s.body, o, panels, kernel) }];
     if (s.s !== 'if') return [s];
+    if (isOnVectors(s.cond)) return [{ ...s, then: scheduleBody(s.then, o, panels, kernel) }];
     const [then, otherwise] = [s.then, s.else].map((b) => scheduleBody(b, o, panels, kernel));
     return [{ ...s, then: then ?? [], else: otherwise ?? [] }];
   });
 }
+
+/** Loops for a program without vectors stay as they are. */
+const isOnVectors = (cond: Expr): boolean => cond.k === 'var' && cond.name === VECTORS;
 
 function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
   const nest = mergeNest(splitNest(found));

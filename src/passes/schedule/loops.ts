@@ -56,6 +56,16 @@ export const lanesAt = (name: string, base: Expr, o: ScheduleOptions, vars: Lane
   vars,
 });
 
+export const each = (name: string, lo: Expr, hi: Expr, step: number, body: readonly Stmt[]): Stmt => ({
+  s: 'for',
+  var: name,
+  lo,
+  hi,
+  step,
+  mode: 'serial',
+  body,
+});
+
 /** Tile size along a loop: at most `most`, no more than its constant size, a multiple of `unit`. */
 export const tileSize = (loop: For, most: number, unit: number): number => {
   const size = constOf(loop.hi);

@@ -25,6 +25,8 @@ export interface DotTarget {
   readonly quads: boolean;
   /** Whether bytes are better widened once for many rows than on each load. */
   readonly widensInBlocks: boolean;
+  /** Whether the program may be built without vectors: it then gets loops that a compiler makes vectors of, too. */
+  readonly mayLackVectors: boolean;
   /** Numbers of sums in a vector, the best first. */
   readonly lanes: readonly number[];
   readonly tile: { readonly vectors: number; readonly rows: number };
