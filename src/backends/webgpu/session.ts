@@ -7,11 +7,11 @@ import type { DeviceTensor, RuntimeTensor, Session } from '../../runtime/session
 import { CompileError, invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
-import { createExecutor, type ExecutorOptions, type HostFunction } from './executor/executor.js';
+import { createExecutor, type HostFunction } from './executor/executor.js';
 import type { Twin } from './executor/stores.js';
 import { EXECUTOR_PARTS } from './executor/text.js';
 import { type CompiledPlan, checkLimits, planProgram } from './plan.js';
-import type { RunCounts } from './plan-types.js';
+import type { GpuStep, RunCounts } from './plan-types.js';
 
 export interface WebGpuSession extends Session {
   /** Like `run`, but inputs may be on the device already, and the outputs named in `stay` are left there. */
@@ -41,7 +41,7 @@ export async function openPlan(
   program: Program,
   planned: CompiledPlan,
   gpu: WebGpuDevice,
-  onStep?: ExecutorOptions['onStep'],
+  onStep?: (step: GpuStep | null) => void,
 ): Promise<WebGpuSession> {
   const device = gpu as GPUDevice;
   const { plan, weights, twin: module } = planned;
