@@ -24,9 +24,11 @@ export function readBytes(path: string): Uint8Array {
   }
 }
 
-/** The model file in a folder, if there is one under its usual name. */
+/** The model file in a folder, if there is one under its usual name; a model's file itself. */
 export const modelIn = (dir: string): string | undefined =>
-  MODEL_NAMES.map((name) => join(dir, name)).find((path) => existsSync(path));
+  [...(/\.(onnx|tflite)$/.test(dir) ? [dir] : []), ...MODEL_NAMES.map((name) => join(dir, name))].find(
+    (path) => existsSync(path) && statSync(path).isFile(),
+  );
 
 /** A model file from a path to it or to the folder it lies in. */
 export function findModel(path: string): string {

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { encodeTensor, floats } from '../frontend/onnx-models.js';
+import { encodeModel, encodeTensor, floats, graph, node, value } from '../frontend/onnx-models.js';
 import { API, f32, heddle, temporaryFolder, writeCase, writeFile } from './heddle.js';
 import { custom, endlessPlugin, referencePlugin, scaled } from './models.js';
 
@@ -63,6 +63,25 @@ describe('heddle test', () => {
     expect(raw).toMatchObject({
       targets: [{ target: 'interp', total: 6, passed: 3, failed: 2, unsupported: 1, host: 0 }, {}, {}],
     });
+  });
+
+  it('takes models with their outputs beside them, and the k-th of n inputs for k / n', async () => {
+    const folder = join(dir, 'flat');
+    const doubled = encodeModel(
+      graph([node('Add', ['x', 'x'], ['y'])], { input: [value('x', [2, 2])], output: [value('y', [2, 2])] }),
+    );
+    writeFile(join(folder, 'right.onnx'), doubled);
+    writeFile(join(folder, 'right_output_0.pb'), encodeTensor(floats('y', [2, 2], [0, 0.5, 1, 1.5])));
+    writeFile(join(folder, 'wrong.onnx'), doubled);
+    writeFile(join(folder, 'wrong_output_0.pb'), encodeTensor(floats('y', [2, 2], [0, 0.5, 1, 2])));
+    writeFile(join(folder, 'other.onnx'), doubled);
+    const { code, targets } = await run(folder, '--target', 'interp', 'wasm');
+    expect(code).toBe(1);
+    for (const target of ['interp', 'wasm'])
+      expect(Object.values(targets[target] ?? {}).map((c) => [c.name, c.status])).toEqual([
+        ['right', 'passed'],
+        ['wrong', 'failed'],
+      ]);
   });
 
   it('leaves out what the manifest of a suite excludes, and says why', async () => {

@@ -69,7 +69,7 @@ export const testCommand: CommandModule<unknown, TestFlags> = {
         timeout: {
           type: 'number',
           requiresArg: true,
-          default: 20,
+          default: 120,
           describe: 'Seconds a step of a case may take, plus 30 for each megabyte of the model',
         },
         min: {

@@ -1,13 +1,16 @@
-// Finds test cases: folders with a model and at least one `test_data_set_N`, in the layout of the ONNX backend tests.
+// Finds test cases in the layouts of the ONNX backend tests: folders with a model and at least one `test_data_set_N`, and
+// models with their outputs beside them (flat-case.ts).
 
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { CompileError } from '../../support/errors.js';
 import { modelIn } from '../model-file.js';
+import { flatOutputs } from './flat-case.js';
 
 export interface CaseRef {
-  /** The folder's name, or its path below the folder that was searched. */
+  /** The folder's or model's name, or its path below the folder that was searched. */
   readonly name: string;
+  /** The folder, or the model's file where that is the case. */
   readonly dir: string;
 }
 
@@ -29,8 +32,10 @@ function casesIn(dir: string): CaseRef[] {
   const search = (at: string): void => {
     for (const entry of readdirSync(at, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
       const path = join(at, entry.name);
+      const name = relative(dir, path).split(sep).join('/');
+      if (flatOutputs(path).length > 0) found.push({ name: name.replace(/\.onnx$/, ''), dir: path });
       if (!entry.isDirectory() && !(entry.isSymbolicLink() && statSync(path).isDirectory())) continue;
-      if (modelIn(path)) found.push({ name: relative(dir, path).split(sep).join('/'), dir: path });
+      if (modelIn(path)) found.push({ name, dir: path });
       else search(path);
     }
   };

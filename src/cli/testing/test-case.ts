@@ -10,6 +10,7 @@ import { modelIn, openModel } from '../model-file.js';
 import { readValueFile } from '../tensor-file.js';
 import { type CaseMeta, readMeta } from './case-meta.js';
 import { dataSets, numberedFiles } from './discover.js';
+import { flatInput, flatOutputs } from './flat-case.js';
 
 export interface DataSet {
   readonly name: string;
@@ -29,6 +30,11 @@ export function readCase(dir: string, rounding: 'single' | 'double'): TestCase {
   const { model } = openModel(file);
   const inputs = fedInputs(model);
   const outputs = model.graphs[0]?.outputs ?? [];
+  const flat = flatOutputs(file);
+  if (flat.length > 0) {
+    const expected = flat.map((path, k) => readValueFile(path, outputs[k]?.type));
+    return { model, meta: readMeta(dir), sets: [{ name: '', inputs: inputs.map(flatInput), expected }] };
+  }
   const variant = rounding === 'single' ? 'single_rounding' : undefined;
   const sets = dataSets(dir).map((set): DataSet => {
     const read = (files: readonly string[], values: readonly SourceValue[]): Value[] =>
