@@ -33,7 +33,7 @@ const MIN_REUSE = 16;
 const MIN_DEPTH = 48;
 /** Elements of the axis that vectors run along. */
 const MIN_WIDTH = 8;
-/** Elements of the products: what a second-level cache hands on at once, roughly. */
+/** Elements of the products. Measured: the 4·10⁵ of 64 channels of 56 × 56 gain a third, the 6·10⁶ of 224 × 224 lose one. */
 const MAX_PRODUCTS = 1 << 20;
 
 type Generic = NodeOf<'generic'>;
@@ -164,6 +164,7 @@ function emitProducts(n: Generic, { data, filter, along, taps }: Site, sums: Val
         return [`r${k}`, k === taps ? tap : variable(`r${k > taps ? k - 1 : k}`, 'i32')];
       }),
     ]);
+  // Of the four inputs: 0, 1, 2, 1 and 2, 2, 1, 3.
   const first = e.min(which, e.sub(PRODUCTS, which));
   const other = e.select(e.eq(which, 2), i32(1), e.select(e.eq(which, 3), i32(3), i32(2)));
   const sign = e.select(e.eq(which, 1), constant(1, 'f32'), constant(-1, 'f32'));

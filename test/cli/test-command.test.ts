@@ -75,6 +75,9 @@ describe('heddle test', () => {
     writeFile(join(folder, 'wrong.onnx'), doubled);
     writeFile(join(folder, 'wrong_output_0.pb'), encodeTensor(floats('y', [2, 2], [0, 0.5, 1, 2])));
     writeFile(join(folder, 'other.onnx'), doubled);
+    writeFile(join(folder, 'left_out.onnx'), doubled);
+    writeFile(join(folder, 'left_out_output_0.pb'), encodeTensor(floats('y', [1], [7])));
+    writeFile(join(folder, 'manifest.json'), JSON.stringify({ tests: { left_out: { exclude: 'of no use' } } }));
     const { code, targets } = await run(folder, '--target', 'interp', 'wasm');
     expect(code).toBe(1);
     for (const target of ['interp', 'wasm'])

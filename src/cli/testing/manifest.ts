@@ -31,7 +31,13 @@ export function exclusions(): (dir: string) => string | undefined {
     let at = full;
     for (let k = 0; k < LEVELS && dirname(at) !== at; k++) {
       at = dirname(at);
-      const entry = manifestIn(at)?.[relative(at, full).split(sep).join('/')];
+      const entry =
+        manifestIn(at)?.[
+          relative(at, full)
+            .split(sep)
+            .join('/')
+            .replace(/\.onnx$/, '')
+        ];
       if (entry) return reasonIn(entry);
     }
     return undefined;

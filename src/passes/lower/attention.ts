@@ -14,7 +14,7 @@ import type { DType } from '../../support/dtype.js';
 import { flatten, type KernelContext, lowerBody } from './access.js';
 import type { AttentionGroup } from './attention-groups.js';
 import type { KernelTask } from './build.js';
-import { identity, rangesOf, reductionLoops } from './generic.js';
+import { rangesOf, reductionStmts } from './generic.js';
 import { type Generic, isOwn, readsOf, sourceOf } from './row-groups.js';
 import { isSingle, lowerMemberBody, lowerMembers, type Place, type RowLowering, type RowMemory } from './rows.js';
 
@@ -181,11 +181,7 @@ function reduction(
 ): { readonly stmts: readonly Stmt[]; readonly value: Expr } {
   const term = place(lower(n.body));
   const acc = variable(name, term.dtype);
-  const op = n.reducer as 'add';
-  const stmts: readonly Stmt[] = [
-    { s: 'let', var: name, value: identity(op, term.dtype), mutable: true },
-    ...reductionLoops(n.reduce, name, op, term),
-  ];
+  const stmts = reductionStmts(n.reduce, name, n.reducer as 'add', term);
   const whole = divided ? e.mul(acc, load(t.numbers(), [rowOf(t.count)], 'f32')) : acc;
   return { stmts, value: n.post ? substituteVars(place(lower(n.post)), new Map([['acc', whole]])) : whole };
 }

@@ -50,10 +50,10 @@ const SHORT_SUM = 256;
 const BLOCK = 128;
 
 /**
- * The loops of a reduction by `op` into `acc`, which is declared before. A longer sum of floats is one of blocks: each holds
+ * A reduction by `op` into the variable `acc`. A longer sum of floats is one of blocks: each holds
  * as many steps of an outer axis as keep it short, so its rounding is that of some hundred terms, not of all of them.
  */
-export function reductionLoops(
+export function reductionStmts(
   sizes: readonly Dim[],
   acc: string,
   op: Exclude<Reducer, `arg${string}`>,
@@ -62,9 +62,10 @@ export function reductionLoops(
   const loops = sizes.map((d, k) => loop(`r${k}`, d, [], false));
   const init = identity(op, term.dtype);
   const blocks = op === 'add' && SUMMED_IN_BLOCKS.has(term.dtype) ? blocksOf(sizes) : null;
-  return accumulate({ loops, blocks }, [{ name: acc, init }], (inside) => [
+  const sums = accumulate({ loops, blocks }, [{ name: acc, init }], (inside) => [
     { s: 'set', var: inside(acc), value: e.op(op, variable(inside(acc), term.dtype), term) },
   ]);
+  return [letVar(acc, init, true), ...sums];
 }
 
 const SUMMED_IN_BLOCKS: ReadonlySet<DType> = new Set(['f32', 'f16', 'bf16']);
@@ -106,8 +107,8 @@ export function reduceStmts(
 ): { stmts: readonly Stmt[]; result: Expr } {
   const r = node.reducer as Reducer;
   const acc = variable('acc', body.dtype);
+  if (!isArg(r)) return { stmts: reductionStmts(node.reduce, 'acc', r, body), result: acc };
   const start = letVar('acc', identity(r, body.dtype), true);
-  if (!isArg(r)) return { stmts: [start, ...reductionLoops(node.reduce, 'acc', r, body)], result: acc };
   const at = variable('at', 'i32');
   const x = variable('x', body.dtype);
   const better = BETTER[r](x, acc);

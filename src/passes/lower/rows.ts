@@ -9,7 +9,7 @@ import type { Node, Value } from '../../ir/tensor.js';
 import { throughViews } from '../through-views.js';
 import { flatten, type KernelContext, type Ranges, readValue } from './access.js';
 import type { KernelTask } from './build.js';
-import { identity, nest, rangesOf, reductionLoops } from './generic.js';
+import { nest, rangesOf, reductionStmts } from './generic.js';
 import { type Generic, isOwn, isRowNumber, type RowGroup, sourceOf } from './row-groups.js';
 
 /** Scratch memory for a row: where its elements are. */
@@ -131,9 +131,8 @@ function rowElement(l: RowLowering, m: Generic, k: number): { stmts: readonly St
 
 function reduction(m: Generic, tag: string, value: Expr): { stmts: readonly Stmt[]; result: Expr } {
   const name = `acc${tag}`;
-  const op = m.reducer as 'add';
-  const start: Stmt = { s: 'let', var: name, value: identity(op, value.dtype), mutable: true };
-  return { stmts: [start, ...reductionLoops(m.reduce, name, op, value)], result: variable(name, value.dtype) };
+  const stmts = reductionStmts(m.reduce, name, m.reducer as 'add', value);
+  return { stmts, result: variable(name, value.dtype) };
 }
 
 /** Operands whose memory the last result may take: read at the row being computed only, by the last member at its own element. */

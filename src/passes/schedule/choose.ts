@@ -5,13 +5,13 @@
 
 import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
 import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
-import { costOf, isUnrolled } from './cost.js';
+import { costOf } from './cost.js';
 import { guardsOf } from './interior.js';
 import { innermostInLanes } from './lanes.js';
 import { atWidth, constOf, lanesAt, MAX_OVERLAPPING, NARROWEST, type ScheduleOptions, widths } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 import { vectorizeExpr } from './vectorize.js';
-import { distinctReads } from './window.js';
+import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 
 export type Schedule =
   /** As lowered. */
@@ -120,7 +120,7 @@ function tilesWith(
   const short = at.shorter.get(columns.var);
   const isFallback = at.shorter.size > 0;
   const { tile } = o.target;
-  const isWindow = rows !== null && !inner.includes(rows);
+  const isWindow = rowsOverlap({ rows, inner });
   return widths(o.target)
     .flatMap((lanes): TileSchedule[] => {
       const narrow = atWidth(o, lanes);

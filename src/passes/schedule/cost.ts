@@ -5,22 +5,15 @@ import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { children, constant, type Expr, rewriteExpr } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { guardsOf, withoutGuards } from './interior.js';
-import { constOf, MAX_OVERLAPPING, MAX_UNROLLED, type ScheduleOptions } from './loops.js';
+import { constOf, type ScheduleOptions } from './loops.js';
 import { mergeReduction } from './merge.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
-import { distinctReads } from './window.js';
+import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 
 /** Sizes nobody knows are taken to be this. */
 const TYPICAL = 64;
 const LATENCY = 4;
 const PER_CYCLE = 2;
-
-/** Whether a tile's reduction is written out: entering loops of three would cost as much as they do. */
-export function isUnrolled(t: TileSchedule, r: Reduction): boolean {
-  const steps = r.loops.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1);
-  const most = t.rows && !t.inner.includes(t.rows) ? MAX_OVERLAPPING : MAX_UNROLLED;
-  return !t.isFallback && !r.blocks && t.rowCount * t.vectors * steps <= most;
-}
 
 export function costOf(
   t: TileSchedule,
@@ -77,7 +70,7 @@ function costAtBorders(
 ): number {
   const { rows, rowCount } = t;
   const guards = guardsOf(r) ?? [];
-  if (!rows || t.inner.includes(rows) || guards.length === 0) return costUnrolled(t, nest, r, o, sizeOf);
+  if (!rows || !rowsOverlap(t) || guards.length === 0) return costUnrolled(t, nest, r, o, sizeOf);
   const border = nest.loops.filter((f) => guards.some((g) => mentions(g, f.var)));
   const inside = border.reduce((share, f) => {
     const steps = Math.ceil(sizeOf(f) / (f === rows ? rowCount : 1));

@@ -9,11 +9,11 @@ import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { allInside, guardsOf, withoutGuards } from './interior.js';
-import { isUnrolled } from './cost.js';
 import { accumulate, atWidth, constOf, lanesAt, NO_BLOCKS, type ScheduleOptions, tileLoop, wrap } from './loops.js';
 import type { For, Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
 import { laneExpr, splat, vectorizeExpr } from './vectorize.js';
+import { isUnrolled, rowsOverlap } from './window.js';
 
 export function tileParallel(
   nest: Nest,
@@ -44,7 +44,7 @@ export function tileParallel(
 function bodyAtBorders(nest: Nest, r: Reduction, s: TileSchedule, o: ScheduleOptions): readonly Stmt[] | null {
   const guards = guardsOf(r);
   const { rows, rowCount } = s;
-  if (!rows || s.inner.includes(rows) || !guards || guards.length === 0) return null;
+  if (!rows || !rowsOverlap(s) || !guards || guards.length === 0) return null;
   const first = variable(`${rows.var}_u`, 'i32');
   const inside = tileBody(nest, { ...r, term: withoutGuards(r.term) }, s, o, null);
   const single = tileBody(nest, r, { ...s, rows: null, rowCount: 1 }, o, null);

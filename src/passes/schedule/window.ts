@@ -5,8 +5,20 @@ import { mentions } from '../../ir/affine.js';
 import { linearize, type LinearTerm, termsKey } from '../../ir/linear.js';
 import { type Expr, exprKey, i32, type LoadExpr, substituteVars } from '../../ir/scalar.js';
 import { simplifyExpr } from '../kernel/simplify-index.js';
-import { constOf } from './loops.js';
-import type { For } from './nest.js';
+import type { TileSchedule } from './choose.js';
+import { constOf, MAX_OVERLAPPING, MAX_UNROLLED } from './loops.js';
+import type { For, Reduction } from './nest.js';
+
+/** Whether the rows of a tile may read some elements both: the others' rows ignore what its columns walk. */
+export const rowsOverlap = (t: Pick<TileSchedule, 'rows' | 'inner'>): boolean =>
+  t.rows !== null && !t.inner.includes(t.rows);
+
+/** Whether a tile's reduction is written out: entering loops of three would cost as much as they do. */
+export function isUnrolled(t: TileSchedule, r: Reduction): boolean {
+  const steps = r.loops.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1);
+  const most = rowsOverlap(t) ? MAX_OVERLAPPING : MAX_UNROLLED;
+  return !t.isFallback && !r.blocks && t.rowCount * t.vectors * steps <= most;
+}
 
 type Position = ReadonlyMap<string, number>;
 
