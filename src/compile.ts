@@ -1,7 +1,7 @@
 // The whole compiler on one screen: read → import → passes → lower → emit.
 
 import { createInterpreter } from './backends/interp/interpreter.js';
-import { wasmVectorOps } from './backends/wasm/vector-cells.js';
+import { WASM_VECTORS } from './backends/wasm/vector-target.js';
 import { refuseTwin } from './backends/webgpu/strict.js';
 import { importModel, type ImportOptions } from './frontend/import.js';
 import { readOnnx } from './frontend/onnx/read.js';
@@ -55,16 +55,6 @@ export interface CompileOptions extends Omit<ImportOptions, 'records'>, RunOptio
 
 export const TARGETS = ['interp', 'c', 'wasm', 'webgpu'] as const;
 export type Target = (typeof TARGETS)[number];
-
-const WASM_VECTORS: VectorTarget = {
-  lanes: 4,
-  supports: (op, dtype, lanes) => (op === 'cast' ? true : wasmVectorOps(op, dtype, lanes)),
-  tile: { vectors: 2, rows: 4, overlapping: 4 },
-  registers: 15, // of x86-64: V8 keeps one for itself
-  loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
-  keepsSplats: false,
-  dot: { quads: false, widensInBlocks: true, mayLackVectors: false, lanes: [4], tile: { vectors: 2, rows: 4 } },
-};
 
 /** What a target's vectors can do; null: scalar code. C takes those of its CPU, the GPU's twin those of WebAssembly. */
 const VECTORS: Readonly<Record<Exclude<Target, 'c'>, VectorTarget | null>> = {

@@ -4,27 +4,15 @@
 
 import { type Builder, createBuilder } from '../ir/builder.js';
 import { isConst, type Dim, type Sym, symDim } from '../ir/dim.js';
-import type { Origin } from '../ir/program.js';
 import type { Entry, Module, Region, TensorType, Value } from '../ir/tensor.js';
-import { DTYPE_INFO } from '../support/dtype.js';
-import { CompileError, type ErrorPlace, invariant, type Problem } from '../support/errors.js';
+import { CompileError, invariant, type Problem } from '../support/errors.js';
 import { sizeOf, STORAGE, type Tensor } from '../support/tensor.js';
-import {
-  type Assumptions,
-  bindElements,
-  fixInput,
-  isFixable,
-  learnBounds,
-  type Learned,
-  wantSizes,
-  withAssumptions,
-} from './assumed-sizes.js';
+import { type Assumptions, bindElements, fixInput, isFixable, type Learned, withAssumptions } from './assumed-sizes.js';
+import { importNode } from './import-node.js';
 import { assemble, type InputStructure, namedTensors, partsOf } from './input-structure.js';
-import { lowerNode } from './lower-node.js';
-import { tensorFromNumbers } from './node-reader.js';
 import type { AnyRecord } from './ops/record.js';
 import type { RecordTable } from './record-table.js';
-import type { SourceGraph, SourceModel, SourceNode, SourceQuant, SourceType, SourceValue } from './source.js';
+import type { SourceGraph, SourceModel, SourceNode, SourceQuant, SourceValue } from './source.js';
 
 /** A size fixed to a number, or a range for a symbol. */
 export type DimOption = number | { readonly lo: number; readonly hi: number };
@@ -347,77 +335,8 @@ function importNodes(scope: Scope, context: ImportContext, prefix: readonly stri
   const { graph } = scope;
   for (const v of graph.values.values()) if (v.quant) context.quants.set(v.name, v.quant);
   for (const v of [...graph.inputs, ...graph.outputs]) if (v.quant) context.quants.set(v.name, v.quant);
-  for (const node of graph.nodes) importNode(node, scope, context, prefix);
-}
-
-function importNode(node: SourceNode, scope: Scope, context: ImportContext, prefix: readonly string[]): void {
-  const { graph, values: env } = scope;
-  const { b, problems } = context;
-  const origin: Origin = { op: node.op, node: node.name, index: node.index, path: [...prefix, ...node.path] };
-  const at: ErrorPlace = {
-    op: node.op,
-    node: node.name || node.outputs.find(Boolean),
-    operator: node.index,
-    opset: node.version,
-    file: context.model.file,
-  };
-  const inputs = node.inputs.map((name) => (name ? lookup(name, scope, context) : undefined));
-  const record = context.options.records.find(context.model.format, node);
-  const tell = (status: NodeOutcome['status'], found: readonly Problem[] = []): void =>
-    context.options.onNode?.({ node, path: origin.path, record: record?.record, status, problems: found });
-  const fail = (found: readonly Problem[]): void => {
-    for (const o of node.outputs) if (o) env.set(o, undefined);
-    problems.push(...found);
-    tell(found.length > 0 ? 'failed' : 'skipped', found);
-  };
-  if (!record) {
-    const message = `no record for operator ${node.domain}:${node.op}`;
-    fail([{ code: 'E201', message, at, hint: 'Add a record for it with --plugin, or leave it out of the model' }]);
-    return;
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.map((name) => (name ? lookup(name, scope, context) : undefined));
+    importNode(node, inputs, scope, context, prefix);
   }
-  if (node.inputs.some((name, k) => name && !inputs[k])) {
-    fail([]);
-    return;
-  }
-  b.setOrigin(origin);
-  try {
-    const results = lowerNode({
-      node,
-      scope,
-      inputs,
-      record,
-      context,
-      prefix: [...prefix, node.name || `${node.op}_${node.index}`],
-    });
-    b.setOrigin(origin);
-    node.outputs.forEach((name, k) => {
-      if (!name) return;
-      const v = results[k];
-      if (!v) {
-        env.set(name, undefined);
-        return;
-      }
-      env.set(name, b.named(foldKnown(v, b), graph.values.get(name)?.label ?? name));
-      learnBounds(v.type, declaredType(graph, name), context.learned);
-    });
-    tell('lowered');
-  } catch (error) {
-    if (!(error instanceof CompileError)) throw error;
-    // An integer input of the program that this node's sizes hang on becomes sizes, the next time round.
-    for (const v of inputs) if (v && !b.values(v)) wantSizes(context, v);
-    fail(error.problems.map((p) => ({ ...p, at: { ...at, ...p.at } })));
-  }
-}
-
-const declaredType = (graph: SourceGraph, name: string): SourceType | undefined =>
-  (graph.values.get(name) ?? graph.outputs.find((o) => o.name === name))?.type;
-
-/** Small integer results whose contents are known become constants: shape chains end here. */
-function foldKnown(v: Value, b: Builder): Value {
-  if (!v.node || v.node.kind === 'const' || v.node.kind === 'dim' || DTYPE_INFO[v.type.dtype].kind === 'string')
-    return v;
-  const dims = b.values(v);
-  if (!dims?.every(isConst)) return v;
-  const t = tensorFromNumbers(v.type.dtype, v.type.shape as number[], dims as readonly number[]);
-  return t ? b.constant(t) : v;
 }

@@ -1,0 +1,15 @@
+// What schedules are told of WebAssembly: its vectors, and how the engine that matters most, V8 on x86-64, compiles them.
+
+import type { DType } from '../../support/dtype.js';
+import { type VectorQuery, wasmVectorOps } from './vector-cells.js';
+
+export const WASM_VECTORS = {
+  lanes: 4,
+  supports: (op: VectorQuery | 'cast', dtype: DType, lanes: number): boolean =>
+    op === 'cast' || wasmVectorOps(op, dtype, lanes),
+  tile: { vectors: 2, rows: 4, overlapping: 4 },
+  registers: 15, // of x86-64: V8 keeps one for itself
+  loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
+  keepsSplats: false,
+  dot: { quads: false, widensInBlocks: true, mayLackVectors: false, lanes: [4], tile: { vectors: 2, rows: 4 } },
+};
