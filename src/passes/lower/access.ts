@@ -6,7 +6,7 @@ import { bounds, type Dim, dimEq, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { BufferParam, Stmt } from '../../ir/kernel.js';
 import type { BufferRef, Origin } from '../../ir/program.js';
-import { dimExpr, type Expr, i32, load, rewriteExpr, substituteVars } from '../../ir/scalar.js';
+import { dimExpr, type Expr, i32, load, type LoadExpr, rewriteExpr, substituteVars } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { type KernelTask, type ProgramBuilder, refKey } from './build.js';
 
@@ -151,12 +151,18 @@ export function isVirtual(v: Value): boolean {
   return n.map !== 'reshape' || isVirtual(n.inputs[0] as Value);
 }
 
-/** A body with its tensor-level loads turned into kernel loads. */
-export function lowerBody(c: KernelContext, body: Expr, inputs: readonly Value[], ranges: Ranges): Expr {
+/** A body with its tensor-level loads turned into kernel loads; `near` gives those of values that have no buffer. */
+export function lowerBody(
+  c: KernelContext,
+  body: Expr,
+  inputs: readonly Value[],
+  ranges: Ranges,
+  near: (v: Value, x: LoadExpr) => Expr | null = () => null,
+): Expr {
   return rewriteExpr(body, (x) => {
     if (x.k !== 'load') return x;
     const v = inputs[x.src];
     invariant(v, `operand ${x.src} does not exist`);
-    return readValue(c, v, x.index, ranges, { guard: x.guard, pad: x.pad });
+    return near(v, x) ?? readValue(c, v, x.index, ranges, { guard: x.guard, pad: x.pad });
   });
 }

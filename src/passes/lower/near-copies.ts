@@ -6,11 +6,11 @@ import { mentions } from '../../ir/affine.js';
 import { bounds, type Dim, dimEq, product } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
 import type { BufferRef } from '../../ir/program.js';
-import { type Expr, load, type LoadExpr, rewriteExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
+import { type Expr, load, type LoadExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import type { Node, Region, Value } from '../../ir/tensor.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { throughViews } from '../through-views.js';
-import { flatten, type KernelContext, type Ranges, readValue } from './access.js';
+import { flatten, type KernelContext, lowerBody } from './access.js';
 import type { KernelTask } from './build.js';
 import { nest, rangesOf, reduceStmts } from './generic.js';
 import { type Generic, isOwn, isPlain, readersOf, readsOf, sourceOf } from './row-groups.js';
@@ -81,17 +81,13 @@ export function lowerNearCopy(c: KernelContext, { copy, reader, axes }: NearCopy
   const { dtype } = (copy.outputs[0] as Value).type;
   const part = copy.shape.slice(axes);
   const slot = c.scratch('part', dtype, product(part));
-  const lower = (body: Expr, node: Generic): Expr => {
-    const ranges: Ranges = rangesOf(node.shape, node.reduce);
-    return rewriteExpr(body, (x) => {
-      if (x.k !== 'load') return x;
-      const v = node.inputs[x.src] as Value;
+  const lower = (body: Expr, node: Generic): Expr =>
+    lowerBody(c, body, node.inputs, rangesOf(node.shape, node.reduce), (v, x) => {
       const { views, producer } = sourceOf(v);
-      if (producer !== copy) return readValue(c, v, x.index, ranges, { guard: x.guard, pad: x.pad });
+      if (producer !== copy) return null;
       const index = throughViews(x.index, views) as readonly Expr[];
       return load(slot, [flatten(index.slice(axes), part)], x.dtype);
     });
-  };
   const made = lower(copy.post ?? copy.body, copy);
   const fill: Stmt = { s: 'store', buf: slot, index: flatten(axisVars(axes, part.length), part), value: made };
   const type = (reader.outputs[0] as Value).type;

@@ -4,10 +4,10 @@
 import { type Dim, dimEq, product } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
 import type { BufferRef } from '../../ir/program.js';
-import { type Expr, i32, load, rewriteExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
+import { type Expr, i32, load, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import type { Node, Value } from '../../ir/tensor.js';
 import { throughViews } from '../through-views.js';
-import { flatten, type KernelContext, type Ranges, readValue } from './access.js';
+import { flatten, type KernelContext, lowerBody } from './access.js';
 import type { KernelTask } from './build.js';
 import { nest, rangesOf, reductionStmts } from './generic.js';
 import { type Generic, isOwn, isRowNumber, type RowGroup, sourceOf } from './row-groups.js';
@@ -62,13 +62,10 @@ export function isSingle({ group }: Pick<RowLowering, 'group'>, m: Generic): boo
 
 /** A body with loads of members as what they became. */
 export function lowerMemberBody(l: RowLowering, body: Expr, reader: Generic): Expr {
-  const ranges: Ranges = rangesOf(reader.shape, reader.reduce);
-  return rewriteExpr(body, (x) => {
-    if (x.k !== 'load') return x;
-    const v = reader.inputs[x.src] as Value;
+  return lowerBody(l.c, body, reader.inputs, rangesOf(reader.shape, reader.reduce), (v, x) => {
     const { views, producer } = sourceOf(v);
     const at = producer && l.made.get(producer);
-    if (!at) return readValue(l.c, v, x.index, ranges, { guard: x.guard, pad: x.pad });
+    if (!at) return null;
     if (at.k === 'number') return at.value;
     const index = throughViews(x.index, views) as readonly Expr[];
     if (at.k === 'whole') return load(at.slot, [flatten(index, at.shape)], x.dtype);

@@ -7,10 +7,10 @@ import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { cast, constant, type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
-import { type DotSchedule, sizeOfLoops } from './dot.js';
-import { type ColumnLayout, type PackedColumns, positionIn, startOf, startsFrom, tileAt } from './dot-panels.js';
-import { atWidth, constOf, each, NARROWEST, type ScheduleOptions, wrap } from './loops.js';
-import type { For, Nest, Reduction } from './nest.js';
+import { sizeOfLoops } from './dot.js';
+import { type DotSite, positionIn, startOf, startsFrom, tileAt } from './dot-panels.js';
+import { atWidth, constOf, each, NARROWEST, wrap } from './loops.js';
+import type { For } from './nest.js';
 import type { Panels } from './pack.js';
 import { storeVector } from './tile.js';
 
@@ -26,13 +26,7 @@ const MOST_BYTES = 64 << 10;
 /** Products of a row alone between widening columns. */
 const CHUNK = 64;
 
-interface Site {
-  readonly nest: Nest;
-  readonly r: Reduction;
-  readonly s: DotSchedule;
-  readonly l: ColumnLayout;
-  readonly columns: PackedColumns;
-  readonly o: ScheduleOptions;
+interface Site extends DotSite {
   /** Columns at a time; they divide every tile. */
   readonly count: number;
   /** Length of the reduction. */
@@ -48,15 +42,8 @@ interface Site {
   readonly rowSums: number | null;
 }
 
-export function loopDot(
-  nest: Nest,
-  r: Reduction,
-  s: DotSchedule,
-  l: ColumnLayout,
-  columns: PackedColumns,
-  o: ScheduleOptions,
-  panels: Panels,
-): readonly Stmt[] {
+export function loopDot(d: DotSite, panels: Panels): readonly Stmt[] {
+  const { nest, s, l } = d;
   const depth = sizeOfLoops(s.depth);
   const outputs = nest.loops.reduce((n, f) => n * (constOf(f.hi) ?? 1), 1);
   const count = l.tile % SUMS === 0 && l.rest % SUMS === 0 ? SUMS : NARROWEST;
@@ -69,7 +56,7 @@ export function loopDot(
   const rowSums = isZero(s.y.zero) ? null : panels.addOwn('i32', block);
   const declare = [rows, wide, sums, rowSums].flatMap((p) => p?.declare ?? []);
   const slots = { rows: rows.slot, wide: wide.slot, sums: sums.slot, rowSums: rowSums?.slot ?? null };
-  const site: Site = { nest, r, s, l, columns, o: atWidth(o, NARROWEST), count, depth, chunk, inParts, ...slots };
+  const site: Site = { ...d, o: atWidth(d.o, NARROWEST), count, depth, chunk, inParts, ...slots };
   const outer = nest.loops.filter((f) => f !== s.columns && f !== s.rows);
   if (!s.rows) {
     const alone = (body: readonly Stmt[]): readonly Stmt[] => body;

@@ -9,7 +9,7 @@ import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.
 import { invariant } from '../../support/errors.js';
 import { type DotSchedule, sizeOfLoops } from './dot.js';
 import { constOf, each, lanesAt, type ScheduleOptions, wrap } from './loops.js';
-import type { For, Reduction } from './nest.js';
+import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
@@ -54,6 +54,16 @@ export interface PackedColumns {
   readonly sums: number | null;
   /** Statements that fill both; none where it is done at compile time. */
   readonly fill: readonly Stmt[];
+}
+
+/** A contraction, how its columns are laid out, and where they are. */
+export interface DotSite {
+  readonly nest: Nest;
+  readonly r: Reduction;
+  readonly s: DotSchedule;
+  readonly l: ColumnLayout;
+  readonly columns: PackedColumns;
+  readonly o: ScheduleOptions;
 }
 
 export function packColumns(s: DotSchedule, l: ColumnLayout, panels: Panels): PackedColumns {

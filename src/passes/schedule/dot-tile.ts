@@ -10,9 +10,8 @@ import type { DotSchedule } from './dot.js';
 import { tilesOfBlock, widenTile } from './dot-blocks.js';
 import { loopDot } from './dot-loops.js';
 import {
-  type ColumnLayout,
+  type DotSite,
   layoutColumns,
-  type PackedColumns,
   type PackedRows,
   packColumns,
   packRows,
@@ -27,13 +26,7 @@ import type { DotTarget } from './target.js';
 import { storeVector } from './tile.js';
 
 /** What the functions below share. */
-interface Site {
-  readonly nest: Nest;
-  readonly r: Reduction;
-  readonly s: DotSchedule;
-  readonly l: ColumnLayout;
-  readonly columns: PackedColumns;
-  readonly o: ScheduleOptions;
+interface Site extends DotSite {
   /** Sums of the last tile where its last vector is not full. */
   readonly spill: number | null;
   /** A tile of columns in 16 bits, for the rows of a block; null: columns are read where they are packed. */
@@ -88,7 +81,7 @@ export function tileDot(
   const few = (): Expr => e.lt((s.rows as For).hi, count);
   const body = known ? tiled(count) : [{ s: 'if', cond: few(), then: tiled(1), else: tiled(count) } as const];
   if (!dot.mayLackVectors) return [...declare, ...columns.fill, ...body];
-  const loops = loopDot(nest, r, s, l, columns, o, panels);
+  const loops = loopDot({ nest, r, s, l, columns, o }, panels);
   return [...columns.fill, { s: 'if', cond: variable(VECTORS, 'i1'), then: [...declare, ...body], else: loops }];
 }
 
