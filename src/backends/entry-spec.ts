@@ -4,7 +4,7 @@
 import { type Atom, type Dim, dimSyms, type Sym } from '../ir/dim.js';
 import type { Program, ProgramEntry, ProgramValue, Step } from '../ir/program.js';
 import { checkInputs, type EntrySpec, type Size, type ValueSpec } from '../runtime/io.js';
-import type { RuntimeTensor } from '../runtime/session.js';
+import type { DeviceTensor, RuntimeTensor } from '../runtime/session.js';
 import { CompileError, invariant } from '../support/errors.js';
 
 const ATOM_OPS = { floordiv: '//', mod: '%', min: 'min', max: 'max' } as const;
@@ -63,6 +63,14 @@ export const describeEntry = (entry: ProgramEntry): EntrySpec => ({
   outputs: entry.outputs.map(describeValue),
 });
 
+/** Whether an output of one run might be an input of another, by type and number of axes. */
+export function outputsFitInputs({ entries }: Program): boolean {
+  const inputs = entries.flatMap((e) => e.inputs);
+  const fits = (o: ProgramValue): boolean =>
+    o.dtype !== 'string' && inputs.some((i) => i.dtype === o.dtype && i.shape.length === o.shape.length);
+  return entries.some((e) => e.outputs.some(fits));
+}
+
 /** The entry of that name, by default the first; E402 where there is none. */
 export function findEntry(program: Program, name?: string): number {
   const index = name === undefined ? 0 : program.entries.findIndex((e) => e.name === name);
@@ -77,7 +85,7 @@ export function findEntry(program: Program, name?: string): number {
 /** Values of the entry's symbols; throws one CompileError E402 that lists every input that does not fit. */
 export function solveInputs(
   spec: EntrySpec,
-  inputs: Readonly<Record<string, RuntimeTensor>>,
+  inputs: Readonly<Record<string, RuntimeTensor | DeviceTensor>>,
 ): ReadonlyMap<string, number> {
   const { problems, symbols } = checkInputs(spec, inputs);
   if (problems.length > 0) throw new CompileError(problems.map((p) => ({ code: 'E402', ...p })));

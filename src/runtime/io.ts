@@ -1,7 +1,7 @@
 // What an entry takes and gives, as plain JSON, and the check every session makes of its inputs: names, types,
 // lengths, shapes; the values of size symbols are read off the shapes on the way. Problems are returned, not thrown.
 
-import type { RuntimeTensor } from './session.js';
+import type { DeviceTensor, RuntimeTensor } from './session.js';
 
 /** A size as data: a number, a symbol's name, or an operation (`//` and `%` are floored). */
 export type Size = number | string | readonly ['+' | '*' | '//' | '%' | 'min' | 'max', Size, Size];
@@ -86,8 +86,10 @@ export const showValue = (v: ValueSpec): string => `${v.name}: ${v.dtype}[${v.sh
 export const showSize = (s: Size): string =>
   typeof s === 'object' ? `${s[0]}(${showSize(s[1])}, ${showSize(s[2])})` : String(s);
 
+type Given = RuntimeTensor | DeviceTensor;
+
 /** Checks all inputs and solves the symbols. Every problem found is listed; `symbols` is complete when there are none. */
-export function checkInputs(entry: EntrySpec, inputs: Readonly<Record<string, RuntimeTensor>>): CheckedInputs {
+export function checkInputs(entry: EntrySpec, inputs: Readonly<Record<string, Given>>): CheckedInputs {
   const problems: InputProblem[] = [];
   const symbols = new Map<string, number>();
   const hint = `Inputs of "${entry.name}": ${entry.inputs.map(showValue).join(', ') || 'none'}`;
@@ -106,7 +108,7 @@ export function checkInputs(entry: EntrySpec, inputs: Readonly<Record<string, Ru
 
 function checkTensor(
   spec: ValueSpec,
-  tensor: RuntimeTensor,
+  tensor: Given,
   entry: EntrySpec,
   symbols: Map<string, number>,
   fail: (message: string) => void,
@@ -122,7 +124,7 @@ function checkTensor(
     if (problem) fail(`${what}, axis ${axis}: ${problem}`);
   });
   const elements = tensor.shape.reduce((n, d) => n * d, 1);
-  const length = lengthOf(tensor);
+  const length = 'buffer' in tensor ? elements : lengthOf(tensor);
   if (length !== elements) {
     fail(`${what}: its shape [${tensor.shape.join(', ')}] has ${elements} elements, its data ${length}`);
   }
@@ -149,7 +151,7 @@ function solve(name: string, got: number, entry: EntrySpec, symbols: Map<string,
 /** Axes given by an operation over symbols, once those are known. */
 function checkComputedSizes(
   spec: ValueSpec,
-  inputs: Readonly<Record<string, RuntimeTensor>>,
+  inputs: Readonly<Record<string, Given>>,
   symbols: ReadonlyMap<string, number>,
   fail: (message: string) => void,
 ): void {

@@ -8,14 +8,13 @@ export interface RuntimeTensor {
   readonly data: ArrayBufferView | readonly string[];
 }
 
-/** A GPUBuffer by what matters of it, so that a project without WebGPU's types can compile. */
+/** Memory of a device by what matters of it: a GPUBuffer, a stretch of WebAssembly's memory. */
 export interface DeviceBuffer {
   readonly size: number;
-  mapAsync(mode: number): Promise<unknown>;
   destroy(): void;
 }
 
-/** A tensor on a device, row-major, f64 held in f32. Who gets one destroys its buffer. */
+/** A tensor where it was computed, row-major; on a GPU f64 is held in f32. Who gets one destroys its buffer. */
 export interface DeviceTensor {
   readonly dtype: string;
   readonly shape: readonly number[];
@@ -29,4 +28,16 @@ export interface Session {
   reset(): Promise<void>;
   /** Frees what the session holds (memory, child process). */
   close(): Promise<void>;
+}
+
+/** A session whose results may stay where they are between calls. */
+export interface DeviceSession extends Session {
+  /** Like `run`, but inputs may be on the device already, and the outputs named in `stay` are left there. */
+  runOnDevice(
+    inputs: Readonly<Record<string, RuntimeTensor | DeviceTensor>>,
+    stay: readonly string[],
+    entry?: string,
+  ): Promise<Record<string, RuntimeTensor | DeviceTensor>>;
+  /** Sessions of one device can hand each other what stayed there. */
+  readonly device: object;
 }

@@ -1,7 +1,7 @@
 // A compiled network as the loops of speech models use it, on whatever it runs: between calls its results may stay on its
 // device. Sessions and loaded artifacts become parts here.
 
-import type { DeviceTensor, RuntimeTensor, Session } from '../runtime/session.js';
+import type { DeviceSession, DeviceTensor, RuntimeTensor, Session } from '../runtime/session.js';
 
 export type PartTensor = RuntimeTensor | DeviceTensor;
 export type PartTensors = Readonly<Record<string, PartTensor>>;
@@ -23,15 +23,10 @@ export interface LoadedModel {
 
 type Run = (inputs: PartTensors, options: { readonly outputs: readonly string[] }) => Promise<PartTensors>;
 
-/** A loaded artifact as a part. WebAssembly has one memory and keeps nothing elsewhere. */
+/** A loaded artifact as a part. */
 export function modelPart(model: LoadedModel): Part {
   const run = model.run as Run;
   return { run: (inputs, stay) => run(inputs, { outputs: stay }), device: model.device, settle: settler(model.device) };
-}
-
-interface DeviceSession extends Session {
-  runOnDevice(inputs: PartTensors, stay: readonly string[]): Promise<PartTensors>;
-  readonly device: object;
 }
 
 /** A session as a part. */

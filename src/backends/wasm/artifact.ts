@@ -4,7 +4,7 @@
 
 import type { Program } from '../../ir/program.js';
 import { contentHash } from '../content-hash.js';
-import { checkedSymbols, describeEntry } from '../entry-spec.js';
+import { checkedSymbols, describeEntry, outputsFitInputs } from '../entry-spec.js';
 import { declarationText } from './declarations.js';
 import { invariant } from '../../support/errors.js';
 import { faultAddress, initialImage, stringConstants, type WasmLayout } from './layout.js';
@@ -37,6 +37,7 @@ export function emitWasmArtifact(
       module: 'model.wasm',
       relaxed: twin && 'model.relaxed.wasm',
       weights: weightName,
+      keeps: outputsFitInputs(program),
     }),
     ...(plan.threads ? { 'model.worker.mjs': workerText() } : {}),
     'model.d.ts': declarationText(program, hostOps, plan.threads !== undefined),

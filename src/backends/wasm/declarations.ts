@@ -3,7 +3,7 @@
 
 import type { Program } from '../../ir/program.js';
 import { type EntrySpec, showValue, type ValueSpec } from '../../runtime/io.js';
-import { describeEntry } from '../entry-spec.js';
+import { describeEntry, outputsFitInputs } from '../entry-spec.js';
 
 const ARRAY_TYPES: Readonly<Record<string, string>> = {
   f64: 'Float64Array',
@@ -41,6 +41,48 @@ export type Input<A> = A | { readonly data: A; readonly shape: readonly number[]
 export type Source = string | { readonly href: string } | ArrayBuffer | ArrayBufferView;
 `;
 
+/** Tensors that stay where they were computed: what their buffer is, and what its bytes are. */
+export const deviceTypes = (about: string, reading: string, input: string): string => `/** ${about} */
+export interface DeviceBuffer {
+  readonly size: number;
+  ${reading}
+  destroy(): void;
+}
+
+/** An input that is there already: row-major${input}. */
+export interface DeviceInput {
+  readonly shape: readonly number[];
+  readonly buffer: DeviceBuffer;
+}
+
+/** An output left there; the caller destroys its buffer. */
+export interface DeviceOutput extends DeviceInput {
+  readonly dtype: string;
+}
+
+/** The outputs asked for by \`outputs\` left there, the others as copies. */
+export type Staying<O, N extends keyof O> = { readonly [K in keyof O]: K extends N ? DeviceOutput : O[K] };
+
+/** Each input as such or as it was left. */
+export type OnDevice<I> = { readonly [K in keyof I]: I[K] | DeviceInput };
+`;
+
+const KEPT_TYPES = deviceTypes(
+  'Bytes in the memory of the instance whose output they are.',
+  '/** A copy. */\n  read(): Uint8Array;',
+  '',
+);
+
+/** An entry as a method, and one whose outputs may stay; `all` asks for all of them. */
+export function declareKeepingEntry(e: EntrySpec, type: string, all: string): string {
+  const optional = e.inputs.length === 0 ? '?' : '';
+  const [inputs, outputs, name] = [`OnDevice<${type}Inputs>`, `${type}Outputs`, property(e.name)];
+  return (
+    `  ${name}(inputs${optional}: ${inputs}): Promise<${outputs}>;\n` +
+    `  ${name}<N extends keyof ${outputs} = keyof ${outputs}>(inputs: ${inputs}, options: { readonly outputs: ${all}readonly N[] }): Promise<Staying<${outputs}, N>>;\n`
+  );
+}
+
 export const HEARS_WEIGHTS = `  /** Hears how many bytes of the weight file have come. */
   readonly onWeights?: (done: number, total: number) => void;`;
 
@@ -74,8 +116,13 @@ export function declareEntry(e: EntrySpec, type: string): string {
   ].join('\n');
 }
 
-function declareModel(entries: readonly EntrySpec[], types: readonly string[], threads: boolean): string {
+function declareModel(
+  entries: readonly EntrySpec[],
+  types: readonly string[],
+  { threads, keeps }: { readonly threads: boolean; readonly keeps: boolean },
+): string {
   const methods = entries.map((e, i) => {
+    if (keeps) return declareKeepingEntry(e, types[i] as string, '');
     const optional = e.inputs.length === 0 ? '?' : '';
     return `  ${property(e.name)}(inputs${optional}: ${types[i]}Inputs): Promise<${types[i]}Outputs>;\n`;
   });
@@ -117,11 +164,13 @@ function declareLoad(hostOps: readonly string[], threads: boolean): string {
 export function declarationText(program: Program, hostOps: readonly string[], threads = false): string {
   const entries = program.entries.map(describeEntry);
   const types = typeNames(entries);
+  const keeps = outputsFitInputs(program);
   return [
     `// Types of the model ${comment(JSON.stringify(program.name))}.\n`,
     PRELUDE,
+    ...(keeps ? [KEPT_TYPES] : []),
     ...entries.map((e, i) => declareEntry(e, types[i] as string)),
-    declareModel(entries, types, threads),
+    declareModel(entries, types, { threads, keeps }),
     declareLoad([...new Set(hostOps)], threads),
   ].join('\n');
 }

@@ -2,11 +2,12 @@
 // is the loader in artifact.ts. Each session has a memory of its own; nothing is shared but the compiled code.
 
 import type { Program } from '../../ir/program.js';
-import type { RuntimeTensor, Session } from '../../runtime/session.js';
+import type { DeviceSession, DeviceTensor, RuntimeTensor } from '../../runtime/session.js';
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { sizeOf, STORAGE, type Tensor, type TypedArray } from '../../support/tensor.js';
 import { checkedSymbols, describeEntry, findEntry, outsideSize, solveInputs } from '../entry-spec.js';
+import { createKept, type Given, type Kept, type KeptBuffer } from './kept.js';
 import { faultAddress, initialImage, stringConstants, type ValueLayout, type WasmLayout } from './layout.js';
 import { collectHosts, emitWasm } from './program.js';
 import { knowsRelaxed } from './relaxed.js';
@@ -15,7 +16,7 @@ type EntryFunction = (...symbols: number[]) => void;
 
 /** Compiles and instantiates; E302 where the engine refuses that much memory. With `mark`, a profiling build that calls it
  *  around every step. */
-export async function instantiateWasm(program: Program, mark?: (point: number) => void): Promise<Session> {
+export async function instantiateWasm(program: Program, mark?: (point: number) => void): Promise<DeviceSession> {
   const { module, layout } = emitWasm(program, {
     weights: 'file',
     names: true,
@@ -51,24 +52,36 @@ interface Instance {
   readonly instance: WebAssembly.Instance;
 }
 
-function openSession(program: Program, layout: WasmLayout, { memory, strings, instance }: Instance): Session {
+function openSession(program: Program, layout: WasmLayout, { memory, strings, instance }: Instance): DeviceSession {
   const { address, bytes } = layout.state;
   const initial = layout.stateIsZero ? null : new Uint8Array(memory.buffer, address, bytes).slice();
   const specs = program.entries.map(describeEntry);
+  const kept = createKept(memory, (at, data) => write(memory, strings, at, data));
   let open = true;
+  const runOnDevice: DeviceSession['runOnDevice'] = async (inputs, stay, name) => {
+    if (!open) throw new CompileError('E402', 'the session is closed');
+    const index = findEntry(program, name);
+    const [spec, entry] = [specs[index], layout.entries[index]];
+    invariant(spec && entry, `entry ${index} has no layout`);
+    const symbols = solveInputs(spec, inputs);
+    const given = entry.inputs.map((v) => take(kept, v, inputs[v.name] as RuntimeTensor | DeviceTensor));
+    kept.place(
+      entry.inputs.map((v) => v.address),
+      given,
+    );
+    invoke(program, memory, () =>
+      (instance.exports[entry.name] as EntryFunction)(...entry.symbols.map((s) => symbols.get(s.name) as number)),
+    );
+    const outputs = entry.outputs.map((v) => {
+      const stays = stay.includes(v.name) && v.dtype !== 'string';
+      return [v.name, stays ? keepOutput(kept, memory, v) : readOutput(memory, strings, v)] as const;
+    });
+    return Object.fromEntries(outputs);
+  };
   return {
-    async run(inputs, name) {
-      if (!open) throw new CompileError('E402', 'the session is closed');
-      const index = findEntry(program, name);
-      const [spec, entry] = [specs[index], layout.entries[index]];
-      invariant(spec && entry, `entry ${index} has no layout`);
-      const symbols = solveInputs(spec, inputs);
-      for (const v of entry.inputs) writeTensor(memory, strings, v.address, inputs[v.name] as RuntimeTensor);
-      invoke(program, memory, () =>
-        (instance.exports[entry.name] as EntryFunction)(...entry.symbols.map((s) => symbols.get(s.name) as number)),
-      );
-      return Object.fromEntries(entry.outputs.map((v) => [v.name, readOutput(memory, strings, v)]));
-    },
+    run: async (inputs, name) => (await runOnDevice(inputs, [], name)) as Record<string, RuntimeTensor>,
+    runOnDevice,
+    device: memory,
     async reset() {
       const state = new Uint8Array(memory.buffer, address, bytes);
       if (initial) state.set(initial);
@@ -78,6 +91,19 @@ function openSession(program: Program, layout: WasmLayout, { memory, strings, in
       open = false;
     },
   };
+}
+
+/** An input's data, or what stayed in memory of it. */
+function take(kept: Kept, v: ValueLayout, t: RuntimeTensor | DeviceTensor): Given {
+  if (!('buffer' in t)) return t.data;
+  const size = sizeOf(t.shape) * DTYPE_INFO[v.dtype].bytes;
+  if (kept.has(t.buffer) && t.buffer.size === size) return t.buffer as KeptBuffer;
+  throw new CompileError('E402', `input "${v.name}" is no output of this session that still stays in its memory`);
+}
+
+function keepOutput(kept: Kept, memory: WebAssembly.Memory, v: ValueLayout): DeviceTensor {
+  const shape = [...new Int32Array(memory.buffer, v.sizes, v.rank)];
+  return { dtype: v.dtype, shape, buffer: kept.keep(v.address, sizeOf(shape) * DTYPE_INFO[v.dtype].bytes) };
 }
 
 /** A trap at a checked size becomes the error it stands for. */
@@ -93,9 +119,9 @@ function invoke(program: Program, memory: WebAssembly.Memory, run: () => void): 
   }
 }
 
-function writeTensor(memory: WebAssembly.Memory, strings: Strings, address: number, t: RuntimeTensor): void {
-  if (!ArrayBuffer.isView(t.data)) strings.set(address, t.data);
-  else new Uint8Array(memory.buffer).set(new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength), address);
+function write(memory: WebAssembly.Memory, strings: Strings, address: number, data: RuntimeTensor['data']): void {
+  if (!ArrayBuffer.isView(data)) strings.set(address, data);
+  else new Uint8Array(memory.buffer).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
 }
 
 /** A copy of the elements at `address`. */
@@ -148,7 +174,7 @@ function hostImports(
           fits,
           `host op ${step.op} gave ${result?.dtype}[${result?.shape}] for ${room} elements of ${o.dtype}`,
         );
-        writeTensor(memory, strings, o.address, result as RuntimeTensor);
+        write(memory, strings, o.address, (result as RuntimeTensor).data);
       });
     };
   });

@@ -3,6 +3,7 @@
 
 import { compactScript } from '../script-text.js';
 import { JOB } from './job.js';
+import { createKept } from './kept.js';
 import { RELAXED_PROBE } from './relaxed.js';
 import { WORK } from './threads.js';
 
@@ -38,6 +39,7 @@ export interface LoaderEntry {
 
 /** Shared with other targets' loaders: types, reading files, checking inputs. */
 export const LOADER_BASE = `
+const world = globalThis;
 const TYPES = {
   f64: Float64Array, f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, i64: BigInt64Array, u64: BigUint64Array,
   i32: Int32Array, u32: Uint32Array, i16: Int16Array, u16: Uint16Array, i8: Int8Array, i4: Int8Array, i2: Int8Array,
@@ -54,9 +56,13 @@ async function read(source) {
     const fs = await import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:fs/promises');
     return fs.readFile(url);
   }
+  return (await get(url)).arrayBuffer();
+}
+
+async function get(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error('cannot read ' + url + ': ' + response.status);
-  return response.arrayBuffer();
+  return response;
 }
 
 const bytesOf = (b) => (ArrayBuffer.isView(b) ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength) : new Uint8Array(b));
@@ -65,7 +71,7 @@ const bytesOf = (b) => (ArrayBuffer.isView(b) ? new Uint8Array(b.buffer, b.byteO
 function sizeOf(size, symbols) {
   if (typeof size === 'number') return size;
   if (typeof size === 'string') return symbols.get(size) ?? NaN;
-  const [x, y] = [sizeOf(size[1], symbols), sizeOf(size[2], symbols)];
+  const [, x, y] = size.map((s) => sizeOf(s, symbols));
   const q = Math.floor(x / y);
   return { '+': x + y, '*': x * y, '//': q, '%': x - q * y, min: Math.min(x, y), max: Math.max(x, y) }[size[0]];
 }
@@ -73,10 +79,9 @@ function sizeOf(size, symbols) {
 /** The shape of a bare array: one unknown axis follows from the length. */
 function inferShape(data, shape, symbols, fail) {
   const known = shape.map((s) => sizeOf(s, symbols));
-  const open = known.flatMap((d, i) => (Number.isNaN(d) ? [i] : []));
-  if (open.length > 1) fail('several axes vary: pass { data, shape }');
-  const rest = count(known.filter((d) => !Number.isNaN(d)));
-  return known.map((d) => (Number.isNaN(d) ? (rest ? data.length / rest : 0) : d));
+  if (known.filter(isNaN).length > 1) fail('several axes vary: pass { data, shape }');
+  const rest = count(known.map((d) => (isNaN(d) ? 1 : d)));
+  return known.map((d) => (isNaN(d) ? (rest ? data.length / rest : 0) : d));
 }
 
 /** One input as { data, shape }, its symbols solved. */
@@ -91,15 +96,15 @@ function check([name, dtype, shape], value, entry, symbols) {
   const got = value.shape ?? inferShape(data, shape, symbols, fail);
   if (got.length !== shape.length) fail('got ' + got.length + ' axes');
   shape.forEach((size, axis) => {
+    const wrong = (expected) => fail('axis ' + axis + ': expected ' + expected + ', got ' + got[axis]);
     const [, lo, hi] = entry.symbols.find(([s]) => s === size) ?? [];
     if (lo !== undefined && !symbols.has(size)) {
       if (!(Number.isInteger(got[axis]) && got[axis] >= lo && got[axis] <= hi))
-        fail('axis ' + axis + ': expected ' + lo + ' ≤ ' + size + ' ≤ ' + hi + ', got ' + got[axis]);
+        wrong(lo + ' ≤ ' + size + ' ≤ ' + hi);
       symbols.set(size, got[axis]);
     }
     const expected = sizeOf(size, symbols);
-    if (expected !== got[axis] && !Number.isNaN(expected))
-      fail('axis ' + axis + ': expected ' + expected + ', got ' + got[axis]);
+    if (expected !== got[axis] && !isNaN(expected)) wrong(expected);
   });
   if (data.length !== count(got)) fail('[' + got.join(', ') + '] has ' + count(got) + ' elements, data ' + data.length);
   return { data, shape: got };
@@ -112,7 +117,7 @@ export const WEIGHT_READER = `
 async function readWeights(given, own, bytes, heard, take) {
   if (given || !own.protocol.startsWith('http')) {
     const data = bytesOf(await read(given ?? own));
-    if (data.length !== bytes) throw new Error('the weights have ' + data.length + ' bytes instead of ' + bytes);
+    complete(data.length, bytes);
     take(data);
   } else await download(own, bytes, heard, take);
   heard?.(bytes, bytes);
@@ -120,10 +125,9 @@ async function readWeights(given, own, bytes, heard, take) {
 
 /** Its name is a hash of what it holds, so the Cache API keeps it, where there is one, instead of what the model had before. */
 async function download(url, bytes, heard, take) {
-  const cache = await globalThis.caches?.open('heddle').catch(() => undefined);
+  const cache = await world.caches?.open('heddle').catch(() => undefined);
   const kept = await cache?.match(url);
-  const response = kept ?? (await fetch(url));
-  if (!response.ok) throw new Error('cannot read ' + url + ': ' + response.status);
+  const response = kept ?? (await get(url));
   const keeping = kept ? undefined : cache?.put(url, response.clone()).catch(() => undefined);
   let at = 0;
   for (const reader = response.body.getReader(); ; ) {
@@ -137,7 +141,11 @@ async function download(url, bytes, heard, take) {
   const home = (name) => name.replace(/[0-9a-f]{16}\\.bin$/, '');
   for (const { url: name } of (await cache?.keys()) ?? [])
     if (at === bytes ? name !== url.href && home(name) === home(url.href) : name === url.href) await cache.delete(name);
-  if (at !== bytes) throw new Error('the weights have ' + at + ' bytes instead of ' + bytes);
+  complete(at, bytes);
+}
+
+function complete(got, bytes) {
+  if (got !== bytes) throw new Error('the weights have ' + got + ' bytes instead of ' + bytes);
 }
 `;
 
@@ -164,6 +172,9 @@ const hostImports = (memory, host) =>
 const put = (memory, address, data) =>
   Array.isArray(data) ? memory.strings.set(address, data) : new Uint8Array(memory.buffer).set(bytesOf(data), address);
 
+const copy = (memory, tensor) =>
+  tensor.dtype === 'string' ? (memory.strings.get(tensor.address) ?? []) : copyNumbers(memory, tensor);
+
 /** Starts with the strings that are constants. */
 const withStrings = (memory) => ((memory.strings = new Map(MODEL.strings)), memory);
 `;
@@ -171,6 +182,7 @@ const withStrings = (memory) => ((memory.strings = new Map(MODEL.strings)), memo
 const NO_HOSTS = `
 const hostImports = () => ({});
 const put = (memory, address, data) => new Uint8Array(memory.buffer).set(bytesOf(data), address);
+const copy = (memory, tensor) => copyNumbers(memory, tensor);
 const withStrings = (memory) => memory;
 `;
 
@@ -191,34 +203,60 @@ function guarded(memory, run) {
 
 const NO_GUARD = 'const guarded = (memory, run) => run();\n';
 
-const LOADER = `
-const copy = (memory, { dtype, shape, address }) => {
-  if (memory.strings && dtype === 'string') return memory.strings.get(address) ?? [];
-  const type = typeOf(dtype);
-  return new type(memory.buffer, address, count(shape)).slice();
-};
+/** For artifacts of which an output may be an input. */
+const keeping = (): string => `
+const createKept = ${createKept};
 
-function call(entry, invoke, memory, inputs) {
+/** One input as a kept output's buffer or as elements. */
+function take(memory, spec, value, entry, symbols) {
+  const { buffer, dtype, shape } = value ?? {};
+  if (!memory.kept.has(buffer)) return check(spec, value, entry, symbols).data;
+  const { prototype, BYTES_PER_ELEMENT } = typeOf(dtype ?? spec[1]);
+  const data = Object.create(prototype, { length: { value: buffer.size / BYTES_PER_ELEMENT } });
+  check(spec, { data, shape }, entry, symbols);
+  return buffer;
+}
+
+const place = (memory, addresses, given) => memory.kept.place(addresses, given);
+
+const leave = (memory, name, { dtype, shape, address }, options) =>
+  options?.outputs?.includes(name) && dtype !== 'string'
+    ? { dtype, shape, buffer: memory.kept.keep(address, count(shape) * typeOf(dtype).BYTES_PER_ELEMENT) }
+    : undefined;
+
+const withKept = (memory) => ((memory.kept = createKept(memory, put.bind(null, memory))), memory);
+`;
+
+const NOT_KEEPING = `
+const take = (memory, ...given) => check(...given).data;
+const place = (memory, addresses, given) => given.forEach((data, i) => put(memory, addresses[i], data));
+const leave = () => undefined;
+const withKept = (memory) => memory;
+`;
+
+const LOADER = `
+const copyNumbers = (memory, { dtype, shape, address }) =>
+  new (typeOf(dtype))(memory.buffer, address, count(shape)).slice();
+
+function call(entry, invoke, memory, inputs, options) {
   const symbols = new Map();
   for (const name in inputs)
     if (!entry.inputs.some((i) => i[0] === name)) throw new Error('E402 there is no input "' + name + '"');
-  const given = entry.inputs.map((i) => check(i, inputs[i[0]], entry, symbols));
-  given.forEach((t, i) => put(memory, entry.inputs[i][3], t.data));
+  const given = entry.inputs.map((i) => take(memory, i, inputs[i[0]], entry, symbols));
+  place(memory, entry.inputs.map((i) => i[3]), given);
   guarded(memory, () => invoke(...entry.symbols.map(([name]) => symbols.get(name))));
   return Object.fromEntries(entry.outputs.map(([name, dtype, rank, address, sizes]) => {
     const shape = [...new Int32Array(memory.buffer, sizes, rank)];
-    return [name, { dtype, shape, data: copy(memory, { dtype, shape, address }) }];
+    const place = { dtype, shape, address };
+    return [name, leave(memory, name, place, options) ?? { dtype, shape, data: copy(memory, place) }];
   }));
 }
 
-async function collectWeights(options, bytes) {
-  const data = new Uint8Array(bytes);
-  let at = 0;
-  await readWeights(options.weights, WEIGHTS, bytes, options.onWeights, (part) => {
-    data.set(part, at);
+function fetchWeights({ weights, onWeights }, memory, [at, bytes]) {
+  return readWeights(weights, WEIGHTS, bytes, onWeights, (part) => {
+    put(memory, at, part);
     at += part.length;
   });
-  return data;
 }
 
 const compiled = {};
@@ -232,20 +270,19 @@ export async function load(options = {}) {
     compiled[kind] = compile(WASM);
     compiled[kind].catch(() => delete compiled[kind]);
   }
-  const [module, weights] = await Promise.all([
+  const memory = withKept(withStrings(new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages, shared: kind })));
+  const [module] = await Promise.all([
     options.wasm ? compile(options.wasm) : compiled[kind],
-    MODEL.weights && collectWeights(options, MODEL.weights[1]),
+    MODEL.weights && fetchWeights(options, memory, MODEL.weights),
   ]);
-  const memory = withStrings(new WebAssembly.Memory({ initial: MODEL.pages, maximum: MODEL.pages, shared: kind }));
   const { exports } = await WebAssembly.instantiate(module, { env: { memory }, host: hostImports(memory, options.host) });
-  if (weights) new Uint8Array(memory.buffer).set(weights, MODEL.weights[0]);
   const [address, bytes, zero] = MODEL.state;
   const state = new Uint8Array(memory.buffer, address, bytes);
   const initial = zero ? null : state.slice();
   const model = { memoryBytes: memory.buffer.byteLength, reset: async () => void (initial ? state.set(initial) : state.fill(0)) };
   const invoke = await startHelpers(model, module, memory, helpers);
   for (const [name, entry] of Object.entries(MODEL.entries))
-    model[name] = async (inputs = {}) => call(entry, invoke(exports[name]), memory, inputs);
+    model[name] = async (inputs = {}, how) => call(entry, invoke(exports[name]), memory, inputs, how);
   return model;
 }
 `;
@@ -264,8 +301,8 @@ const [BUSY, HELPERS, SLEEPS, QUIT, FAILED] = [JOB.busy, JOB.helpers, JOB.sleeps
 
 const THREADS = `
 /** Threads beside this one: none where memory cannot be shared. */
-const countHelpers = ({ threads = globalThis.navigator?.hardwareConcurrency ?? 2 }) =>
-  globalThis.SharedArrayBuffer && (globalThis.crossOriginIsolated ?? true) ? Math.max(0, Math.min(threads, MODEL.threads[0]) - 1) : 0;
+const countHelpers = ({ threads = world.navigator?.hardwareConcurrency ?? 2 }) =>
+  world.SharedArrayBuffer && (world.crossOriginIsolated ?? true) ? Math.max(0, Math.min(threads, MODEL.threads[0]) - 1) : 0;
 
 /** Alone, the module takes memory that is not shared. */
 const forHelpers = (bytes, helpers) => {
@@ -289,7 +326,7 @@ async function startHelpers(model, module, memory, helpers) {
   };
   try {
     for (let helper = 1; helper <= helpers; helper++) {
-      const Worker = globalThis.Worker ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads')).Worker;
+      const Worker = world.Worker ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads')).Worker;
       workers.push(new Worker(new URL('./model.worker.mjs', import.meta.url), { type: 'module' }));
     }
     await Promise.all(workers.map((w, i) => new Promise((resolve, reject) => {
@@ -299,7 +336,7 @@ async function startHelpers(model, module, memory, helpers) {
       w.postMessage({ module, memory, helper: i + 1, words });
     })));
     for (const w of workers) w.unref?.();
-    words[${SLEEPS}] = globalThis.document ? 0 : 1;
+    words[${SLEEPS}] = world.document ? 0 : 1;
     words[${HELPERS}] = helpers;
     model.threads = helpers + 1;
   } catch {
@@ -335,11 +372,13 @@ port.onmessage = async ({ data: { module, memory, helper, words } }) => {
 };
 `;
 
-/** The files beside `model.mjs`, null where the artifact has none. */
+/** The files beside `model.mjs`, null where the artifact has none, and what it has need of. */
 export interface LoaderFiles {
   readonly module: string;
   readonly relaxed: string | null;
   readonly weights: string | null;
+  /** Whether outputs may stay in memory to be inputs. */
+  readonly keeps: boolean;
 }
 
 /** The module's text. */
@@ -356,6 +395,7 @@ export function loaderText(name: string, plan: LoaderPlan, files: LoaderFiles): 
     plan.threads ? THREADS : ALONE,
     usesHost ? HOSTS : NO_HOSTS,
     plan.checked.length > 0 ? GUARD : NO_GUARD,
+    files.keeps ? keeping() : NOT_KEEPING,
     LOADER,
   ];
   return [

@@ -4,45 +4,25 @@
 import type { Program } from '../../ir/program.js';
 import type { EntrySpec } from '../../runtime/io.js';
 import { describeEntry } from '../entry-spec.js';
-import { comment, declareEntry, HEARS_WEIGHTS, PRELUDE, property, typeNames } from '../wasm/declarations.js';
+import {
+  comment,
+  declareEntry,
+  declareKeepingEntry,
+  deviceTypes,
+  HEARS_WEIGHTS,
+  PRELUDE,
+  property,
+  typeNames,
+} from '../wasm/declarations.js';
 
-const GPU_TYPES = `/** A GPUBuffer of the model's device. */
-export interface DeviceBuffer {
-  readonly size: number;
-  mapAsync(mode: number): Promise<unknown>;
-  destroy(): void;
-}
-
-/** An input that is on the device already: row-major, in the entry's type (f64 as f32). */
-export interface DeviceInput {
-  readonly buffer: DeviceBuffer;
-  readonly shape: readonly number[];
-}
-
-/** An output left on the device; the caller destroys its buffer. */
-export interface DeviceOutput {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly buffer: DeviceBuffer;
-}
-
-/** The outputs asked for by \`outputs\` left on the device, the others read back together. */
-export type Staying<O, N extends keyof O> = { readonly [K in keyof O]: K extends N ? DeviceOutput : O[K] };
-
-/** Each input as such or on the device. */
-export type OnDevice<I> = { readonly [K in keyof I]: I[K] | DeviceInput };
-`;
+const GPU_TYPES = deviceTypes(
+  "A GPUBuffer of the model's device.",
+  'mapAsync(mode: number): Promise<unknown>;',
+  ", in the entry's type (f64 as f32)",
+);
 
 function declareModel(entries: readonly EntrySpec[], types: readonly string[]): string {
-  const methods = entries.map((e, i) => {
-    const optional = e.inputs.length === 0 ? '?' : '';
-    const [inputs, outputs] = [`OnDevice<${types[i]}Inputs>`, `${types[i]}Outputs`];
-    const name = property(e.name);
-    return (
-      `  ${name}(inputs${optional}: ${inputs}): Promise<${outputs}>;\n` +
-      `  ${name}<N extends keyof ${outputs} = keyof ${outputs}>(inputs: ${inputs}, options: { readonly outputs: 'gpu' | readonly N[] }): Promise<Staying<${outputs}, N>>;\n`
-    );
-  });
+  const methods = entries.map((e, i) => declareKeepingEntry(e, types[i] as string, "'gpu' | "));
   const own = (name: string, text: string): string => (entries.some((e) => e.name === name) ? '' : text);
   return [
     '/** One instance: its state is its own. Calls run one after the other. */',

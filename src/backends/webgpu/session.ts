@@ -3,7 +3,7 @@
 // is the same executor, as text, in artifact.ts.
 
 import type { Program, Step } from '../../ir/program.js';
-import type { DeviceTensor, RuntimeTensor, Session } from '../../runtime/session.js';
+import type { DeviceSession, DeviceTensor, RuntimeTensor } from '../../runtime/session.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import type { Tensor } from '../../support/tensor.js';
 import { describeEntry, findEntry, solveInputs } from '../entry-spec.js';
@@ -13,13 +13,7 @@ import { EXECUTOR_PARTS } from './executor/text.js';
 import { type CompiledPlan, checkLimits, planProgram } from './plan.js';
 import type { GpuStep, RunCounts } from './plan-types.js';
 
-export interface WebGpuSession extends Session {
-  /** Like `run`, but inputs may be on the device already, and the outputs named in `stay` are left there. */
-  runOnDevice(
-    inputs: Readonly<Record<string, RuntimeTensor | DeviceTensor>>,
-    stay: readonly string[],
-    entry?: string,
-  ): Promise<Record<string, RuntimeTensor | DeviceTensor>>;
+export interface WebGpuSession extends DeviceSession {
   readonly device: WebGpuDevice;
   /** What the last run came to: `readbacks` are the waits for the device within it, the outputs not among them. */
   counts(): RunCounts;
@@ -56,7 +50,7 @@ export async function openPlan(
     const index = findEntry(program, name);
     const [spec, entry] = [specs[index], plan.entries[index]];
     invariant(spec && entry, `no entry ${index}`);
-    const symbols = solveInputs(spec, Object.fromEntries(Object.entries(inputs).map(([k, t]) => [k, standIn(t)])));
+    const symbols = solveInputs(spec, inputs);
     const data = entry.inputs.map((v) => {
       const tensor = inputs[v.name] as RuntimeTensor | DeviceTensor;
       return 'buffer' in tensor ? (tensor.buffer as GPUBuffer) : tensor.data;
@@ -86,13 +80,6 @@ async function openTwin(module: Uint8Array, pages: number): Promise<Twin> {
   const call = (index: number, ...symbols: readonly number[]): void =>
     (instance.exports[`call_${index}`] as (...symbols: readonly number[]) => void)(...symbols);
   return { memory, call };
-}
-
-/** For the check of shapes: what is on the device has the length its shape says. */
-function standIn(tensor: RuntimeTensor | DeviceTensor): RuntimeTensor {
-  if (!('buffer' in tensor)) return tensor;
-  const { dtype, shape } = tensor;
-  return { dtype, shape, data: { length: shape.reduce((n, d) => n * d, 1) } as readonly string[] };
 }
 
 /** The functions of host steps, in the order in which the plan numbers them. */
