@@ -78,12 +78,13 @@ function countStmt(s: Stmt, scope: Scope): number {
   }
 }
 
-/** Operators of a value, shared parts once, each as many as its lanes; indices are left out. */
+/** Operators of a value, shared parts once, each as many as its lanes, a dot two for each of its products; indices are left
+ *  out. */
 function countOperations(e: Expr, seen: Set<Expr> = new Set()): number {
   if (seen.has(e)) return 0;
   seen.add(e);
   if (e.k === 'load') return 0;
-  const own = e.k === 'op' ? e.lanes : 0;
+  const own = e.k === 'op' ? e.lanes : e.k === 'vec' && e.op === 'dot' ? 2 * (e.args[1]?.lanes ?? 0) : 0;
   return children(e).reduce((sum, c) => sum + countOperations(c, seen), own);
 }
 
@@ -121,6 +122,14 @@ function applyOp(op: string, a: number, b: number): number | undefined {
       return Math.max(a, b);
     case 'div':
       return b === 0 ? undefined : Math.trunc(a / b);
+    case 'rem':
+      return b === 0 ? undefined : a % b;
+    case 'shl':
+      return a * 2 ** b;
+    case 'shr_s':
+      return Math.floor(a / 2 ** b);
+    case 'and':
+      return a & b;
     default:
       return undefined;
   }

@@ -9,7 +9,8 @@ import { emitWasm } from '../../src/backends/wasm/program.js';
 import { pairMarks } from '../../src/cli/profile.js';
 import { countWork } from '../../src/cli/profile-work.js';
 import { computingSteps, planProgram } from '../../src/backends/webgpu/plan.js';
-import { compileModel, readModel, type Target } from '../../src/compile.js';
+import { compileModel, lowerToProgram, readModel, type Target } from '../../src/compile.js';
+import { parseModule } from '../../src/ir/parse.js';
 import { tryDevice } from '../backends/webgpu-device.js';
 import { encodeModel, graph, node, value } from '../frontend/onnx-models.js';
 import { heddle, temporaryFolder, writeFile } from './heddle.js';
@@ -98,6 +99,36 @@ describe('run --profile', () => {
     const program = compiled(product, 'interp');
     const work = profilePoints(program).map((step) => countWork(program, step, new Map()));
     expect(work).toEqual([{ operations: 2 * 3 * 5 * 7, bytes: 4 * (15 + 35 + 21) }]);
+  });
+
+  it('counts integer dot products, and loops over sizes that divide open ones', () => {
+    const operationsOf = (text: string, sizes: ReadonlyMap<string, number>): number => {
+      const program = lowerToProgram(parseModule(text), { target: 'wasm' });
+      return profilePoints(program).reduce((n, step) => n + countWork(program, step, sizes).operations, 0);
+    };
+    const dots = operationsOf(
+      `module "dots" {
+  entry "run" ("a": %0 i8[16, 64], "b": %1 i8[64, 32]) {
+    %2 = generic %0, %1 : i32[16, 32] reduce add [64] = i32($0[i0, r0]) * i32($1[r0, i1]) @ MatMulInteger "y" 0
+    return "y": %2
+  }
+}
+`,
+      new Map(),
+    );
+    expect(dots / (2 * 16 * 64 * 32)).toBeCloseTo(1, 1);
+    const halves = operationsOf(
+      `module "halves" {
+  sym n : 64 .. 4096
+  entry "run" ("a": %0 f32[n, 48], "b": %1 f32[48, 32]) {
+    %2 = generic %0, %1 : f32[floordiv(n, 64), 32] reduce add [48] = $0[64 * i0, r0] * $1[r0, i1] @ MatMul "y" 0
+    return "y": %2
+  }
+}
+`,
+      new Map([['n', 768]]),
+    );
+    expect(halves / (2 * 12 * 48 * 32)).toBeCloseTo(1, 1);
   });
 });
 
