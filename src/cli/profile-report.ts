@@ -4,6 +4,7 @@
 import type { ProfiledStep } from '../backends/profile-points.js';
 import type { Origin, Program } from '../ir/program.js';
 import { invariant } from '../support/errors.js';
+import { median } from './bench/measure.js';
 import { firstLine, formatTable } from './print.js';
 import type { ProfileEvent, ProfilePoint } from './profile.js';
 import { countWork, type Sizes } from './profile-work.js';
@@ -31,25 +32,28 @@ export interface Peak {
   readonly bytes: number;
 }
 
-/** Rows by time, longest first; times are averages over the runs. */
+/** Rows by time, longest first; times are medians over the runs, as a busy machine lengthens some. */
 export function profileTable(
   program: Program,
   points: readonly ProfilePoint[],
   runs: readonly (readonly ProfileEvent[])[],
   sizes: Sizes,
 ): readonly ProfileRow[] {
-  const totals = points.map(() => ({ calls: 0, ms: 0 }));
-  for (const { point, start, end } of runs.flat()) {
-    const total = totals[point];
-    invariant(total, `there is no step ${point}`);
-    total.calls++;
-    total.ms += end - start;
-  }
-  const all = totals.reduce((sum, t) => sum + t.ms, 0);
+  const totals = points.map(() => ({ calls: 0, ms: runs.map(() => 0) }));
+  runs.forEach((events, run) => {
+    for (const { point, start, end } of events) {
+      const total = totals[point];
+      invariant(total, `there is no step ${point}`);
+      total.calls++;
+      total.ms[run] = (total.ms[run] ?? 0) + end - start;
+    }
+  });
+  const times = totals.map((t) => ({ calls: t.calls, ms: median(t.ms) }));
+  const all = times.reduce((sum, t) => sum + t.ms, 0);
   const counted = new Set<ProfiledStep>(); // one that runs in pieces is worth its work once
   return points
     .map((steps, i): ProfileRow => {
-      const { calls, ms } = totals[i] as { calls: number; ms: number };
+      const { calls, ms } = times[i] as { calls: number; ms: number };
       const work = steps.filter((s) => !counted.has(s)).map((s) => countWork(program, s, sizes));
       for (const s of steps) counted.add(s);
       const total = (of: 'operations' | 'bytes'): number => work.reduce((n, w) => n + w[of], 0);
@@ -57,7 +61,7 @@ export function profileTable(
       return {
         ...describePoint(program, steps),
         calls: perRun,
-        ms: ms / runs.length,
+        ms,
         share: all > 0 ? ms / all : 0,
         operations: total('operations') * perRun,
         bytes: total('bytes') * perRun,

@@ -67,7 +67,7 @@ export const runCommand: CommandModule<unknown, RunFlags> = {
       json: { type: 'boolean', default: false, describe: 'The summary as JSON' },
       profile: { type: 'boolean', default: false, describe: 'Show where the time goes, node by node' },
       trace: { type: 'string', requiresArg: true, describe: 'Write the profile to this file for Chrome or Perfetto' },
-      runs: { type: 'number', requiresArg: true, default: 10, describe: 'Runs a profile is the average of' },
+      runs: { type: 'number', requiresArg: true, default: 10, describe: 'Runs a profile is the median of' },
     }) as never,
   handler: run,
 };
