@@ -126,14 +126,15 @@ describe('expressions', () => {
 });
 
 describe('multipliers by channel', () => {
-  const check = (factors: readonly number[], rounding: Rounding, bound?: number): void => {
+  const check = (factors: readonly number[], rounding: Rounding, ...bounds: readonly number[]): void => {
     const ms = factors.map((f) => quantizeMultiplier(f, rounding));
     const width = ms.length;
-    const down = bound ? 31 - Math.log2(bound) : 0;
-    const values = VALUES.map((v) => v >> down).slice(0, Math.floor(VALUES.length / width) * width);
+    const values = VALUES.slice(0, Math.floor(VALUES.length / width) * width).map((v, k) =>
+      Math.trunc(v * ((bounds[k % width] ?? bounds[0] ?? 2 ** 31) / 2 ** 31)),
+    );
     const got = evaluate([values], (b, [x]) => {
       const rows = b.reshape(x as Value, [values.length / width, width]);
-      const scaler = on.channelScaler(b, ms, rounding, { wide: false, ...(bound ? { bound } : {}) });
+      const scaler = on.channelScaler(b, ms, rounding, { wide: false, ...(bounds.length > 0 ? { bounds } : {}) });
       return b.generic({
         shape: rows.type.shape,
         body: (i, _r, read) => scaler(read(rows, i), read, i[1] ?? i32(0)),
@@ -152,6 +153,12 @@ describe('multipliers by channel', () => {
   it('equal the exact ones where some shift right by none or one, or left', () => {
     check([0.9, 0.3, 0.0037, 0.5], 'double', 2 ** 27);
     check([1.7, 0.3, 0, 5.5], 'double', 2 ** 25);
+  });
+
+  it('equal the exact ones where dead channels have large biases and next to no scale', () => {
+    check([2 ** -8.3, 2 ** -27.4, 0, 2 ** -30.6], 'double', 2 ** 20, 2 ** 30 + 2 ** 22, 2 ** 30 + 2 ** 21, 2 ** 29);
+    check([2 ** -8.3, 2 ** -31.2], 'double', 2 ** 20, 2 ** 30 - 4);
+    check([2 ** -31.2, 2 ** -9], 'double', 2 ** 31 - 1, 2 ** 20);
   });
 
   it('equal the exact ones where some are zero, or a half, or one', () => {

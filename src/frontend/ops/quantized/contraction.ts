@@ -63,21 +63,24 @@ function accumulatorOf(x: Value, bias: Value | undefined, ctx: LowerContext): 'i
 /** The type to sum `count` products in: 32 bits are enough for 64-bit results that cannot reach them. */
 const sumType = (acc: 'i32' | 'i64', count: number): DType => (count * 2 ** 22 < 2 ** 31 ? 'i32' : acc);
 
-/** Greatest size of a sum of `count` products of less than 8×9 bits, bias included. */
-function boundOf(x: Value, bias: Value | undefined, count: number): number {
-  if (x.type.dtype === 'i16') return 2 ** 31;
+/** Greatest size of a sum of `count` products of less than 8×9 bits, each channel's bias included. */
+function boundsOf(x: Value, bias: Value | undefined, count: number): readonly number[] {
+  if (x.type.dtype === 'i16') return UNBOUNDED;
   const sum = count * 255 * 255;
-  if (!bias) return sum;
-  if (bias.node?.kind !== 'const') return 2 ** 31;
-  return sum + toNumbers(bias.node.data.read()).reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  if (!bias) return [sum];
+  if (bias.node?.kind !== 'const') return UNBOUNDED;
+  return Array.from(toNumbers(bias.node.data.read()), (v) => sum + Math.abs(v));
 }
+
+const UNBOUNDED = [2 ** 31];
 
 interface Epilogue {
   readonly input: Affine;
   readonly weights: Weights;
   readonly bias: Value | undefined;
   readonly wide: boolean;
-  readonly bound: number;
+  /** Of |accumulator|, by channel or one for all. */
+  readonly bounds: readonly number[];
   /** The product of scales is rounded to float32, as for fully connected layers with one weight scale. */
   readonly floatProduct?: boolean;
 }
@@ -92,7 +95,7 @@ function finish(b: Builder, ctx: LowerContext, sum: Value, spec: Epilogue): Valu
     return (spec.floatProduct ? Math.fround(both) : both) / output.scale;
   };
   const multipliers = spec.weights.scales.map((s) => quantizeMultiplier(factor(s), ctx.rounding));
-  const scaler = channelScaler(b, multipliers, ctx.rounding, { wide: spec.wide, bound: spec.bound });
+  const scaler = channelScaler(b, multipliers, ctx.rounding, { wide: spec.wide, bounds: spec.bounds });
   const acc = spec.wide ? 'i64' : 'i32';
   return b.generic({
     shape: sum.type.shape,
@@ -152,7 +155,7 @@ export const integerConvolution =
       weights,
       bias: folded,
       wide: acc === 'i64',
-      bound: boundOf(x, bias, count),
+      bounds: boundsOf(x, bias, count),
     });
   };
 
@@ -177,7 +180,7 @@ export function integerTransposeConvolution(
     axes,
     acc: sumType(acc, x.type.dtype === 'i16' ? count : 0),
   });
-  return finish(b, ctx, sum, { input: affine, weights, bias, wide: acc === 'i64', bound: boundOf(x, bias, count) });
+  return finish(b, ctx, sum, { input: affine, weights, bias, wide: acc === 'i64', bounds: boundsOf(x, bias, count) });
 }
 
 /** FULLY_CONNECTED: rows of x times rows of w. */
@@ -203,7 +206,7 @@ export function integerFullyConnected(
     weights,
     bias: folded,
     wide: acc === 'i64',
-    bound: boundOf(x, bias, width as number),
+    bounds: boundsOf(x, bias, width as number),
     floatProduct: weights.scales.length === 1,
   });
 }
@@ -227,7 +230,7 @@ export function integerMatmul(
     weights: { scales: [right.scale], zero: 0 },
     bias: undefined,
     wide,
-    bound: 2 ** 31,
+    bounds: UNBOUNDED,
     floatProduct: true,
   });
 }

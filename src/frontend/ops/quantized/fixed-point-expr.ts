@@ -76,20 +76,23 @@ export function scaleWide(x: Expr, m: Multiplier): Expr {
 /** Scales an accumulator element; `channel` is the index along the axis the multipliers run over. */
 export type Scaler = (x: Expr, read: Read, channel: Expr) => Expr;
 
-/** One multiplier for all channels, or one each as constant tables. */
+/** One multiplier for all channels, or one each as constant tables. `bounds`: |x| is known not to exceed them, by channel or
+ *  all alike, which allows shorter forms. */
 export function channelScaler(
   b: Builder,
   multipliers: readonly Multiplier[],
   rounding: Rounding,
-  options: { readonly wide: boolean; readonly bound?: number },
+  { wide, bounds = [2 ** 31] }: { readonly wide: boolean; readonly bounds?: readonly number[] },
 ): Scaler {
   const [first] = multipliers;
   if (!first) return (x) => x;
   if (multipliers.every((m) => m.q === first.q && m.shift === first.shift))
-    return options.wide ? (x) => scaleWide(x, first) : (x) => scale(x, first, rounding, options.bound);
-  if (options.wide) return wideTables(b, multipliers);
-  return rounding === 'single' ? singleTables(b, multipliers) : doubleTables(b, multipliers, options.bound ?? 2 ** 31);
+    return wide ? (x) => scaleWide(x, first) : (x) => scale(x, first, rounding, greatest(bounds));
+  if (wide) return wideTables(b, multipliers);
+  return rounding === 'single' ? singleTables(b, multipliers) : doubleTables(b, multipliers, bounds);
 }
+
+const greatest = (bounds: readonly number[]): number => bounds.reduce((most, v) => Math.max(most, v), 0);
 
 function table(b: Builder, dtype: 'i32' | 'i64', values: readonly number[]): Value {
   const data = dtype === 'i32' ? Int32Array.from(values) : BigInt64Array.from(values, BigInt);
@@ -145,31 +148,16 @@ function singleTables(b: Builder, multipliers: readonly Multiplier[]): Scaler {
   };
 }
 
-/** Where all shifts go right by two or more, a shift by a channel's amount is a high product with a power of two: lanes differ freely. */
-function doubleTables(b: Builder, multipliers: readonly Multiplier[], bound: number): Scaler {
+function doubleTables(b: Builder, multipliers: readonly Multiplier[], bounds: readonly number[]): Scaler {
+  if (multipliers.every((m, c) => shiftsAsProduct(m, bounds[c] ?? bounds[0] ?? 2 ** 31)))
+    return productTables(b, multipliers);
   const doubledQ = table(
     b,
     'i32',
     multipliers.map((m) => (2 * m.q) | 0),
   );
   const high = (x: Expr, read: Read, c: Expr): Expr => mulHighTable(x, read(doubledQ, [c]), multipliers);
-  if (bound <= 2 ** 30 && multipliers.every((m) => m.shift <= -2 && m.shift >= -30)) {
-    const power = table(
-      b,
-      'i32',
-      multipliers.map((m) => 2 ** (32 + m.shift)),
-    );
-    const half = table(
-      b,
-      'i32',
-      multipliers.map((m) => 2 ** (-1 - m.shift)),
-    );
-    return (x, read, c) => {
-      const y = high(x, read, c);
-      return mulHighSigned(e.add(y, e.shrS(y, 31), read(half, [c])), read(power, [c]));
-    };
-  }
-  const most = bound * 2 ** Math.max(0, ...multipliers.map((m) => m.shift));
+  const most = greatest(bounds) * 2 ** Math.max(0, ...multipliers.map((m) => m.shift));
   if (most <= 2 ** 28 && multipliers.every((m) => m.shift >= -28)) return shortTables(b, multipliers, high);
   const left = table(
     b,
@@ -181,6 +169,27 @@ function doubleTables(b: Builder, multipliers: readonly Multiplier[], bound: num
   return (x, read, c) => {
     const shifted = anyLeft ? e.shl(x, read(left, [c])) : x;
     return shiftRight(high(shifted, read, c), read(right, [c]));
+  };
+}
+
+/** Right by two or more, and what is added before for rounding does not overflow; or to nothing at all. */
+const shiftsAsProduct = (m: Multiplier, bound: number): boolean =>
+  m.q === 0 || (m.shift <= -2 && bound * (m.q / 2 ** 31) + 2 ** (-1 - m.shift) < 2 ** 31 - 2);
+
+/** A shift by a channel's amount is a high product with a power of two, and one with 0 is 0: lanes differ freely. */
+function productTables(b: Builder, multipliers: readonly Multiplier[]): Scaler {
+  const of = (value: (m: Multiplier) => number): Value =>
+    table(
+      b,
+      'i32',
+      multipliers.map((m) => value(m) | 0),
+    );
+  const doubledQ = of((m) => 2 * m.q);
+  const power = of((m) => (m.q === 0 ? 0 : 2 ** (32 + m.shift)));
+  const half = of((m) => (m.q === 0 ? 0 : 2 ** (-1 - m.shift)));
+  return (x, read, c) => {
+    const y = doubled(x, read(doubledQ, [c]));
+    return mulHighSigned(e.add(y, e.shrS(y, 31), read(half, [c])), read(power, [c]));
   };
 }
 
