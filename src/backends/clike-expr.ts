@@ -10,6 +10,7 @@ import {
   type ScalarOp,
   isPrimitive,
 } from '../ir/scalar.js';
+import { type DType, DTYPE_INFO, isInteger } from '../support/dtype.js';
 import { invariant, never } from '../support/errors.js';
 import { atom, fill, type Text } from './cell.js';
 import type { Local } from './clike.js';
@@ -17,7 +18,15 @@ import { decide, remaining } from './decide.js';
 import { dimToExpr } from './dim-expr.js';
 import { extremumOf } from './extremum.js';
 import type { Ranges } from './int-range.js';
-import { type CellLookup, computeType, type Lang, type NumberType, type Shift, type VectorCells } from './lang.js';
+import {
+  type CellLookup,
+  type ComputeType,
+  computeType,
+  type Lang,
+  type NumberType,
+  type Shift,
+  type VectorCells,
+} from './lang.js';
 import type { Names } from './names.js';
 
 export interface ExprContext {
@@ -115,8 +124,11 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
   }
 }
 
+/** One lane of a vector of narrow integers is an i32. */
+const constType = (t: DType): ComputeType => (isInteger(t) && DTYPE_INFO[t].bits < 32 ? 'i32' : computeType(t));
+
 function printConst(cx: ExprContext, e: ConstExpr): Text {
-  const cell = cx.lang.constant(e.value, computeType(e.dtype));
+  const cell = cx.lang.constant(e.value, constType(e.dtype));
   if (/^\w[\w.+-]*$/.test(cell)) return atom(cell);
   return fill(cell, [], cx.onHelper);
 }

@@ -45,6 +45,7 @@ const SIZES = [
   [13, 8, 5],
   [70, 22, 21],
   [1, 150, 12],
+  [1, 10, 150],
 ] as const;
 
 const FORMS: readonly (readonly [string, string, string, string])[] = [

@@ -11,5 +11,11 @@ export const WASM_VECTORS = {
   registers: 15, // of x86-64: V8 keeps one for itself
   loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
   keepsSplats: false,
-  dot: { quads: false, widensInBlocks: true, mayLackVectors: false, lanes: [4], tile: { vectors: 2, rows: 4 } },
+  dot: {
+    quads: false,
+    widensInBlocks: true,
+    mayLackVectors: false,
+    lanes: [4],
+    tile: { vectors: 2, rows: 4, alone: 4 },
+  },
 };

@@ -18,7 +18,7 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
     widensInBlocks: false,
     mayLackVectors: true,
     lanes: [16, 8, 4].filter((n) => n <= lanes),
-    tile: { vectors: 2, rows: Math.min(rows, 6) },
+    tile: { vectors: 2, rows: Math.min(rows, 6), alone: 4 },
   },
 });
 

@@ -1,6 +1,6 @@
 // Applies a dot schedule: rows in tiles, each packed once and then multiplied with every tile of columns. The zero points
-// enter where the sums start: Σ (a−za)(b−zb) = Σ a·b − za·Σb − zb·Σa + K·za·zb. A row alone takes several tiles at once,
-// so that there are sums enough to keep the multiplier busy.
+// enter where the sums start: Σ (a−za)(b−zb) = Σ a·b − za·Σb − zb·Σa + K·za·zb. A row left over takes several tiles at once,
+// so that there are sums enough to keep the multiplier busy; where there is only one row, a tile itself is that wide.
 
 import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
@@ -41,7 +41,7 @@ export function tileDot(
   o: ScheduleOptions,
   panels: Panels,
 ): readonly Stmt[] {
-  const l = layoutColumns(s, dot.tile.vectors);
+  const l = layoutColumns(s, s.rows ? dot.tile.vectors : dot.tile.alone);
   const columns = packColumns(s, l, panels);
   const count = rowsOfTile(s, dot);
   const width = constOf(s.columns.hi) as number;
@@ -143,8 +143,8 @@ function columnLoops(
           },
         ]
       : [];
-  const several =
-    t.wide === null ? Math.max(1, Math.floor((dot.tile.rows * dot.tile.vectors * s.lanes) / (rows * l.tile))) : 1;
+  const sums = dot.tile.rows * dot.tile.vectors * s.lanes;
+  const several = t.wide === null && s.rows ? Math.max(1, Math.floor(sums / (rows * l.tile))) : 1;
   const main = l.whole - (l.whole % (several * l.tile));
   const rest = l.rest > 0 ? body(i32(l.whole), 1, l.rest) : [];
   return [...loop(0, main, several), ...loop(main, l.whole, 1), ...rest];

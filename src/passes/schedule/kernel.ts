@@ -9,6 +9,8 @@ import { chooseSchedule, hasRoom, type Setting } from './choose.js';
 import { chooseDot } from './dot.js';
 import { tileDot } from './dot-tile.js';
 import { vectorizeElementwise } from './elementwise.js';
+import { fixedLanes } from './fixed-lanes.js';
+import { findFixedPoint } from './fixed-point.js';
 import { reduceInLanes, tileAlongReduction } from './lanes.js';
 import { atWidth, type ScheduleOptions } from './loops.js';
 import { mergeNest } from './merge.js';
@@ -45,7 +47,7 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
       return row;
     }
     const nest = matchNest(s);
-    if (nest) return scheduleNest(nest, o, panels);
+    if (nest) return scheduleNest(nest, o, panels, kernel);
     const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
     if (reduction) return reduceInLanes(reduction, o) ?? [s];
     if (s.s === 'for') return rowsInLanes(s, o) ?? [{ ...s, body: scheduleBody(s.body, o, panels, kernel) }];
@@ -59,30 +61,42 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
 /** Loops for a program without vectors stay as they are. */
 const isOnVectors = (cond: Expr): boolean => cond.k === 'var' && cond.name === VECTORS;
 
-function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
+function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels, kernel: Kernel): readonly Stmt[] {
   const nest = mergeNest(splitNest(found));
   const unknown = { mayPack: panels.allowed, shorter: new Map(), atLeast: new Map() };
-  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown);
+  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown, kernel);
   return vectorizeElementwise(invertDivisors(nest, o), o);
 }
 
 /** A tile may be longer than a loop of unknown size: then another schedule serves, chosen with what that says. */
-function scheduleReduction(nest: Nest, r: Reduction, o: ScheduleOptions, panels: Panels, at: Setting): readonly Stmt[] {
+function scheduleReduction(
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  panels: Panels,
+  at: Setting,
+  kernel: Kernel,
+): readonly Stmt[] {
   const s = chooseSchedule(nest, r, o, at);
   switch (s.kind) {
     case 'tile': {
       const guard = (f: For, size: number, known: Setting, body: readonly Stmt[]): readonly Stmt[] => {
         if (hasRoom(f, size, at)) return body;
         const shorter = { ...known, shorter: new Map([...known.shorter, [f.var, size]]) };
-        return [{ s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter), else: body }];
+        return [
+          { s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter, kernel), else: body },
+        ];
       };
       const tiled = tileParallel(nest, r, s, o, panels);
       const width = s.vectors * s.lanes;
       const wide = { ...at, atLeast: new Map([...at.atLeast, [s.columns.var, width]]) };
       return guard(s.columns, width, at, s.rows ? guard(s.rows, s.rowCount, wide, tiled) : tiled);
     }
-    case 'lanes':
-      return tileAlongReduction(nest, r, s.along, atWidth(o, s.lanes));
+    case 'lanes': {
+      const fixed = panels.allowed && at.shorter.size === 0 ? findFixedPoint(nest, r, kernel, o) : null;
+      const made = fixed && fixedLanes(fixed, atWidth(o, s.lanes), panels);
+      return made ?? tileAlongReduction(nest, r, s.along, atWidth(o, s.lanes));
+    }
     default:
       return plainRows(nest, r, o);
   }

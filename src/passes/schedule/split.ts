@@ -47,7 +47,8 @@ function partOf(x: Expr, name: string): Part | null {
   return x.op === 'and' && ((c + 1) & c) === 0 ? { is: 'rest', size: c + 1 } : null;
 }
 
-function splitLoop(nest: Nest, f: For, size: number): Nest {
+/** The loop over `f` as one over groups of `size`, named `${f.var}_g`, and one within a group. */
+export function splitLoop(nest: Nest, f: For, size: number): Nest {
   const [group, rest] = [`${f.var}_g`, `${f.var}_r`].map((name) => variable(name, 'i32')) as [Expr, Expr];
   const whole = new Map([[f.var, e.add(e.mul(group, size), rest)]]);
   const apart = (x: Expr): Expr => {

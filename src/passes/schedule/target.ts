@@ -29,7 +29,9 @@ export interface DotTarget {
   readonly mayLackVectors: boolean;
   /** Numbers of sums in a vector, the best first. */
   readonly lanes: readonly number[];
-  readonly tile: { readonly vectors: number; readonly rows: number };
+  /** `alone`: vectors of a tile for a row without others. It reads the columns once and waits for memory, so they lie one
+   *  after the other: a processor fetches ahead along one stream, not along several. */
+  readonly tile: { readonly vectors: number; readonly rows: number; readonly alone: number };
 }
 
 /** A target with operators on 32-bit lanes of f32, i32 and u32. */
