@@ -113,6 +113,8 @@ export interface VectorCells {
   readonly repeat: (type: DType, group: number, lanes: number) => Cell;
   /** `$0` sums in `lanes` lanes of i32, `$1` and `$2` narrow lanes in groups, of types a and b. */
   readonly dot: (a: DType, b: DType, lanes: number) => Cell;
+  /** `$0` and `$1` in turn, of their first halves or their second. */
+  readonly zip: (type: DType, lanes: number, half: number) => Cell;
   /** `$0` vector. */
   readonly extract: (type: DType, lanes: number, lane: number) => Cell;
   /** `$0` first value. */

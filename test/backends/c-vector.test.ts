@@ -175,13 +175,14 @@ async function expectLanewise(cflags: readonly string[]): Promise<void> {
   }
 }
 
-/** Widening loads, narrowing stores, gathers, iota and a mutable vector sum: a dot product of i8 by 16 lanes. */
+/** Widening loads, narrowing stores, gathers, iota, lanes in turn and a mutable vector sum: a dot product of i8 by 16 lanes. */
 function narrow(lanes: number): Program {
   return buildProgram('narrow', (b) => {
     const x = b.input('x', 'i8', [32]);
     const y = b.output('y', 'i8', [32]);
     const sum = b.output('sum', 'i32', [lanes]);
     const odd = b.output('odd', 'f32', [lanes]);
+    const turns = b.output('turns', 'i32', [2 * lanes]);
     const at = op('mul', iv('i'), i32(lanes));
     const v = load(0, [at], 'i32', { lanes });
     const acc: Expr = { k: 'var', name: 'acc', dtype: 'i32', lanes };
@@ -214,6 +215,17 @@ function narrow(lanes: number): Program {
         ],
         [store(1, i32(0), cast(load(0, [index], 'i32', { lanes }), 'f32'))],
       ),
+      b.kernel(
+        'turns',
+        [
+          [x, 'read'],
+          [turns, 'write'],
+        ],
+        [0, 1].map((half) => {
+          const halves = [0, 1].map((k) => load(0, [i32(k * lanes)], 'i32', { lanes }));
+          return store(1, i32(half * lanes), vec('zip', halves, 'i32', lanes, half));
+        }),
+      ),
     );
   });
 }
@@ -228,6 +240,8 @@ async function expectNarrow(open: (lanes: number) => Promise<Session>): Promise<
       x.filter((_, i) => i % lanes === l).reduce((s, v) => s + v * v, 0),
     );
     expect([...(got.sum!.data as Int32Array)]).toEqual(sums);
+    const turns = Array.from({ length: lanes }, (_, l) => [x[l], x[l + lanes]]).flat();
+    expect([...(got.turns!.data as Int32Array)]).toEqual(turns);
     expect([...(got.odd!.data as Float32Array)]).toEqual(Array.from({ length: lanes }, (_, l) => x[2 * l + 1]));
     await session.close();
   }

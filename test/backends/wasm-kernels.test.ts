@@ -72,6 +72,31 @@ describe('wasm memory access', () => {
     expect(await run({ x }, [to, [16]], [strided(lanes, 16, copy)])).toEqual([...want.data].map(Number));
   });
 
+  it.each([
+    ['i8', -128, 127],
+    ['u8', 0, 255],
+    ['i16', -32768, 32767],
+    ['u16', 0, 65535],
+    ['i8', -5, 127],
+    ['i8', -128, 100],
+    ['u8', 3, 9],
+    ['i8', -200, 100],
+  ] as const)('clamps to a %s buffer from %i to %i', async (to, lo, hi) => {
+    const values = range(16).map((i) => (i - 8) * 20011 + (i % 3));
+    const x = tensor('i32', [16], [...values.slice(4), lo, hi, -1, 2]);
+    const v = load(0, [iv('i')], 'i32', { lanes: 4 });
+    const [least, most] = [lo, hi].map((n) => vec('splat', [i32(n)], 'i32', 4)) as [Expr, Expr];
+    const want = tensor(
+      to,
+      [16],
+      [...x.data].map((n) => Math.min(Math.max(Number(n), lo), hi)),
+    );
+    for (const value of [rawOp('min', rawOp('max', v, least), most), rawOp('max', rawOp('min', v, most), least)]) {
+      const got = await run({ x }, [to, [16]], [strided(4, 16, store(1, iv('i'), value))]);
+      expect(got).toEqual([...want.data].map(Number));
+    }
+  });
+
   it.each(['i8', 'u8', 'i16', 'u16'] as const)('extends and truncates scalars of %s', async (t) => {
     const x = tensor(t, [4], [-1, 127, 200, 40000]);
     const sum = op('add', load(0, [iv('i')], 'i32'), i32(1));

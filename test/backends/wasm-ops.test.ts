@@ -164,8 +164,15 @@ describe('wasm vector operations', () => {
         { name: 'first', to: t, expr: (p) => lane(p, 0) },
         { name: 'last', to: t, expr: (p) => lane(p, lanes - 1) },
         { name: 'iota', to: t, expr: () => vec('iota', [], t, lanes) },
+        { name: 'turns', to: t, expr: (p, q) => vec('zip', [p, q], t, lanes) },
+        { name: 'turns of second halves', to: t, expr: (p, q) => vec('zip', [p, q], t, lanes, 1) },
       ],
     );
+    const turns = (from: number): Value[] =>
+      a.map((_, i) => {
+        const at = i - (i % lanes) + from + Math.floor((i % lanes) / 2);
+        return (i % 2 ? y[at] : a[at]) as Value;
+      });
     const five = isFloatType(t) ? 5 : 5n;
     const want: Record<string, Value[]> = {
       select: a.map((v, i) => (isEqual(i) ? v : five)),
@@ -174,6 +181,8 @@ describe('wasm vector operations', () => {
       first: first(a),
       last: last(a),
       iota: a.map((_, i) => i % lanes),
+      turns: turns(0),
+      'turns of second halves': turns(lanes / 2),
     };
     for (const [name, values] of Object.entries(want)) {
       expect(difference(got[name] as Tensor, values, a, y), `${name} ${t}`).toBeNull();

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { openSession, type Target } from '../../src/cli/targets.js';
 import { lowerToProgram } from '../../src/compile.js';
+import { visitKernelExprs } from '../../src/ir/kernel-walk.js';
 import { parseModule } from '../../src/ir/parse.js';
 import type { Program } from '../../src/ir/program.js';
 import type { DType } from '../../src/support/dtype.js';
@@ -108,6 +109,20 @@ const nameOf = (v: Window): string =>
   `${v.layout}, ${v.dtype}, ${v.size} × ${v.size}, stride ${v.stride}, padding ${v.pad}, ${v.open ? 'open' : 'fixed'} sizes`;
 
 describe('windows of each channel', () => {
+  it('of bytes are dot products of pairs where channels are vectors', () => {
+    const pairs = (layout: Window['layout']): number => {
+      const v: Window = { layout, dtype: 'i8', size: 3, stride: 1, pad: 1, open: false };
+      let found = 0;
+      for (const kernel of compile(moduleOf(v, 12, 24), 'wasm').kernels)
+        visitKernelExprs(kernel.body, (e) => {
+          if (e.k === 'vec' && e.op === 'dot') found++;
+        });
+      return found;
+    };
+    expect(pairs('channels last')).toBeGreaterThan(0);
+    expect(pairs('channels first')).toBe(0);
+  });
+
   it.each(cases.map((v) => [nameOf(v), v] as const))('%s: WebAssembly', async (_, v) => {
     for (const [height, width] of SIZES) await check(v, 'wasm', height, width);
   });

@@ -119,6 +119,12 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       return `@repeat_${v.name}_${g.name}($0)`;
     },
     dot: (a, b, lanes) => defineDot({ define, type, a, b, lanes }),
+    zip: (t, lanes, half) => {
+      const v = type(t, lanes);
+      const lane = `i % 2 ? @LANE(b, ${(half * lanes) / 2} + i / 2) : @LANE(a, ${(half * lanes) / 2} + i / 2)`;
+      f(`zip${half}_${v.name}`, v, `@${v.name} a, @${v.name} b`, { simd: undefined, lane });
+      return `@zip${half}_${v.name}($0, $1)`;
+    },
     extract: (t, lanes, lane) => {
       const v = type(t, lanes);
       return v.isMask ? `@LANE($0, ${lane}) != 0` : `@LANE($0, ${lane})`;

@@ -28,6 +28,10 @@ export function vectorCells(scalars: Scalars): VectorCells {
     dot: () => {
       throw new InternalError('internal: the interpreter has no products of narrow lanes');
     },
+    zip: (_type, lanes, half) => {
+      const from = (half * lanes) / 2;
+      return `@lanewise((p, q) => [p, q], $0, $1).slice(${from}, ${from + lanes / 2}).flat()`;
+    },
     extract: (_type, _lanes, lane) => `$0[${lane}]`,
     iota: (_type, lanes) => `Array(${lanes}).fill($0).map((p, k) => p + k)`,
     load: (_from, _to, lanes, { gather, masked }) => {

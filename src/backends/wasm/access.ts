@@ -100,29 +100,35 @@ export function loadVector(k: KernelState, slot: MemorySlot, dtype: DType, lanes
   k.c.op(`i16x8.extend_low_i8x16_${sign}`, `i32x4.extend_low_i16x8_${sign}`);
 }
 
-/** Stores a vector of `lanes` elements, keeping the low bytes of each where the buffer is narrower. */
-export function storeVector(k: KernelState, slot: MemorySlot, lanes: number, offset: number): void {
+/** Stores a vector of `lanes` elements, where the buffer is narrower keeping the low bytes of each, or the nearest value it
+ *  holds. */
+export function storeVector(k: KernelState, slot: MemorySlot, lanes: number, offset: number, saturates: boolean): void {
   const width = DTYPE_INFO[slot.dtype].bytes;
   const own = 16 / lanes;
   invariant(width <= own, `WebAssembly has no store of ${lanes} lanes to ${slot.dtype}`);
   if (width === own) return k.c.memory('v128.store', offset);
   if (own === 8) narrowByShuffle(k, lanes, own, width);
-  else narrow(k, own, width);
+  else if (saturates) narrow(k, own, width, isSigned(slot.dtype) ? 's' : 'u');
+  else {
+    // Nothing but an element's low bytes is left, so that saturation keeps them as they are.
+    k.c.v128(lowBytes(own, width));
+    k.c.op('v128.and');
+    narrow(k, own, width, 'u');
+  }
   const bytes = lanes * width;
   invariant(bytes === 8 || bytes === 4, `WebAssembly has no store of ${lanes} lanes to ${slot.dtype}`);
   k.c.memory(bytes === 8 ? 'v128.store64_lane' : 'v128.store32_lane', offset);
   k.c.out.u8(0);
 }
 
-/** Nothing but an element's low bytes is left, so that narrowing, which saturates, keeps them as they are. */
-function narrow(k: KernelState, own: number, width: number): void {
-  k.c.v128(lowBytes(own, width));
-  k.c.op('v128.and');
+/** Saturates to what `width` bytes hold, by way of signed numbers where there is a way. */
+function narrow(k: KernelState, own: number, width: number, sign: 's' | 'u'): void {
   for (let now = own; now > width; now /= 2) {
+    const last = now === 2 * width ? sign : 's';
     const v = k.c.local('v128');
     k.c.tee(v);
     k.c.get(v);
-    k.c.op(now === 4 ? 'i16x8.narrow_i32x4_u' : 'i8x16.narrow_i16x8_u');
+    k.c.op(now === 4 ? `i16x8.narrow_i32x4_${last}` : `i8x16.narrow_i16x8_${last}`);
     k.c.free(v);
   }
 }

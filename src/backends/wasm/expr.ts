@@ -83,6 +83,7 @@ function writeNode(k: KernelState, e: Expr): void {
       if (e.op === 'dot') return writeDot(k, e);
       if (e.op === 'iota') return writeIota(k, arg ?? null, e.dtype, e.lanes, write);
       invariant(arg, `${e.op} without a value`);
+      if (e.op === 'zip') return writeZip(k, e);
       if (e.op === 'splat') return writeSplat(k, arg, e.dtype, e.lanes, write);
       writeExpr(k, arg);
       return writeExtract(k.c, e.dtype, arg.lanes, e.lane);
@@ -161,6 +162,18 @@ function writeDot(k: KernelState, e: Extract<Expr, { k: 'vec' }>): void {
   writeExpr(k, a);
   writeExpr(k, b);
   k.c.op('i32x4.dot_i16x8_s', 'i32x4.add');
+}
+
+/** Lanes of two vectors in turn. */
+function writeZip(k: KernelState, { args, lane: half, lanes }: Extract<Expr, { k: 'vec' }>): void {
+  for (const x of args) writeExpr(k, x);
+  const bytes = 16 / lanes;
+  k.c.shuffle(
+    Array.from({ length: 16 }, (_, i) => {
+      const [lane, byte] = [Math.floor(i / bytes), i % bytes];
+      return (lane % 2) * 16 + 8 * half + Math.floor(lane / 2) * bytes + byte;
+    }),
+  );
 }
 
 function writeSelect(k: KernelState, e: Extract<Expr, { k: 'select' }>): void {

@@ -14,6 +14,7 @@ import { computeType, valueType, writeAs, writeExpr } from './expr.js';
 import { isNatural, type KernelState, type Slot, slotOf, variableOf } from './kernel-state.js';
 import { advancePointers, closePointers, type ForStmt, openPointers } from './pointers.js';
 import { planStorage } from './registers.js';
+import { takeClamps } from './saturate.js';
 import { onesVector } from './vector-cells.js';
 
 export interface EmittedKernel {
@@ -264,13 +265,14 @@ function writeStore(k: KernelState, buf: number, index: Expr, value: Expr): void
     return k.c.set(at);
   }
   const offset = writeAddress(k, buf, slot, index, (e) => writeExpr(k, e));
-  writeExpr(k, value);
+  const left = takeClamps(value, slot.dtype, (x) => k.shared.has(x));
+  writeExpr(k, left.value);
   if (value.lanes === 1) return storeScalar(k, slot, computeType(value.dtype), offset);
   if (value.dtype === 'i1') {
     k.c.v128(onesVector('i8', value.lanes));
     k.c.op('v128.and');
   }
-  storeVector(k, slot, value.lanes, offset);
+  storeVector(k, slot, value.lanes, offset, left.fits);
 }
 
 /** One thread runs a module, so an atomic update is a plain one. */

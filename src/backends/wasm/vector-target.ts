@@ -15,6 +15,7 @@ export const WASM_VECTORS = {
     quads: false,
     widensInBlocks: true,
     mayLackVectors: false,
+    zips: true,
     lanes: [4],
     tile: { vectors: 2, rows: 4, alone: 4 },
   },

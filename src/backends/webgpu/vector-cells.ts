@@ -92,6 +92,9 @@ export const WGSL_VECTORS: VectorCells = {
   dot: () => {
     throw new Error('WGSL schedules make no products of narrow lanes');
   },
+  zip: () => {
+    throw new Error('WGSL schedules take no vectors in turn');
+  },
   extract: (_type, _lanes, lane) => `$0.${'xyzw'[lane]}`,
   iota: () => '(vec4<i32>($0) + vec4<i32>(0, 1, 2, 3))',
   load: (from, _to, _lanes, { gather, masked }) => {

@@ -63,7 +63,8 @@ function compute(e: Expr, scope: RangeScope): Range {
     case 'cast':
       return e.arg.dtype === 'i1' ? BIT : wrapped(isCounted(e.arg.dtype) ? rangeOf(e.arg, scope) : FULL, e.dtype);
     case 'vec':
-      return e.op === 'iota' || e.op === 'dot' || !e.args[0] ? FULL : rangeOf(e.args[0], scope);
+      if (e.op === 'iota' || e.op === 'dot' || !e.args[0]) return FULL;
+      return e.args.map((x) => rangeOf(x, scope)).reduce(union);
     case 'op':
       return e.dtype === 'i32' ? operation(e, scope) : ofType(e.dtype);
     case 'bitcast':

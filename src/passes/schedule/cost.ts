@@ -8,6 +8,7 @@ import { guardsOf, withoutGuards } from './interior.js';
 import { constOf, type ScheduleOptions } from './loops.js';
 import { mergeReduction } from './merge.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
+import { pairedFactors } from './pairs.js';
 import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 
 /** Sizes nobody knows are taken to be this. */
@@ -97,12 +98,13 @@ function costUnrolled(
   const { rowCount: rows, vectors, lanes, columns } = t;
   const cells = rows * vectors;
   const steps = r.loops.reduce((p, f) => p * sizeOf(f), 1);
+  const paired = pairedFactors(t, r, o) !== null;
   let loads = 0;
   let steady = 0;
   let tests = 0;
   for (const x of loadsOf(r.term)) {
     const count = distinctReads(x, r.loops, t.rows, rows);
-    if (x.index.some((i) => mentions(i, columns.var))) loads += count * vectors;
+    if (x.index.some((i) => mentions(i, columns.var))) loads += count * (paired ? vectors / 2 : vectors);
     else if (t.rows && x.index.some((i) => mentions(i, t.rows?.var ?? ''))) loads += count;
     else steady += count;
     if (x.guard) tests += TEST * count * vectors;
@@ -110,7 +112,8 @@ function costUnrolled(
   const early = o.target.loadsFirst ? Math.max(1, loads - steps) : 1;
   const spills = Math.max(0, cells + steady + early + 1 - o.target.registers);
   const inPlace = t.packed.length > 0 ? withoutPanel(r, t) : r;
-  const work = steps * (2 * cells + operations(inPlace.term, t, rows, vectors));
+  // Two steps are one product and one sum; a load is for two vectors, and what is loaded becomes pairs.
+  const work = paired ? steps * cells + loads : steps * (2 * cells + operations(inPlace.term, t, rows, vectors));
   const instructions = work + loads + tests + SPILL * spills + 2 * cells + OVERHEAD;
   const useful = covered(sizeOf(columns), vectors * lanes) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
   const store = isOne(coefficient(nest.store.index, columns.var)) ? 0 : 1;

@@ -17,6 +17,7 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
     quads: true,
     widensInBlocks: false,
     mayLackVectors: true,
+    zips: false,
     lanes: [16, 8, 4].filter((n) => n <= lanes),
     tile: { vectors: 2, rows: Math.min(rows, 6), alone: 4 },
   },

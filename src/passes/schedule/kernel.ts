@@ -24,7 +24,12 @@ import { splitNest } from './split.js';
 import { tileParallel } from './tile.js';
 
 /** `constants`: the parameters whose buffers are constant wherever the kernel is called. */
-export function scheduleKernel(kernel: Kernel, o: ScheduleOptions, constants: ReadonlySet<number>): ScheduledKernel {
+export function scheduleKernel(
+  kernel: Kernel,
+  options: ScheduleOptions,
+  constants: ReadonlySet<number>,
+): ScheduledKernel {
+  const o: ScheduleOptions = { ...options, stored: (slot) => kernel.params[slot]?.dtype };
   const panels = createPanels(kernel);
   const { dot } = o.target;
   const products = kernel.body.flatMap((s): readonly Stmt[] => {

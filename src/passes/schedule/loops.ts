@@ -3,6 +3,7 @@
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, variable } from '../../ir/scalar.js';
+import type { DType } from '../../support/dtype.js';
 import type { For, Nest, Reduction } from './nest.js';
 import type { VectorTarget } from './target.js';
 import type { Lanes } from './vectorize.js';
@@ -10,6 +11,8 @@ import type { Lanes } from './vectorize.js';
 export interface ScheduleOptions {
   readonly target: VectorTarget;
   readonly numerics: 'fast' | 'strict';
+  /** What a buffer of the kernel holds. */
+  readonly stored?: (slot: number) => DType | undefined;
 }
 
 /** The same target with vectors of `lanes`. */

@@ -27,6 +27,8 @@ export interface DotTarget {
   readonly widensInBlocks: boolean;
   /** Whether the program may be built without vectors: it then gets loops that a compiler makes vectors of, too. */
   readonly mayLackVectors: boolean;
+  /** Whether lanes of two vectors are taken in turn by one instruction, so that pairs may be made where they are used. */
+  readonly zips: boolean;
   /** Numbers of sums in a vector, the best first. */
   readonly lanes: readonly number[];
   /** `alone`: vectors of a tile for a row without others. It reads the columns once and waits for memory, so they lie one

@@ -12,6 +12,7 @@ import { allInside, guardsOf, withoutGuards } from './interior.js';
 import { accumulate, atWidth, constOf, lanesAt, NO_BLOCKS, type ScheduleOptions, tileLoop, wrap } from './loops.js';
 import type { For, Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
+import { pairedFactors, pairSteps } from './pairs.js';
 import { laneExpr, splat, vectorizeExpr } from './vectorize.js';
 import { isUnrolled, rowsOverlap } from './window.js';
 
@@ -84,8 +85,10 @@ function tileBody(
     storeVector(nest.store, r.acc, variable(c.acc, dtype, lanes), columns.var, c.base, (x) => atRow(x, c.row), o),
   );
   const accumulators = cells.map((c) => ({ name: c.acc, init: splat(r.init, lanes) }));
-  const unrolled = isUnrolled(s, left);
-  const sums = unrolled ? unroll(left.loops, steps(NO_BLOCKS)) : accumulate(left, accumulators, steps);
+  const paired = pack ? null : pairedFactors(s, r, o);
+  const writtenOut = (): readonly Stmt[] =>
+    paired ? pairSteps(paired, s, r, cells, start, atRow) : unroll(left.loops, steps(NO_BLOCKS));
+  const sums = isUnrolled(s, left) ? writtenOut() : accumulate(left, accumulators, steps);
   const declare = accumulators.map((a): Stmt => ({ s: 'let', var: a.name, value: a.init, mutable: true }));
   return [...declare, ...sums, ...finish];
 }
