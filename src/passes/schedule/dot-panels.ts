@@ -5,13 +5,14 @@
 import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
+import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
 import { invariant } from '../../support/errors.js';
 import { type DotSchedule, sizeOfLoops } from './dot.js';
 import { constOf, each, lanesAt, type ScheduleOptions, wrap } from './loops.js';
 import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
-import { splat, vectorizeExpr } from './vectorize.js';
+import { narrowLanes, splat, vectorizeExpr } from './vectorize.js';
 
 /** Positions in the packed columns. */
 export interface ColumnLayout {
@@ -156,16 +157,29 @@ export function packRows(
 function fillRow(s: DotSchedule, value: Expr, slot: number, first: Expr, o: ScheduleOptions): readonly Stmt[] {
   const at = e.add(positionIn(s.depth), first);
   const last = s.depth[s.depth.length - 1] as For;
-  const outer = s.depth.slice(0, -1);
-  const { lanes } = o.target;
   const size = constOf(last.hi) as number;
-  const whole = size - (size % lanes);
-  const wide = whole > 0 ? vectorizeExpr(value, lanesAt(last.var, variable(last.var, 'i32'), o)) : null;
-  if (!wide || wide.lanes === 1) return wrap(s.depth, [{ s: 'store', buf: slot, index: at, value }]);
-  const main: Stmt = { s: 'store', buf: slot, index: at, value: splat(wide, lanes) };
-  const inner: Stmt[] = [{ ...last, hi: i32(whole), step: lanes, body: [main] }];
-  if (whole < size) inner.push({ ...last, lo: i32(whole), body: [{ s: 'store', buf: slot, index: at, value }] });
-  return wrap(outer, inner);
+  const wide = vectorizeExpr(value, lanesAt(last.var, variable(last.var, 'i32'), o));
+  const vectors = [s.x.dtype === 'i16' ? narrowLanes(value, last.var, 2 * o.target.lanes, o) : null, wide];
+  const inner: Stmt[] = [];
+  let from = 0;
+  for (const v of [...vectors, value]) {
+    if (!v || (v !== value && v.lanes === 1)) continue;
+    const to = size - ((size - from) % v.lanes);
+    inner.push(...steps(last, from, to, v.lanes, { s: 'store', buf: slot, index: at, value: v }));
+    from = to;
+  }
+  return wrap(s.depth.slice(0, -1), inner);
+}
+
+/** Fewer steps than this are written out. */
+const FEW = 4;
+
+function steps(loop: For, from: number, to: number, step: number, body: Stmt): readonly Stmt[] {
+  if (from === to) return [];
+  const count = (to - from) / step;
+  if (count > FEW) return [{ ...loop, lo: i32(from), hi: i32(to), step, body: [body] }];
+  const at = (n: number) => (x: Expr) => substituteVars(x, new Map([[loop.var, i32(from + n * step)]]));
+  return Array.from({ length: count }, (_, n) => mapExprs([body], at(n))).flat();
 }
 
 function sumRow(s: DotSchedule, slot: number, row: number, first: Expr): readonly Stmt[] {

@@ -2,44 +2,26 @@
 // reduction at a time: lanes of both steps are taken in turn, and one dot product of narrow lanes does for eight columns what
 // would be four products and sums of widened lanes. Sums are exact in any order. For reductions that are written out.
 
-import { coefficient, isOne } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import {
-  type ConstExpr,
-  constant,
-  type Expr,
-  exprKey,
-  i32,
-  type LoadExpr,
-  substituteVars,
-  variable,
-  vec,
-} from '../../ir/scalar.js';
+import { constant, type Expr, exprKey, i32, type LoadExpr, substituteVars, variable, vec } from '../../ir/scalar.js';
 import { simplifyExpr } from '../kernel/simplify-index.js';
 import type { TileSchedule } from './choose.js';
 import { constOf, type ScheduleOptions } from './loops.js';
-import type { For, Reduction } from './nest.js';
+import type { Reduction } from './nest.js';
+import { narrowLanes } from './vectorize.js';
 import { isUnrolled, positions } from './window.js';
-
-const NARROW = new Set(['i8', 'u8', 'i16']);
 
 type Factors = readonly [LoadExpr, LoadExpr];
 
-/** The factors, where a tile takes them in pairs. */
+/** The factors in vectors, where a tile takes them in pairs. */
 export function pairedFactors(t: TileSchedule, r: Reduction, o: ScheduleOptions): Factors | null {
   const { term } = r;
   const { dot } = o.target;
   if (!dot?.zips || !dot.lanes.includes(t.lanes) || t.vectors % 2 !== 0 || t.packed.length > 0) return null;
   if (r.op !== 'add' || term.dtype !== 'i32' || term.k !== 'op' || term.op !== 'mul' || !isUnrolled(t, r)) return null;
-  const [x, y] = term.args as [Expr, Expr];
-  return isNarrow(x, t.columns, o) && isNarrow(y, t.columns, o) ? [x, y] : null;
-}
-
-function isNarrow(x: Expr, columns: For, o: ScheduleOptions): x is LoadExpr {
-  if (x.k !== 'load' || !NARROW.has(o.stored?.(x.src) ?? '')) return false;
-  const fits = !x.pad || (x.pad.k === 'const' && Math.abs(Number(x.pad.value)) < 2 ** 15);
-  return fits && isOne(coefficient(x.index[0] as Expr, columns.var));
+  const [x, y] = term.args.map((f) => narrowLanes(f, t.columns.var, 2 * t.lanes, o));
+  return x && y ? [x, y] : null;
 }
 
 export interface PairCell {
@@ -61,15 +43,13 @@ export function pairSteps(
   const lanes = 2 * t.lanes;
   const at = (f: LoadExpr, row: number, place: ReadonlyMap<string, Expr>, group: number): Expr => {
     const columns = new Map([...place, [t.columns.var, e.add(start, group * lanes)]]);
-    const moved = substituteVars(atRow(f, row), columns) as LoadExpr;
-    const pad = f.pad && splat16(Number((f.pad as ConstExpr).value), lanes);
-    return { ...moved, dtype: 'i16', lanes, pad };
+    return substituteVars(atRow(f, row), columns);
   };
   return pairsOf(x, r, t.rowCount, atRow).flatMap(([p, q]) =>
     cells.map((c): Stmt => {
       const both = (f: LoadExpr): Expr => {
         const group = Math.floor(c.k / 2);
-        const second = q ? at(f, c.row, q, group) : splat16(0, lanes);
+        const second = q ? at(f, c.row, q, group) : vec('splat', [constant(0, 'i16')], 'i16', lanes);
         return vec('zip', [at(f, c.row, p, group), second], 'i16', lanes, c.k % 2);
       };
       const sum = variable(c.acc, 'i32', t.lanes);
@@ -77,8 +57,6 @@ export function pairSteps(
     }),
   );
 }
-
-const splat16 = (value: number, lanes: number): Expr => vec('splat', [constant(value, 'i16')], 'i16', lanes);
 
 type Place = ReadonlyMap<string, Expr>;
 type Pair = readonly [Place, Place | null];
