@@ -3,7 +3,7 @@
 
 import { bounds } from '../../ir/dim.js';
 import type { Expr } from '../../ir/scalar.js';
-import { DTYPE_INFO, type DType, intRange } from '../../support/dtype.js';
+import { DTYPE_INFO, type DType, intRange, isFloat } from '../../support/dtype.js';
 
 export interface Range {
   readonly lo: number;
@@ -61,6 +61,7 @@ function compute(e: Expr, scope: RangeScope): Range {
     case 'select':
       return union(rangeOf(e.a, scope), rangeOf(e.b, scope));
     case 'cast':
+      if (isFloat(e.arg.dtype)) return e.dtype === 'i32' ? truncated(floatRange(e.arg, scope)) : ofType(e.dtype);
       return e.arg.dtype === 'i1' ? BIT : wrapped(isCounted(e.arg.dtype) ? rangeOf(e.arg, scope) : FULL, e.dtype);
     case 'vec':
       if (e.op === 'iota' || e.op === 'dot' || !e.args[0]) return FULL;
@@ -71,6 +72,34 @@ function compute(e: Expr, scope: RangeScope): Range {
       return FULL;
   }
 }
+
+/** What clamps say of a float, wherever it is a number: quantised values come out of them. */
+function floatRange(e: Expr, scope: RangeScope): Range {
+  if (e.k === 'const') return hull(Number(e.value));
+  if (e.k === 'cast' && isCounted(e.arg.dtype)) return rangeOf(e.arg, scope);
+  if (e.k !== 'op') return ANY;
+  const [a, b] = e.args.map((x) => floatRange(x, scope)) as [Range, Range | undefined];
+  switch (e.op) {
+    case 'min':
+      return b ? { lo: Math.min(a.lo, b.lo), hi: Math.min(a.hi, b.hi) } : ANY;
+    case 'max':
+      return b ? { lo: Math.max(a.lo, b.lo), hi: Math.max(a.hi, b.hi) } : ANY;
+    case 'rint':
+    case 'round':
+    case 'trunc':
+    case 'floor':
+    case 'ceil':
+      return { lo: Math.floor(a.lo), hi: Math.ceil(a.hi) };
+    default:
+      return ANY;
+  }
+}
+
+const ANY: Range = { lo: Number.NEGATIVE_INFINITY, hi: Number.POSITIVE_INFINITY };
+
+/** As an i32: what is no number becomes 0. */
+const truncated = ({ lo, hi }: Range): Range =>
+  Number.isNaN(lo) || Number.isNaN(hi) ? FULL : { lo: Math.min(0, Math.trunc(lo)), hi: Math.max(0, Math.trunc(hi)) };
 
 /** A range as a type holds it: its own where values may wrap. */
 function wrapped(r: Range, t: DType): Range {
