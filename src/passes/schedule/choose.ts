@@ -46,6 +46,8 @@ export interface Setting {
   readonly shorter: ReadonlyMap<string, number>;
   /** Loops of unknown size that have at least so many steps here. */
   readonly atLeast: ReadonlyMap<string, number>;
+  /** Floats are added up as floats: the other way was tried. */
+  readonly inFloats?: boolean;
 }
 
 /** A panel is worth its copy from this many uses, and from this many steps of the reduction. */

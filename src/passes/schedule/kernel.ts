@@ -15,7 +15,7 @@ import { reduceInLanes, tileAlongReduction } from './lanes.js';
 import { atWidth, type ScheduleOptions } from './loops.js';
 import { mergeNest } from './merge.js';
 import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
-import { type ScheduledKernel, withOperands } from './operands.js';
+import { type ScheduledKernel, type Source, withOperands } from './operands.js';
 import { createPanels, type Panels } from './pack.js';
 import { plainRows } from './plain-rows.js';
 import { rowsInLanes } from './row-lanes.js';
@@ -38,27 +38,27 @@ export function scheduleKernel(
     const choice = nest?.reduction && dot ? chooseDot(nest, nest.reduction, kernel, constants, dot) : null;
     return nest?.reduction && choice && dot ? tileDot(nest, nest.reduction, choice, dot, o, panels) : [s];
   });
-  const body = uniqueNames(scheduleBody(products, o, panels, kernel));
+  const body = uniqueNames(scheduleBody(products, o, panels, { kernel, constants }));
   return withOperands(kernel, body, panels.params);
 }
 
-function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels, kernel: Kernel): readonly Stmt[] {
+function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels, source: Source): readonly Stmt[] {
   const done = new Set<number>();
   return body.flatMap((s, k): readonly Stmt[] => {
     if (done.has(k)) return [];
-    const row = scheduleRow(body, k, kernel.params, o);
+    const row = scheduleRow(body, k, source.kernel.params, o);
     if (row) {
       done.add(k + 1).add(k + 2);
       return row;
     }
     const nest = matchNest(s);
-    if (nest) return scheduleNest(nest, o, panels, kernel);
+    if (nest) return scheduleNest(nest, o, panels, source);
     const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
     if (reduction) return reduceInLanes(reduction, o) ?? [s];
-    if (s.s === 'for') return rowsInLanes(s, o) ?? [{ ...s, body: scheduleBody(s.body, o, panels, kernel) }];
+    if (s.s === 'for') return rowsInLanes(s, o) ?? [{ ...s, body: scheduleBody(s.body, o, panels, source) }];
     if (s.s !== 'if') return [s];
-    if (isOnVectors(s.cond)) return [{ ...s, then: scheduleBody(s.then, o, panels, kernel) }];
-    const [then, otherwise] = [s.then, s.else].map((b) => scheduleBody(b, o, panels, kernel));
+    if (isOnVectors(s.cond)) return [{ ...s, then: scheduleBody(s.then, o, panels, source) }];
+    const [then, otherwise] = [s.then, s.else].map((b) => scheduleBody(b, o, panels, source));
     return [{ ...s, then: then ?? [], else: otherwise ?? [] }];
   });
 }
@@ -66,10 +66,10 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
 /** Loops for a program without vectors stay as they are. */
 const isOnVectors = (cond: Expr): boolean => cond.k === 'var' && cond.name === VECTORS;
 
-function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels, kernel: Kernel): readonly Stmt[] {
+function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels, source: Source): readonly Stmt[] {
   const nest = mergeNest(splitNest(found));
   const unknown = { mayPack: panels.allowed, shorter: new Map(), atLeast: new Map() };
-  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown, kernel);
+  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown, source);
   return vectorizeElementwise(invertDivisors(nest, o), o);
 }
 
@@ -80,7 +80,7 @@ function scheduleReduction(
   o: ScheduleOptions,
   panels: Panels,
   at: Setting,
-  kernel: Kernel,
+  source: Source,
 ): readonly Stmt[] {
   const s = chooseSchedule(nest, r, o, at);
   switch (s.kind) {
@@ -89,7 +89,7 @@ function scheduleReduction(
         if (hasRoom(f, size, at)) return body;
         const shorter = { ...known, shorter: new Map([...known.shorter, [f.var, size]]) };
         return [
-          { s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter, kernel), else: body },
+          { s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter, source), else: body },
         ];
       };
       const tiled = tileParallel(nest, r, s, o, panels);
@@ -98,13 +98,27 @@ function scheduleReduction(
       return guard(s.columns, width, at, s.rows ? guard(s.rows, s.rowCount, wide, tiled) : tiled);
     }
     case 'lanes': {
-      const fixed = panels.allowed && at.shorter.size === 0 ? findFixedPoint(nest, r, kernel, o) : null;
-      const made = fixed && fixedLanes(fixed, atWidth(o, s.lanes), panels);
-      return made ?? tileAlongReduction(nest, r, s.along, atWidth(o, s.lanes));
+      const narrow = atWidth(o, s.lanes);
+      return byIntegers(nest, r, narrow, panels, at, source) ?? tileAlongReduction(nest, r, s.along, narrow);
     }
     default:
-      return plainRows(nest, r, o);
+      return byIntegers(nest, r, o, panels, at, source) ?? plainRows(nest, r, o);
   }
+}
+
+/** By way of integers where that serves, beside another schedule. */
+function byIntegers(
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  panels: Panels,
+  at: Setting,
+  source: Source,
+): readonly Stmt[] | null {
+  if (at.inFloats || !panels.allowed || at.shorter.size > 0) return null;
+  const found = findFixedPoint(nest, r, source, o);
+  const floats = { ...at, inFloats: true };
+  return found && fixedLanes(found, (n, sum) => scheduleReduction(n, sum, o, panels, floats, source), o, panels);
 }
 
 /** Loops and variables may have been copied: every declaration gets a name of its own. */

@@ -4,6 +4,12 @@
 import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
 import { mapSlots, slotsOf } from '../../ir/kernel-walk.js';
 
+/** A kernel before scheduling, and which of its parameters are constant wherever it is called. */
+export interface Source {
+  readonly kernel: Kernel;
+  readonly constants: ReadonlySet<number>;
+}
+
 export type Operand =
   /** The buffer at this position before scheduling. */
   | { readonly kind: 'given'; readonly slot: number }
