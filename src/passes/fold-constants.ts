@@ -12,6 +12,7 @@ import { lowerModule } from './lower/module.js';
 import { materialize } from './materialize.js';
 import type { PassContext } from './pass.js';
 import { unscheduled } from './schedule/operands.js';
+import { isStreamed } from './streamed-weights.js';
 
 /** A folded constant may be this many elements larger than its inputs… */
 const GROWTH = 4096;
@@ -21,13 +22,17 @@ const MAX_BYTES = 16 << 20;
 
 const FOLDABLE = new Set<Node['kind']>(['generic', 'view', 'concat', 'scatter', 'kernel']);
 
-export function foldConstants(m: Module, c: PassContext): Module {
+/** `keepsStreamed`: weights read once a run stay as they are stored. */
+export function foldConstants(m: Module, c: PassContext, { keepsStreamed = false } = {}): Module {
+  const readers = keepsStreamed ? readersIn(m) : null;
   const known = new Set<Value>();
   const order: Node[] = [];
   const wanted = new Set<Value>();
   for (const e of m.entries)
     visitNodes(e.body, (n, region) => {
-      if (n.kind === 'const' ? n.data.dtype !== 'string' : isFoldable(n, known)) {
+      const isKept =
+        readers !== null && n.outputs.length === 1 && isStreamed(n, readers.get(n.outputs[0] as Value) ?? []);
+      if (n.kind === 'const' ? n.data.dtype !== 'string' : !isKept && isFoldable(n, known)) {
         for (const v of n.outputs) known.add(v);
         order.push(n);
       } else for (const v of n.inputs) want(v, known, wanted);
@@ -47,6 +52,16 @@ export function foldConstants(m: Module, c: PassContext): Module {
       });
     },
   });
+}
+
+/** Nodes by what they read; results of the module have none. */
+function readersIn(m: Module): ReadonlyMap<Value, readonly Node[]> {
+  const found = new Map<Value, Node[]>();
+  for (const e of m.entries)
+    visitNodes(e.body, (n) => {
+      for (const v of n.inputs) found.set(v, [...(found.get(v) ?? []), n]);
+    });
+  return found;
 }
 
 /** Views stay views of what was folded, which is what is wanted. */

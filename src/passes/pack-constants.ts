@@ -7,11 +7,13 @@ import { rewriteModule, visitNodes } from '../ir/rewrite.js';
 import { type LoadExpr, rewriteExpr, visitExpr } from '../ir/scalar.js';
 import type { ConstData, Module, NodeOf, Value } from '../ir/tensor.js';
 import { STORAGE, sizeOf, type Tensor, type TypedArray } from '../support/tensor.js';
+import { streamedAxis } from './streamed-weights.js';
 
 /** Narrower axes are not worth a vector. */
 const MIN_WIDTH = 4;
 
-export function packConstants(m: Module): Module {
+/** `keepsStreamed`: weights read once a run get the axis a sum walks innermost. */
+export function packConstants(m: Module, { keepsStreamed = false } = {}): Module {
   const uses = new Map<Value, number>();
   for (const entry of m.entries)
     visitNodes(entry.body, (n) => {
@@ -20,10 +22,12 @@ export function packConstants(m: Module): Module {
   return rewriteModule(m, {
     node(node, w, original) {
       if (node.kind !== 'generic' || node.reducer === null || node.reducer.startsWith('arg')) return undefined;
-      const choice = choosePacking(node, (slot) => uses.get(original.inputs[slot] as Value) === 1);
+      const single = (slot: number): boolean => uses.get(original.inputs[slot] as Value) === 1;
+      const choice = (keepsStreamed ? chooseStreamed(node, single) : null) ?? choosePacking(node, single);
       if (!choice) return undefined;
       const { slot, axis } = choice;
       const v = node.inputs[slot] as Value;
+      if (axis === v.type.shape.length - 1) return undefined;
       const old = v.node as NodeOf<'const'>;
       const order = [...old.data.shape.keys()].filter((k) => k !== axis).concat(axis);
       const packed = w.emit(
@@ -45,6 +49,17 @@ export function packConstants(m: Module): Module {
       );
     },
   });
+}
+
+function chooseStreamed(
+  node: NodeOf<'generic'>,
+  single: (slot: number) => boolean,
+): { slot: number; axis: number } | null {
+  for (const [slot, v] of node.inputs.entries()) {
+    const axis = v.node?.kind === 'const' && single(slot) ? streamedAxis(node, slot) : null;
+    if (axis !== null) return { slot, axis };
+  }
+  return null;
 }
 
 /** The constant operand and the axis of it to put innermost, or null where nothing is gained. */

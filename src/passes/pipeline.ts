@@ -70,7 +70,11 @@ export const PIPELINE: readonly Pass[] = [
   removeDead, // first, so that nothing below works on what importing left behind
   blockSums, // changes rounding: on every target or on none; before fusion, which then fills both sums
   { name: 'cse', doc: 'Merges equal nodes.', run: commonSubexpressions }, // before folding and fusion count readers
-  { name: 'fold', doc: 'Computes at compile time what is constant.', run: foldConstants },
+  {
+    name: 'fold',
+    doc: 'Computes at compile time what is constant.',
+    run: (m, c) => foldConstants(m, c, { keepsStreamed: c.numerics === 'fast' }),
+  },
   simplify, // before fusion: shorter bodies and fewer views between them; after folding, which shows values of constants
   { name: 'fuse', doc: 'Inlines elementwise producers, merges epilogues.', run: (m) => deadCode(fuse(m)) }, // after folding: constants are leaves
   { name: 'hoist-factors', doc: 'Moves factors a sum does not walk out of it.', run: hoistFactors }, // after fusion brought them in; folding scales moves some into constants
@@ -83,7 +87,11 @@ export const PIPELINE: readonly Pass[] = [
   { name: 'narrow', doc: 'Holds small integers in two bytes.', run: narrowIntegers }, // after fusion, which leaves what several read; before copies of it
   { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // needs the final contractions: after fusion
   { name: 'winograd', doc: 'Computes convolutions of three taps with fewer products.', run: winograd }, // on operands whose padding is written out
-  { name: 'pack', doc: 'Transposes constants so that vectors walk them.', run: packConstants }, // where padding did not give vectors another axis
+  {
+    name: 'pack',
+    doc: 'Transposes constants so that vectors walk them.',
+    run: (m, c) => packConstants(m, { keepsStreamed: c.numerics === 'fast' }),
+  }, // where padding did not give vectors another axis
   copyViews, // last, when all readers are known
 ];
 
@@ -92,6 +100,13 @@ export const SMALL_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => p.name !==
 
 /** Passes that serve vectors of one processor: copies only cost a GPU a dispatch, narrow elements an atomic store. */
 const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd']);
+
+/** Passes that serve a GPU otherwise: it has no schedule for weights as they are stored. */
+const ON_GPU: Readonly<Record<string, Pass['run']>> = {
+  fold: (m, c) => foldConstants(m, c),
+  pack: (m) => packConstants(m),
+  materialize: (m) => materialize(m, { anyIndex: true }),
+};
 
 /** For a GPU a copy is worse than arithmetic: concats select, and fusion goes through any index. */
 export const GPU_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => !NOT_ON_GPU.has(p.name)).flatMap((p) =>
@@ -109,5 +124,5 @@ export const GPU_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => !NOT_ON_GPU.
         }, // right before fusion, which does the rest
         { ...p, run: (m: Module) => fuseAll(m, { anyIndex: true }) },
       ]
-    : [p.name === 'materialize' ? { ...p, run: (m: Module) => materialize(m, { anyIndex: true }) } : p],
+    : [{ ...p, run: ON_GPU[p.name] ?? p.run }],
 );

@@ -17,7 +17,7 @@ import type { Panels } from './pack.js';
 import { splat } from './vectorize.js';
 
 /** Bytes of the rows that are read side by side: longer ones go one by one, as one stream of memory. */
-const NEAR = 1024;
+const NEAR = 768;
 /** Vectors that a step takes of one row by itself. */
 const UNROLL = 2;
 
