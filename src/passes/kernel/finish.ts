@@ -67,12 +67,16 @@ export function finishForGpu(kernel: Kernel, schedule: ScheduleOptions): Kernel 
   }
 }
 
-/** Scheduled where that takes no memory but the kernel's own: its buffers are those of the GPU's. */
+/** Scheduled where that takes no memory but the kernel's own: its buffers are those of the GPU's. Dot products pack. */
 function finishBeside(kernel: Kernel, schedule: ScheduleOptions): Kernel {
-  const { kernel: scheduled, operands } = finishScheduled(kernel, schedule, new Set());
-  const isSame =
-    operands.length === kernel.params.length && operands.every((o, k) => o.kind === 'given' && o.slot === k);
-  return isSame ? nameValues(scheduled) : finishKernel(kernel);
+  const { dot: _, ...target } = schedule.target;
+  for (const o of [schedule, { ...schedule, target }]) {
+    const { kernel: scheduled, operands } = finishScheduled(kernel, o, new Set());
+    const isSame =
+      operands.length === kernel.params.length && operands.every((op, k) => op.kind === 'given' && op.slot === k);
+    if (isSame) return nameValues(scheduled);
+  }
+  return finishKernel(kernel);
 }
 
 /** For a GPU: grids instead of vectors, and nothing in f64. */
