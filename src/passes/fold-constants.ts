@@ -16,8 +16,8 @@ import { isStreamed } from './streamed-weights.js';
 
 /** A folded constant may be this many elements larger than its inputs… */
 const GROWTH = 4096;
-/** …and where it takes more bytes than they do, it must be floats (dequantised weights; widened integers cost nothing to
- *  recompute where they are read) and no more bytes than this. */
+/** …and where it takes more bytes than they do, it must be floats (dequantised weights) or bytes (unpacked from fewer bits;
+ *  integers that are only widened cost nothing to recompute where they are read), and no more bytes than this. */
 const MAX_BYTES = 16 << 20;
 
 const FOLDABLE = new Set<Node['kind']>(['generic', 'view', 'concat', 'scatter', 'kernel']);
@@ -82,7 +82,7 @@ function isFoldable(n: Node, known: ReadonlySet<Value>): boolean {
   if (total(outputs, 'elements') > 2 * total(inputs, 'elements') + GROWTH) return false;
   const bytes = total(outputs, 'bytes');
   if (bytes <= Math.max(GROWTH, total(inputs, 'bytes'))) return true;
-  return n.outputs.every((v) => isFloat(v.type.dtype)) && bytes <= MAX_BYTES;
+  return n.outputs.every((v) => isFloat(v.type.dtype) || DTYPE_INFO[v.type.dtype].bytes === 1) && bytes <= MAX_BYTES;
 }
 
 function measure(v: Value): { elements: number; bytes: number } {

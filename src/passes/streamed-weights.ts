@@ -69,10 +69,10 @@ const isWhole = (x: LoadExpr, node: NodeOf<'generic'>): boolean =>
 /** Everything but the stored elements is the same for whole vectors along the axis. */
 function isSteady(x: Expr, axis: string, size: number, node: NodeOf<'generic'>): boolean {
   if (!mentions(x, axis) || (x.k === 'load' && isWhole(x, node))) return true;
-  if (x.k === 'op' && x.op === 'div') {
-    const [v, by] = x.args as [Expr, Expr];
-    const block = by.k === 'const' ? Number(by.value) : 1;
-    return v.k === 'var' && block % VECTORS === 0 && block >= 2 * VECTORS && size % block === 0;
+  if (x.k === 'op' && x.op === 'div' && x.args[0]?.k === 'var') {
+    const [, by] = x.args;
+    const block = by?.k === 'const' ? Number(by.value) : 1;
+    return block % VECTORS === 0 && block >= 2 * VECTORS && size % block === 0;
   }
   const parts = children(x);
   return parts.length > 0 && parts.every((y) => isSteady(y, axis, size, node));

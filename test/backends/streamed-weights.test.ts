@@ -5,24 +5,27 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { buildC } from '../../src/backends/c/load-node.js';
 import { createInterpreter } from '../../src/backends/interp/interpreter.js';
 import { instantiateWasm } from '../../src/backends/wasm/load.js';
-import { type CompileOptions, lowerToProgram } from '../../src/compile.js';
+import { type CompileOptions, importSource, lowerToProgram } from '../../src/compile.js';
 import { visitKernelExprs } from '../../src/ir/kernel-walk.js';
 import { parseModule } from '../../src/ir/parse.js';
 import type { Program } from '../../src/ir/program.js';
+import type { Module } from '../../src/ir/tensor.js';
 import type { Session } from '../../src/runtime/session.js';
 import type { Tensor } from '../../src/support/tensor.js';
+import { f32, modelOf, of } from '../ops/node-case.js';
 
 interface Case {
   readonly name: string;
   readonly k: number;
-  readonly weights: string;
-  readonly product: string;
+  readonly n: number;
+  readonly module: Module;
 }
 
-const CASES: readonly Case[] = [
+const IN_TEXT: readonly (Omit<Case, 'module'> & { readonly weights: string; readonly product: string })[] = [
   {
     name: 'rows of four bits, scaled per block by half floats',
     k: 192,
+    n: 100,
     weights: `%1 "w" = const i4[100, 192] random(3)
     %2 "s" = const f16[100, 6] random(4)
     %3 = generic %1, %2 : f32[100, 192] = f32(i32($0[i0, i1])) * f32(bf16(f32($1[i0, div(i1, 32)])))`,
@@ -31,6 +34,7 @@ const CASES: readonly Case[] = [
   {
     name: 'columns of bytes, scaled and shifted per block',
     k: 256,
+    n: 80,
     weights: `%1 "w" = const u8[256, 80] random(3)
     %2 "s" = const f32[8, 80] random(4)
     %9 "z" = const u8[8, 80] random(5)
@@ -40,6 +44,7 @@ const CASES: readonly Case[] = [
   {
     name: 'columns of bytes, scaled per column',
     k: 259,
+    n: 66,
     weights: `%1 "w" = const i8[259, 66] random(3)
     %2 "s" = const f32[66] random(4)
     %3 = generic %1, %2 : f32[259, 66] = f32(i32($0[i0, i1])) * $1[i1]`,
@@ -48,31 +53,59 @@ const CASES: readonly Case[] = [
   {
     name: 'columns of bytes, scaled once',
     k: 320,
+    n: 128,
     weights: `%1 "w" = const u8[320, 128] random(3)
     %3 = generic %1 : f32[320, 128] = f32(i32($0[i0, i1]) - 128) * 0.03125`,
     product: 'einsum "ac,cb->ab" %0, %3 : f32[1, 128]',
   },
 ];
 
-const textOf = ({ k, weights, product }: Case): string => `module "weights" {
-  entry "run" ("x": %0 f32[1, ${k}]) {
+const textOf = ({ k, weights, product }: (typeof IN_TEXT)[number]): string => `module "weights" {
+  entry "run" ("in0": %0 f32[1, ${k}]) {
     ${weights} @ DequantizeLinear "w" 0
     %4 "y" = ${product} @ MatMul "y" 1
-    return "y": %4
+    return "out0": %4
   }
 }
 `;
 
-const compile = (c: Case, options: CompileOptions): Program => lowerToProgram(parseModule(textOf(c)), options);
+/** Two numbers of four bits in a byte, one zero point for each block of 32. */
+function packedOperator(k: number, n: number): Module {
+  const [blocks, bytes] = [k / 32, k / 2];
+  const drawn = (count: number, of: number): number[] => Array.from({ length: count }, (_, i) => (i * 7919) % of);
+  return importSource(
+    modelOf({
+      op: 'MatMulNBits',
+      domain: 'com.microsoft',
+      opset: 1,
+      attrs: { bits: 4, block_size: 32, K: k, N: n },
+      inputs: [
+        f32([1, k], ...drawn(k, 9)),
+        of('u8', [n, blocks, 16], ...drawn(n * bytes, 251)),
+        f32([n * blocks], ...drawn(n * blocks, 13).map((v) => (v + 1) / 64)),
+        of('u8', [n * Math.ceil(blocks / 2)], ...drawn(n * Math.ceil(blocks / 2), 253)),
+      ],
+      constants: [1, 2, 3],
+    }),
+    { dims: {} },
+  );
+}
+
+const CASES: readonly Case[] = [
+  ...IN_TEXT.map((c) => ({ ...c, module: parseModule(textOf(c)) })),
+  { name: 'four bits packed in bytes', k: 224, n: 90, module: packedOperator(224, 90) },
+];
+
+const compile = (c: Case, options: CompileOptions): Program => lowerToProgram(c.module, options);
 
 const inputsFor = ({ k }: Case): Record<string, Tensor> => ({
-  x: { dtype: 'f32', shape: [1, k], data: Float32Array.from({ length: k }, (_, i) => Math.sin(i * 1.7) * 3) },
+  in0: { dtype: 'f32', shape: [1, k], data: Float32Array.from({ length: k }, (_, i) => Math.sin(i * 1.7) * 3) },
 });
 
 const expected = new Map(
   CASES.map((c) => {
     const p = compile(c, {});
-    return [c, createInterpreter(p).runSync(inputsFor(c)).y?.data as Float32Array] as const;
+    return [c, createInterpreter(p).runSync(inputsFor(c)).out0?.data as Float32Array] as const;
   }),
 );
 
@@ -95,7 +128,7 @@ function isStreamed(p: Program, elements: number): boolean {
   });
 }
 
-const elementsOf = (c: Case): number => c.k * (expected.get(c) as Float32Array).length;
+const elementsOf = ({ k, n }: Case): number => k * n;
 
 const sessions: Session[] = [];
 afterAll(async () => {
@@ -109,7 +142,7 @@ describe('weights that are read once a run', () => {
       expect(isStreamed(p, elementsOf(c)), c.name).toBe(true);
       const session = await instantiateWasm(p);
       sessions.push(session);
-      check(c, (await session.run(inputsFor(c))).y?.data as Float32Array);
+      check(c, (await session.run(inputsFor(c))).out0?.data as Float32Array);
     }
   });
 
@@ -125,7 +158,7 @@ describe('weights that are read once a run', () => {
         expect(isStreamed((programs[i] as (typeof programs)[number]).program, elementsOf(c)), c.name).toBe(true);
         const session = built.get(`m${i}`) as Session;
         sessions.push(session);
-        check(c, (await session.run(inputsFor(c))).y?.data as Float32Array);
+        check(c, (await session.run(inputsFor(c))).out0?.data as Float32Array);
       }
     }, 60_000);
 

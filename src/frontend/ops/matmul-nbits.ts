@@ -60,22 +60,25 @@ function unpackWeight(
   const packedZeros = zeros?.type.dtype === 'u8';
   const zeroRows: readonly Dim[] = packedZeros ? [a.columns, Math.ceil((blocks * a.bits) / 8)] : [a.columns, blocks];
   const zeroTable = zeros && b.reshape(zeros, zeroRows);
+  // By itself, so that it may fold while scales stay beside what it gives.
+  const codes = b.generic({
+    shape: [a.columns, a.rows],
+    body: ([n, k], _r, read) => {
+      const byteAt = (byte: Expr): Expr => read(bytes, [n as Expr, e.div(k as Expr, a.block), byte]);
+      return cast(unpack(byteAt, e.rem(k as Expr, a.block), a.bits), 'u8');
+    },
+  });
   return b.generic({
     shape: [a.columns, a.rows],
     body: (i, _r, read) => {
       const [n, k] = i as [Expr, Expr];
-      const q = unpack((byte) => read(bytes, [n, e.div(k, a.block), byte]), e.rem(k, a.block), a.bits);
+      const q = cast(read(codes, [n, k]), 'i32');
       const block = groups ? cast(read(groups, [k]), 'i32') : e.div(k, a.block);
       const scale = cast(read(scales, [n, block]), 'f32');
-      const zero = !zeroTable
-        ? constant(2 ** (a.bits - 1), 'f32')
-        : packedZeros
-          ? cast(
-              unpack((byte) => read(zeroTable, [n, byte]), block, a.bits),
-              'f32',
-            )
-          : cast(read(zeroTable, [n, block]), 'f32');
-      return e.mul(e.sub(cast(q, 'f32'), zero), scale);
+      if (zeroTable && !packedZeros)
+        return e.mul(e.sub(cast(q, 'f32'), cast(read(zeroTable, [n, block]), 'f32')), scale);
+      const zero = zeroTable ? unpack((byte) => read(zeroTable, [n, byte]), block, a.bits) : i32(2 ** (a.bits - 1));
+      return e.mul(cast(e.sub(q, zero), 'f32'), scale);
     },
   });
 }

@@ -12,7 +12,7 @@ import { positionIn } from './dot-panels.js';
 import { inChunks, type Parts, partsOf, wholeOf } from './fixed-parts.js';
 import { type FixedPoint, LOWER_BITS } from './fixed-point.js';
 import { constOf, each, type ScheduleOptions, tileLoop, tileSize, wrap } from './loops.js';
-import type { For, Nest, Reduction } from './nest.js';
+import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import { splat } from './vectorize.js';
 
@@ -33,7 +33,7 @@ export function fixedLanes(
 ): readonly Stmt[] | null {
   const parts = partsOf(found, o, panels);
   if (!parts) return null;
-  const f = found.isTable ? withTable(found, panels) : found;
+  const f = withTables(found, panels);
   const floats = inFloats({ ...f.nest, loops: f.inner }, sumOfChunks(f));
   const cond = o.target.dot?.mayLackVectors ? e.and(variable(VECTORS, 'i1'), parts.fits) : parts.fits;
   const integers = [...parts.write, ...rowLoops(f, parts)];
@@ -53,19 +53,26 @@ function sumOfChunks(f: FixedPoint): Reduction {
   return { ...r, loops: [outer, { ...along, hi: i32(chunk) }], term, blocks: null };
 }
 
-/** Scales that constants give, computed at compile time. */
-function withTable(f: FixedPoint, panels: Panels): FixedPoint {
-  const { scale, nest, along, chunk, depth } = f;
-  const loops = nest.loops.filter((l) => scale && mentions(scale, l.var));
-  const count = Math.ceil(depth / chunk);
-  if (!scale || loops.some((l) => constOf(l.hi) === null)) return f;
+/** What constants give for each chunk by arithmetic is computed at compile time. */
+function withTables(f: FixedPoint, panels: Panels): FixedPoint {
+  return { ...f, scale: f.scale && tableOf(f, f.scale, panels), zero: tableOf(f, f.zero, panels) };
+}
+
+function tableOf(f: FixedPoint, x: Expr, panels: Panels): Expr {
+  const { nest, along, chunk, depth, constants } = f;
+  const loops = nest.loops.filter((l) => mentions(x, l.var));
+  const count = mentions(x, along.var) ? Math.ceil(depth / chunk) : 1;
+  const loads = loadsOf(x);
+  const isConstant = loads.length > 0 && loads.every((l) => constants.has(l.src));
+  if (x.k === 'load' || !isConstant || loops.some((l) => constOf(l.hi) === null)) return x;
   const at = (k: Expr): Expr => e.add(e.mul(positionIn(loops), count), k);
-  const table = panels.addFilled('f32', sizeOfLoops(loops) * count, true, (slot) => {
+  const dtype = x.dtype === 'f32' ? 'f32' : 'i32';
+  const table = panels.addFilled(dtype, sizeOfLoops(loops) * count, true, (slot) => {
     const k = variable('chunk', 'i32');
-    const value = substituteVars(scale, new Map([[along.var, e.mul(k, chunk)]]));
+    const value = substituteVars(x, new Map([[along.var, e.mul(k, chunk)]]));
     return wrap(loops, [each('chunk', i32(0), i32(count), 1, [{ s: 'store', buf: slot, index: at(k), value }])]);
   });
-  return { ...f, scale: load(table.slot, [at(e.div(variable(along.var, 'i32'), chunk))], 'f32') };
+  return load(table.slot, [at(count === 1 ? i32(0) : e.div(variable(along.var, 'i32'), chunk))], dtype);
 }
 
 type AtRow = (x: Expr, row: number) => Expr;

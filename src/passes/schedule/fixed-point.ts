@@ -10,7 +10,7 @@ import { children, type Expr, i32, type LoadExpr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { createRangeScope, rangeOf } from '../kernel/value-range.js';
 import { constOf, type ScheduleOptions } from './loops.js';
-import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
+import type { For, Nest, Reduction } from './nest.js';
 import type { Source } from './operands.js';
 import { splitLoop } from './split.js';
 
@@ -29,8 +29,8 @@ export interface FixedPoint {
   readonly stored: LoadExpr;
   readonly zero: Expr;
   readonly scale: Expr | null;
-  /** Whether the scale comes of constants, but by arithmetic. */
-  readonly isTable: boolean;
+  /** Buffers that are constant. */
+  readonly constants: ReadonlySet<number>;
   /** Loops that change the floats; then those that do not, the rows of stored numbers innermost. */
   readonly outer: readonly For[];
   readonly inner: readonly For[];
@@ -89,8 +89,7 @@ function find(nest: Nest, r: Reduction, source: Source, o: ScheduleOptions): Fix
   if ([...inner, rows].reduce((n, f) => n * (constOf(f.hi) ?? MIN_ROWS), 1) < MIN_ROWS) return null;
   const steady = steadyFor(along, ...(scale ? [scale] : []), y.zero);
   const shape = steady === null ? null : chunksOf(depth, steady, largestOf(e.sub(y.stored, y.zero), kernel), o);
-  const isTable = scale !== null && scale.k !== 'load' && loadsOf(scale).every((l) => constants.has(l.src));
-  return shape && { nest, r, along, depth, x, ...y, scale, isTable, outer, inner: [...inner, rows], rows, ...shape };
+  return shape && { nest, r, along, depth, x, ...y, scale, constants, outer, inner: [...inner, rows], rows, ...shape };
 }
 
 const product = (list: readonly Expr[]): Expr | null => (list.length > 0 ? list.reduce((p, q) => e.mul(p, q)) : null);
@@ -107,7 +106,7 @@ function takeApart(x: Expr, along: For, kernel: Kernel): Pick<FixedPoint, 'store
   return isOne(coefficient(stored.index[0] as Expr, along.var)) ? { stored, zero } : null;
 }
 
-/** Steps of a loop within which expressions do not change (Infinity: none does), or null where that is no one number. */
+/** Steps of a loop within which expressions do not change (Infinity: they never do), or null where blocks do not nest. */
 function steadyFor(along: For, ...list: readonly Expr[]): number | null {
   const found = new Set<number>();
   const visit = (x: Expr): void => {
@@ -121,7 +120,8 @@ function steadyFor(along: For, ...list: readonly Expr[]): number | null {
     else children(x).forEach(visit);
   };
   list.forEach(visit);
-  return found.size === 0 ? Number.POSITIVE_INFINITY : found.size === 1 ? ([...found][0] as number) : null;
+  const least = Math.min(...found);
+  return [...found].every((n) => n % least === 0) ? least : null;
 }
 
 /** The widest vectors that leave no term over, if any do, and the longest chunk that may be added up in their lanes. */
