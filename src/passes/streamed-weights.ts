@@ -1,6 +1,6 @@
 // Weights that a program reads once a run, as when one row of activations meets a matrix: what they cost is their bytes, so they
-// stay in the form they are stored in, scales beside them, with the axis a sum walks innermost. Schedules multiply them by
-// way of integers (schedule/fixed-point.ts) and ask for no other layout.
+// stay as they are stored, scales beside them, with the axis a sum walks innermost. Schedules multiply them by way of integers
+// (schedule/fixed-point.ts) and ask for no other layout.
 
 import { isConst } from '../ir/dim.js';
 import { mentions } from '../ir/affine.js';
@@ -18,7 +18,7 @@ const VECTORS = 16;
 
 const isByte = (t: DType): boolean => isInteger(t) && DTYPE_INFO[t].bytes === 1;
 
-/** A sum of floats that reads each element of one operand once; the loads of that operand along with the axis it sums over. */
+/** The axis of `weight` that `reader` sums over, if that is a sum of floats that reads each of its elements once; else null. */
 function summedAxis(reader: Node, weight: Value): number | null {
   if (reader.kind !== 'generic' || reader.reducer !== 'add' || reader.body.dtype !== 'f32') return null;
   const sizes = [...reader.shape, ...reader.reduce];

@@ -43,7 +43,8 @@ export function fixedLanes(
 /** The sum in floats, where a scale is steady within a chunk as one over chunks: vectors then go along each. */
 function sumOfChunks(f: FixedPoint): Reduction {
   const { r, along, chunk, scale, zero } = f;
-  if (scale === null || ![scale, zero].some((x) => mentions(x, along.var))) return r;
+  const changes = scale !== null && [scale, zero].some((x) => mentions(x, along.var));
+  if (!changes || f.depth % chunk !== 0) return r;
   const outer: For = { ...along, var: `${along.var}_c`, hi: i32(f.depth / chunk) };
   const at = e.add(e.mul(variable(outer.var, 'i32'), chunk), variable(along.var, 'i32'));
   const steady = (x: Expr): Expr => substituteVars(x, new Map([[along.var, e.mul(variable(outer.var, 'i32'), chunk)]]));
