@@ -4,13 +4,24 @@
 
 import { type Expr, rawOp } from '../scalar.js';
 import { erf } from './erf.js';
-import { exp, expInRange } from './exp.js';
-import { add, clamp, div, type FloatFormat, mul, neg, num, pairedPolynomial } from './format.js';
+import { exp } from './exp.js';
+import { add, clamp, div, type FloatFormat, mul, nearestPower2, neg, num, pairedPolynomial, sub } from './format.js';
 import { sigmoid, tanh } from './hyperbolic.js';
+
+/** ln2 in two parts, so that n·high is exact. */
+const LN2 = [0.693145751953125, 1.428606765330187e-6] as const;
+
+/** (e^r − 1 − r)/r² on |r| ≤ 0.348; e^r is then good to 2^-23.1. */
+const EXP = [0.499992169, 0.166671237, 0.0418922994, 0.00831229149];
 
 /** e^x; 2^−127 and 2^128 come out of the exponent's arithmetic as 0 and ∞. */
 export function fastExp(f: FloatFormat, x: Expr): Expr {
-  return f.dtype === 'f32' ? expInRange(f, clamp(x, num(f, -88), num(f, 89))) : exp(f, x);
+  if (f.dtype !== 'f32') return exp(f, x);
+  const bounded = clamp(x, num(f, -88), num(f, 89));
+  const { value, power } = nearestPower2(f, mul(bounded, num(f, Math.LOG2E)));
+  const r = sub(sub(bounded, mul(value, num(f, LN2[0]))), mul(value, num(f, LN2[1])));
+  const tail = mul(mul(r, r), pairedPolynomial(f, r, EXP));
+  return mul(add(num(f, 1), add(r, tail)), power);
 }
 
 /** 1/(1 + e^−x). */

@@ -34,7 +34,7 @@ export function finishScheduled(
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
   const scheduled = scheduleKernel(simple, schedule, constants);
   const again = simplifyKernel(scheduled.kernel, { unloop: true }); // tile bounds decide guards
-  const small = addSmallCasts(again); // looks for extrema
+  const small = addSmallCasts(again, schedule.target); // looks for extrema
   const spelled = boundExtrema(small, schedule.numerics); // after scheduling, which looks for reductions by max
   const shared = threads > 1 ? shareKernel(spelled, threads) : spelled; // when loops have their final steps
   const operands = scheduled.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));

@@ -21,11 +21,10 @@ export interface LaneLoop {
 
 export type Sum = Pick<Reduction, 'acc' | 'init' | 'op' | 'term'>;
 
-/** Operations of a step up to which so many vectors hide one another's latency. */
-const UNROLL: readonly (readonly [most: number, vectors: number])[] = [
-  [6, 4],
-  [12, 2],
-];
+/** Vectors that hide one another's latency. Twice as many would not fit the registers. */
+const UNROLL = 4;
+/** Operations of a step that take more than their code is worth. */
+const MOST_OPERATIONS = 48;
 
 /** Vectors of the width that takes the fewest steps, single elements at the end among them. */
 export function fittingWidth(loop: For, o: ScheduleOptions): ScheduleOptions {
@@ -50,7 +49,7 @@ export function scheduleLaneLoop(l: LaneLoop, o: ScheduleOptions): readonly Stmt
   const [upToMain, upToSingle] = [main, single].map((step) => multiple(l.loop.hi, step)) as [Expr, Expr];
   const step = (k: number): readonly Stmt[] =>
     vectorStep(l, o, e.add(variable(l.loop.var, 'i32'), k * lanes), k) as readonly Stmt[];
-  const many = Array.from({ length: unroll }, (_, k) => step(k)).flat();
+  const many = inOrder(Array.from({ length: unroll }, (_, k) => step(k)).flat());
   const loops: Stmt[] = [{ ...l.loop, hi: upToMain, step: main, body: many }];
   if (unroll > 1 && !(size !== null && size % main < lanes))
     loops.push({ ...l.loop, lo: upToMain, hi: upToSingle, step: single, body: step(0) });
@@ -61,6 +60,21 @@ export function scheduleLaneLoop(l: LaneLoop, o: ScheduleOptions): readonly Stmt
     ...l.sums.map((s) => combine(s, o, unroll)),
   ];
 }
+
+/** What is computed, then stores, then sums: a load behind a store would wait for what is stored, in a compiler's order. */
+function inOrder(steps: readonly Stmt[]): readonly Stmt[] {
+  const stores = steps.filter((s) => s.s === 'store');
+  if (stores.length < 2) return steps;
+  const named = stores.map((s, k) => {
+    const name = `${STORED}${k}`;
+    const before: Stmt = { s: 'let', var: name, value: s.value, mutable: false };
+    return { before, after: { ...s, value: variable(name, s.value.dtype, s.value.lanes) } };
+  });
+  return [...named.map((n) => n.before), ...named.map((n) => n.after), ...steps.filter((s) => s.s !== 'store')];
+}
+
+/** A name no size of a model is likely to have. */
+const STORED = 'stored_';
 
 /** The largest multiple of `step` up to `hi`. */
 const multiple = (hi: Expr, step: number): Expr => {
@@ -80,9 +94,9 @@ function vectorsAtOnce(l: LaneLoop, size: number | null, lanes: number): number 
       },
       seen,
     );
-  const wanted = UNROLL.find(([most]) => cost <= most)?.[1] ?? 1;
-  const fits = size === null ? wanted : Math.floor(size / lanes);
-  return fits >= wanted ? wanted : fits >= 2 ? 2 : 1;
+  if (cost > MOST_OPERATIONS) return 1;
+  const fits = size === null ? UNROLL : Math.floor(size / lanes);
+  return fits >= UNROLL ? UNROLL : fits >= 2 ? 2 : 1;
 }
 
 const partial = (s: Sum, k: number): string => `${s.acc}_v${k}`;
@@ -138,15 +152,26 @@ const scalarStep = (l: LaneLoop): readonly Stmt[] => [
 
 /** acc = acc ∘ (all vectors, lane by lane): pairs of neighbours first. */
 function combine(s: Sum, o: ScheduleOptions, unroll: number): Stmt {
-  const { lanes } = o.target;
+  const { lanes, quickExtrema } = o.target;
   const { dtype } = s.init;
+  const join = (x: Expr, y: Expr): Expr => (notesNan(s, o) ? pick(s.op, x, y) : e.op(s.op, x, y));
   const vectors = Array.from({ length: unroll }, (_, k): Expr => variable(partial(s, k), dtype, lanes));
-  const sum = pairwise(vectors, (x, y) => (notesNan(s, o) ? pick(s.op, x, y) : e.op(s.op, x, y)));
-  const nan = vec('splat', [constant(Number.NaN, dtype)], dtype, lanes);
-  const whole = notesNan(s, o) ? select(variable(ordered(s), 'i1', lanes), sum, nan) : sum;
-  const each = Array.from({ length: lanes }, (_, k) => vec('extract', [whole], dtype, 1, k));
-  const total = pairwise(each, (x, y) => e.op(s.op, x, y));
-  return { s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, dtype), total) };
+  const sum = pairwise(vectors, join);
+  const lane = (x: Expr, k: number): Expr => vec('extract', [x], x.dtype, 1, k);
+  const each = (x: Expr): Expr[] => Array.from({ length: lanes }, (_, k) => lane(x, k));
+  const put = (total: Expr): Stmt => ({ s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, dtype), total) });
+  if (!notesNan(s, o)) return put(pairwise(each(sum), join));
+  const flag = variable(ordered(s), 'i1', lanes);
+  if (quickExtrema) {
+    const nan = vec('splat', [constant(Number.NaN, dtype)], dtype, lanes);
+    return put(pairwise(each(select(flag, sum, nan)), (x, y) => e.op(s.op, x, y)));
+  }
+  const best = pairwise(
+    each(sum).map((x) => splat(x, lanes)),
+    join,
+  );
+  const isOrdered = pairwise(each(flag), (x, y) => rawOp('and', x, y));
+  return put(select(isOrdered, lane(best, 0), constant(Number.NaN, dtype)));
 }
 
 function pairwise(list: readonly Expr[], join: (x: Expr, y: Expr) => Expr): Expr {

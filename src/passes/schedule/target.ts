@@ -16,6 +16,10 @@ export interface VectorTarget {
   readonly loadsFirst: boolean;
   /** Whether copying a scalar into all lanes is left where it is used: to a compiler, or where vectors are structs, to loops. */
   readonly keepsSplats: boolean;
+  /** Whether sums of floats stay as written: a compiler may be told to re-associate them. */
+  readonly keepsSums: boolean;
+  /** Whether the greater of two single floats takes no jump: one that data decide is often guessed wrong. */
+  readonly quickExtrema: boolean;
   /** The `dot` operation, where there is one. */
   readonly dot?: DotTarget;
 }
