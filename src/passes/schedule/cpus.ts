@@ -14,7 +14,7 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
   loadsFirst: false,
   keepsSplats: true,
   keepsSums: false,
-  quickExtrema: true,
+  fourAtOnce: 6,
   dot: {
     quads: true,
     widensInBlocks: false,

@@ -28,7 +28,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     loadsFirst: false,
     keepsSplats: false,
     keepsSums: false,
-    quickExtrema: true,
+    fourAtOnce: 6,
   },
   numerics: 'strict',
 };

@@ -7,6 +7,7 @@ import type { Stmt } from '../../ir/kernel.js';
 import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec, visitExpr } from '../../ir/scalar.js';
 import { atWidth, constOf, lanesAt, type ScheduleOptions, widths, wrap } from './loops.js';
 import type { For, Reduction, Store } from './nest.js';
+import type { VectorTarget } from './target.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 export interface LaneLoop {
@@ -21,10 +22,8 @@ export interface LaneLoop {
 
 export type Sum = Pick<Reduction, 'acc' | 'init' | 'op' | 'term'>;
 
-/** Vectors that hide one another's latency. Twice as many would not fit the registers. */
-const UNROLL = 4;
-/** Operations of a step that take more than their code is worth. */
-const MOST_OPERATIONS = 48;
+/** Operations of a step up to which two vectors hide one another's latency; up to which four do, the target says. */
+const TWO_AT_ONCE = 12;
 
 /** Vectors of the width that takes the fewest steps, single elements at the end among them. */
 export function fittingWidth(loop: For, o: ScheduleOptions): ScheduleOptions {
@@ -44,7 +43,7 @@ export function scheduleLaneLoop(l: LaneLoop, o: ScheduleOptions): readonly Stmt
   if (size !== null && size < lanes) return null;
   const probe = vectorStep(l, o, variable(l.loop.var, 'i32'), 0);
   if (!probe) return null;
-  const unroll = vectorsAtOnce(l, size, lanes);
+  const unroll = vectorsAtOnce(l, size, o.target);
   const [main, single] = [unroll * lanes, lanes];
   const [upToMain, upToSingle] = [main, single].map((step) => multiple(l.loop.hi, step)) as [Expr, Expr];
   const step = (k: number): readonly Stmt[] =>
@@ -82,7 +81,7 @@ const multiple = (hi: Expr, step: number): Expr => {
   return size === null ? e.sub(hi, e.rem(hi, step)) : i32(size - (size % step));
 };
 
-function vectorsAtOnce(l: LaneLoop, size: number | null, lanes: number): number {
+function vectorsAtOnce(l: LaneLoop, size: number | null, { lanes, fourAtOnce }: VectorTarget): number {
   if (l.sums.length === 0) return 1;
   let cost = 0;
   const seen = new Set<Expr>();
@@ -94,9 +93,9 @@ function vectorsAtOnce(l: LaneLoop, size: number | null, lanes: number): number 
       },
       seen,
     );
-  if (cost > MOST_OPERATIONS) return 1;
-  const fits = size === null ? UNROLL : Math.floor(size / lanes);
-  return fits >= UNROLL ? UNROLL : fits >= 2 ? 2 : 1;
+  const wanted = cost <= fourAtOnce ? 4 : cost <= TWO_AT_ONCE ? 2 : 1;
+  const fits = size === null ? wanted : Math.floor(size / lanes);
+  return fits >= wanted ? wanted : fits >= 2 ? 2 : 1;
 }
 
 const partial = (s: Sum, k: number): string => `${s.acc}_v${k}`;
@@ -150,9 +149,10 @@ const scalarStep = (l: LaneLoop): readonly Stmt[] => [
   ...l.sums.map((s): Stmt => ({ s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, s.init.dtype), s.term) })),
 ];
 
-/** acc = acc ∘ (all vectors, lane by lane): pairs of neighbours first. */
+/** acc = acc ∘ (all vectors, lane by lane): pairs of neighbours first. Extrema stay in vectors to their end: of two scalars
+ *  the greater is found by a jump, which data decide and so is often guessed wrong. */
 function combine(s: Sum, o: ScheduleOptions, unroll: number): Stmt {
-  const { lanes, quickExtrema } = o.target;
+  const { lanes } = o.target;
   const { dtype } = s.init;
   const join = (x: Expr, y: Expr): Expr => (notesNan(s, o) ? pick(s.op, x, y) : e.op(s.op, x, y));
   const vectors = Array.from({ length: unroll }, (_, k): Expr => variable(partial(s, k), dtype, lanes));
@@ -162,10 +162,6 @@ function combine(s: Sum, o: ScheduleOptions, unroll: number): Stmt {
   const put = (total: Expr): Stmt => ({ s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, dtype), total) });
   if (!notesNan(s, o)) return put(pairwise(each(sum), join));
   const flag = variable(ordered(s), 'i1', lanes);
-  if (quickExtrema) {
-    const nan = vec('splat', [constant(Number.NaN, dtype)], dtype, lanes);
-    return put(pairwise(each(select(flag, sum, nan)), (x, y) => e.op(s.op, x, y)));
-  }
   const best = pairwise(
     each(sum).map((x) => splat(x, lanes)),
     join,
