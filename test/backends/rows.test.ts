@@ -93,7 +93,7 @@ describe.each(['wasm', 'c'] as const)('rows on %s', (target) => {
     for (const [op, reduces] of CASES.slice(0, 4)) {
       const m = model(op, width, reduces);
       const [got, want] = [await run(target, m, inputs), await run('interp', m, inputs)];
-      want.forEach((w, k) => expectClose(got[k] as number[], w, `${op}, input ${k}`));
+      for (const [k, w] of want.entries()) expectClose(got[k] as number[], w, `${op}, input ${k}`);
     }
   });
 });

@@ -12,7 +12,7 @@ export const WASM_VECTORS = {
   loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
   keepsSplats: false,
   keepsSums: true,
-  fourAtOnce: 48, // V8 takes turns between independent chains
+  longSteps: 48, // V8 takes turns between independent chains
   dot: {
     quads: false,
     widensInBlocks: true,

@@ -14,7 +14,7 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
   loadsFirst: false,
   keepsSplats: true,
   keepsSums: false,
-  fourAtOnce: 6,
+  longSteps: 0,
   dot: {
     quads: true,
     widensInBlocks: false,

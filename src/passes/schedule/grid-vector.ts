@@ -28,7 +28,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     loadsFirst: false,
     keepsSplats: false,
     keepsSums: false,
-    fourAtOnce: 6,
+    longSteps: 0,
   },
   numerics: 'strict',
 };

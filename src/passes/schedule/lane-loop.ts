@@ -4,8 +4,9 @@
 
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec, visitExpr } from '../../ir/scalar.js';
-import { atWidth, constOf, lanesAt, type ScheduleOptions, widths, wrap } from './loops.js';
+import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { vectorsAtOnce } from './latency.js';
+import { atWidth, constOf, lanesAt, type ScheduleOptions, storesLast, widths, wrap } from './loops.js';
 import type { For, Reduction, Store } from './nest.js';
 import type { VectorTarget } from './target.js';
 import { splat, vectorizeExpr } from './vectorize.js';
@@ -21,9 +22,6 @@ export interface LaneLoop {
 }
 
 export type Sum = Pick<Reduction, 'acc' | 'init' | 'op' | 'term'>;
-
-/** Operations of a step up to which two vectors hide one another's latency; up to which four do, the target says. */
-const TWO_AT_ONCE = 12;
 
 /** Vectors of the width that takes the fewest steps, single elements at the end among them. */
 export function fittingWidth(loop: For, o: ScheduleOptions): ScheduleOptions {
@@ -43,12 +41,12 @@ export function scheduleLaneLoop(l: LaneLoop, o: ScheduleOptions): readonly Stmt
   if (size !== null && size < lanes) return null;
   const probe = vectorStep(l, o, variable(l.loop.var, 'i32'), 0);
   if (!probe) return null;
-  const unroll = vectorsAtOnce(l, size, o.target);
+  const unroll = unrollOf(l, size, o.target);
   const [main, single] = [unroll * lanes, lanes];
   const [upToMain, upToSingle] = [main, single].map((step) => multiple(l.loop.hi, step)) as [Expr, Expr];
   const step = (k: number): readonly Stmt[] =>
     vectorStep(l, o, e.add(variable(l.loop.var, 'i32'), k * lanes), k) as readonly Stmt[];
-  const many = inOrder(Array.from({ length: unroll }, (_, k) => step(k)).flat());
+  const many = storesLast(Array.from({ length: unroll }, (_, k) => step(k)).flat());
   const loops: Stmt[] = [{ ...l.loop, hi: upToMain, step: main, body: many }];
   if (unroll > 1 && !(size !== null && size % main < lanes))
     loops.push({ ...l.loop, lo: upToMain, hi: upToSingle, step: single, body: step(0) });
@@ -60,41 +58,16 @@ export function scheduleLaneLoop(l: LaneLoop, o: ScheduleOptions): readonly Stmt
   ];
 }
 
-/** What is computed, then stores, then sums: a load behind a store would wait for what is stored, in a compiler's order. */
-function inOrder(steps: readonly Stmt[]): readonly Stmt[] {
-  const stores = steps.filter((s) => s.s === 'store');
-  if (stores.length < 2) return steps;
-  const named = stores.map((s, k) => {
-    const name = `${STORED}${k}`;
-    const before: Stmt = { s: 'let', var: name, value: s.value, mutable: false };
-    return { before, after: { ...s, value: variable(name, s.value.dtype, s.value.lanes) } };
-  });
-  return [...named.map((n) => n.before), ...named.map((n) => n.after), ...steps.filter((s) => s.s !== 'store')];
-}
-
-/** A name no size of a model is likely to have. */
-const STORED = 'stored_';
-
 /** The largest multiple of `step` up to `hi`. */
 const multiple = (hi: Expr, step: number): Expr => {
   const size = constOf(hi);
   return size === null ? e.sub(hi, e.rem(hi, step)) : i32(size - (size % step));
 };
 
-function vectorsAtOnce(l: LaneLoop, size: number | null, { lanes, fourAtOnce }: VectorTarget): number {
+function unrollOf(l: LaneLoop, size: number | null, target: VectorTarget): number {
   if (l.sums.length === 0) return 1;
-  let cost = 0;
-  const seen = new Set<Expr>();
-  for (const x of [...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)])
-    visitExpr(
-      x,
-      (y) => {
-        if (y.k === 'op' || y.k === 'select' || y.k === 'cast') cost++;
-      },
-      seen,
-    );
-  const wanted = cost <= fourAtOnce ? 4 : cost <= TWO_AT_ONCE ? 2 : 1;
-  const fits = size === null ? wanted : Math.floor(size / lanes);
+  const wanted = vectorsAtOnce([...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)], target);
+  const fits = size === null ? wanted : Math.floor(size / target.lanes);
   return fits >= wanted ? wanted : fits >= 2 ? 2 : 1;
 }
 

@@ -18,9 +18,9 @@ export interface VectorTarget {
   readonly keepsSplats: boolean;
   /** Whether sums of floats stay as written: a compiler may be told to re-associate them. */
   readonly keepsSums: boolean;
-  /** Operations of a row's step up to which four vectors at a time hide one another's latency. A compiler that keeps the
-   *  order of what it is given does little more than the processor does by itself. */
-  readonly fourAtOnce: number;
+  /** Operations up to which a step is worth writing out for several vectors. A compiler that keeps the order of what it is
+   *  given does little more than the processor does by itself. */
+  readonly longSteps: number;
   /** The `dot` operation, where there is one. */
   readonly dot?: DotTarget;
 }
