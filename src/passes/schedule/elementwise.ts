@@ -77,12 +77,12 @@ function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: Sc
 /** How many vectors go side by side, the most first: several where each is a long chain of operations and there are many. */
 function unrollsOf({ value }: Store, { target }: ScheduleOptions, size: number | null): readonly number[] {
   const { count } = measure([value]);
-  const isWorthIt = isFloat(value.dtype) && count > SHORT && (size === null || size >= MANY * target.lanes);
+  const isWorthIt = isFloat(value.dtype) && count > SHORT && size !== null && size >= MANY * target.lanes;
   const wanted = isWorthIt ? vectorsAtOnce([value], target) : 1;
   return wanted > 1 ? [wanted, 1] : [1];
 }
 
 /** Operations of a step that waits for memory rather than for itself. */
 const SHORT = 12;
-/** Vectors from which more code pays. */
-const MANY = 16;
+/** Vectors from which more code pays; where their number is open there is code enough. */
+const MANY = 256;
