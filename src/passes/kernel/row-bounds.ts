@@ -43,14 +43,24 @@ function inside(s: Stmt, known: Known, params: readonly BufferParam[]): Stmt {
   return mapStmt(s, rewrite, (inner) => walk(inner, { ...known, loops }, params));
 }
 
-/** `let m = acc` right behind the loop that made it. */
+/** A name for the maximum right behind the loop that made it. */
 function maximumAt(body: readonly Stmt[], k: number): readonly Maximum[] {
   const [start, nest, name] = [body[k - 2], body[k - 1], body[k]];
   if (!start || !nest || name?.s !== 'let' || name.mutable) return [];
   const r = matchReduction(start, nest);
   const [loop] = r?.loops ?? [];
   if (r?.op !== 'max' || r.loops.length !== 1 || !loop) return [];
-  return name.value.k === 'var' && name.value.name === r.acc ? [{ most: name.var, loop, term: r.term }] : [];
+  return isMost(name.value, r.acc) ? [{ most: name.var, loop, term: r.term }] : [];
+}
+
+/** The maximum, or it with a number in place of −∞: then every element is −∞, and less any number still is. */
+function isMost(x: Expr, acc: string): boolean {
+  if (x.k === 'var') return x.name === acc;
+  if (x.k !== 'select' || x.b.k !== 'var' || x.b.name !== acc || x.a.k !== 'const') return false;
+  const { cond } = x;
+  if (cond.k !== 'op' || cond.op !== 'eq' || !Number.isFinite(Number(x.a.value))) return false;
+  const [a, b] = cond.args;
+  return a?.k === 'var' && a.name === acc && b?.k === 'const' && Number(b.value) === Number.NEGATIVE_INFINITY;
 }
 
 /** Whether a statement may change what the maximum is of. Buffers that are not the kernel's own may share memory. */

@@ -20,8 +20,8 @@ const kernel = (
   }
 }`;
 
-const keepsBound = (between: string, last: string): boolean => {
-  const before = parseKernelText(kernel(between, last));
+const keepsBound = (between: string, last: string, most = 'acc'): boolean => {
+  const before = parseKernelText(kernel(between, last).replace('let m = acc', `let m = ${most}`));
   return printKernel(dropRowBounds(before)).includes('min(');
 };
 
@@ -36,6 +36,16 @@ describe('a bound above an element less the maximum of its row', () => {
       keepsBound('', 'let mut sum = 0:f32\nfor c in 0 .. 8 {\nset sum = sum + min($0[i * 8 + c] - m, 89)\n}'),
     ).toBe(false);
     expect(keepsBound(store('$0[c]'), store(DIFFERENCE))).toBe(false);
+  });
+
+  it('goes where a number stands for a maximum of −∞, which is all that may', () => {
+    expect(keepsBound('', store(DIFFERENCE), 'select(eq(acc, -inf), 0, acc)')).toBe(false);
+    for (const most of [
+      'select(eq(acc, 5), 0, acc)',
+      'select(eq(acc, -inf), -inf, acc)',
+      'select(lt(acc, -inf), 0, acc)',
+    ])
+      expect(keepsBound('', store(DIFFERENCE), most), most).toBe(true);
   });
 
   it.each([
