@@ -96,4 +96,16 @@ describe.each(['wasm', 'c'] as const)('rows on %s', (target) => {
       for (const [k, w] of want.entries()) expectClose(got[k] as number[], w, `${op}, input ${k}`);
     }
   });
+
+  it.each(['Exp', 'Erf', 'Tanh', 'Sigmoid'])(
+    '%s of many elements: several vectors at once, one, and single elements',
+    async (op) => {
+      const m = model(op, 211, false); // 1055 elements: 65 times four vectors, three vectors, three elements
+      const inputs = EDGES.map((edges) => numbers(211, edges));
+      const [got, want] = [await run(target, m, inputs), await run('interp', m, inputs)];
+      want.forEach((w, k) => {
+        expectClose(got[k] as number[], w, `${op}, input ${k}`);
+      });
+    },
+  );
 });
