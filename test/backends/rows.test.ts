@@ -81,4 +81,31 @@ describe.each(['wasm', 'c'] as const)('rows on %s', (target) => {
       });
     }
   });
+
+  it('one NaN or infinity is found wherever in a row it is', async () => {
+    const width = 37; // vectors, and single elements at the end
+    const at = (v: number, column: number): Tensor => {
+      const data = Array.from({ length: ROWS * width }, (_, i) => Math.cos(i * 3.1));
+      data[2 * width + column] = v;
+      return fromNumbers('f32', [ROWS, width], data);
+    };
+    const inputs = Array.from({ length: width }, (_, k) => [at(Number.NaN, k), at(Number.POSITIVE_INFINITY, k)]).flat();
+    for (const [op, reduces] of CASES.slice(0, 4)) {
+      const m = model(op, width, reduces);
+      const [got, want] = [await run(target, m, inputs), await run('interp', m, inputs)];
+      for (const [k, w] of want.entries()) expectClose(got[k] as number[], w, `${op}, input ${k}`);
+    }
+  });
+
+  it.each(['Exp', 'Erf', 'Tanh', 'Sigmoid'])(
+    '%s of many elements: several vectors at once, one, and single elements',
+    async (op) => {
+      const m = model(op, 211, false); // 1055 elements: 65 times four vectors, three vectors, three elements
+      const inputs = EDGES.map((edges) => numbers(211, edges));
+      const [got, want] = [await run(target, m, inputs), await run('interp', m, inputs)];
+      want.forEach((w, k) => {
+        expectClose(got[k] as number[], w, `${op}, input ${k}`);
+      });
+    },
+  );
 });

@@ -47,6 +47,37 @@ describe('f64 accuracy', () => {
   });
 });
 
+describe('fast_exp of a difference', () => {
+  const [x, y] = [variable('x', 'f32'), variable('y', 'f32')];
+  const f = compileExpr(expandMacro('fast_exp', [rawOp('sub', x, y)], 'f32'), ['x', 'y']);
+
+  it('is as exact as the difference: an ulp of that, and 2.5 of the result', () => {
+    const random = randomSource(7);
+    for (let k = 0; k < SAMPLES; k++) {
+      const [a, b] = [random() * 90, random() * 90].map(Math.fround) as [number, number];
+      const d = Math.fround(a - b);
+      if (d < -87 || d > 88) continue;
+      const want = Math.exp(d);
+      const bound = (Math.abs(d) + 2.5) * 2 ** -23 * want;
+      expect(Math.abs(Number(f(a, b)) - want), `${a} − ${b}`).toBeLessThanOrEqual(bound);
+    }
+  });
+
+  it('keeps zeros, ones, infinities and NaN', () => {
+    const cases: readonly (readonly [number, number, number])[] = [
+      [3, 3, 1],
+      [-inf, 3, 0],
+      [3, inf, 0],
+      [-1000, 1000, 0],
+      [inf, 3, inf],
+      [1000, 3, inf],
+      [inf, inf, nan],
+      [nan, 3, nan],
+    ];
+    for (const [a, b, want] of cases) expect(f(a, b), `${a} − ${b}`).toBe(want);
+  });
+});
+
 type Special = readonly [args: readonly number[], want: number];
 const each1 = (...rows: readonly (readonly [number, number])[]): readonly Special[] => rows.map(([x, w]) => [[x], w]);
 

@@ -4,14 +4,40 @@
 
 import { type Expr, rawOp } from '../scalar.js';
 import { erf } from './erf.js';
-import { exp, expInRange } from './exp.js';
-import { add, clamp, div, type FloatFormat, mul, neg, num, pairedPolynomial } from './format.js';
+import { exp } from './exp.js';
+import { add, clamp, div, type FloatFormat, mul, nearestPower2, neg, num, pairedPolynomial, sub } from './format.js';
 import { sigmoid, tanh } from './hyperbolic.js';
 
-/** e^x; 2^−127 and 2^128 come out of the exponent's arithmetic as 0 and ∞. */
+/** ln2 in two parts, so that n·high is exact. */
+const LN2 = [0.693145751953125, 1.428606765330187e-6] as const;
+
+/** (e^r − 1 − r)/r² on |r| ≤ 0.348; e^r is then good to 2^-23.1. */
+const EXP = [0.499992169, 0.166671237, 0.0418922994, 0.00831229149];
+
+/** (2^r − 1)/r on |r| ≤ 0.502; 2^r is then good to 2^-23.3. */
+const [EXP2_FIRST, ...EXP2] = [0.693146973, 0.240222356, 0.0555073887, 0.00967193856, 0.00132641991] as const;
+
+/** e^x; 2^−127 and 2^128 come out of the exponent's arithmetic as 0 and ∞. A difference, as in a softmax, is itself rounded:
+ *  of that the power of two is taken, which costs half an ulp of the difference and saves its reduction by ln2. */
 export function fastExp(f: FloatFormat, x: Expr): Expr {
-  return f.dtype === 'f32' ? expInRange(f, clamp(x, num(f, -88), num(f, 89))) : exp(f, x);
+  if (f.dtype !== 'f32') return exp(f, x);
+  const bounded = clamp(x, num(f, -88), num(f, 89));
+  const binary = mul(bounded, num(f, Math.LOG2E));
+  const { value, power } = nearestPower2(f, binary);
+  const isDifference = x.k === 'op' && x.op === 'sub';
+  const fraction = isDifference ? powerOf2(f, sub(binary, value)) : powerOfE(f, bounded, value);
+  return mul(add(num(f, 1), fraction), power);
 }
+
+/** e^(x − n·ln2) − 1 */
+function powerOfE(f: FloatFormat, x: Expr, n: Expr): Expr {
+  const r = sub(sub(x, mul(n, num(f, LN2[0]))), mul(n, num(f, LN2[1])));
+  return add(r, mul(mul(r, r), pairedPolynomial(f, r, EXP)));
+}
+
+/** 2^r − 1 */
+const powerOf2 = (f: FloatFormat, r: Expr): Expr =>
+  add(mul(r, num(f, EXP2_FIRST)), mul(mul(r, r), pairedPolynomial(f, r, EXP2)));
 
 /** 1/(1 + e^−x). */
 export function fastSigmoid(f: FloatFormat, x: Expr): Expr {

@@ -101,6 +101,14 @@ export function nearest(f: FloatFormat, x: Expr): { value: Expr; integer: Expr }
 export const power2 = (f: FloatFormat, n: Expr): Expr =>
   fromBits(f, rawOp('shl', add(n, int(f, f.bias)), int(f, f.mantissa)));
 
+/** For f32 and |x| < 128.5 or so: the nearest integer n as a float, and 2^n; 0 for n = −127, ∞ for n = 128. The exponent's
+ *  bias is part of what is added, so a shift is all that is left to do. The float comes from the integer as in `nearest`. */
+export function nearestPower2(f: FloatFormat, x: Expr): { value: Expr; power: Expr } {
+  const bits = toBits(f, add(x, num(f, 1.5 * 2 ** f.mantissa + f.bias)));
+  const integer = sub(bits, int(f, f.rounder + BigInt(f.bias)));
+  return { value: cast(integer, f.dtype), power: fromBits(f, rawOp('shl', bits, int(f, f.mantissa))) };
+}
+
 /** p·2^n in two steps, so that results overflow and become subnormal with a single rounding. */
 export function scale(f: FloatFormat, p: Expr, n: Expr): Expr {
   const half = rawOp('shr_s', n, int(f, 1));

@@ -16,6 +16,7 @@ import { propagateCopies } from './copies.js';
 import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
 import { rollStores } from './roll-stores.js';
+import { dropRowBounds } from './row-bounds.js';
 import { simplifyKernel } from './simplify-index.js';
 import { addSmallCasts } from './small-casts.js';
 
@@ -32,9 +33,10 @@ export function finishScheduled(
 ): ScheduledKernel {
   const legal = legalizeKernel(kernel); // first: schedules look at what will be computed
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
-  const scheduled = scheduleKernel(simple, schedule, constants);
+  const known = dropRowBounds(simple); // before scheduling, which takes the row's loops apart
+  const scheduled = scheduleKernel(known, schedule, constants);
   const again = simplifyKernel(scheduled.kernel, { unloop: true }); // tile bounds decide guards
-  const small = addSmallCasts(again); // looks for extrema
+  const small = addSmallCasts(again, schedule.target); // looks for extrema
   const spelled = boundExtrema(small, schedule.numerics); // after scheduling, which looks for reductions by max
   const shared = threads > 1 ? shareKernel(spelled, threads) : spelled; // when loops have their final steps
   const operands = scheduled.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));

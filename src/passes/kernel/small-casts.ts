@@ -1,21 +1,26 @@
 // A vector of floats that are whole and small becomes integers by an addition: at 1.5·2²³ the last bit of a float counts ones,
 // so its low bits are the number. The cast itself has to see to what is too large and to NaN, which takes most machines several
 // instructions. Where a value is clamped from 0 up, the clamp can see to NaN: it gives 0 for it, as the cast would.
+// And the way back: the float of such low bits is the sum less 1.5·2²³, where nothing behind this re-associates.
 
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { isFloat } from '../../support/dtype.js';
 import { bitcast, constant, type Expr, rawOp, rewriteExpr, select, vec } from '../../ir/scalar.js';
+import type { VectorTarget } from '../schedule/target.js';
 
 /** 1.5·2²³, and its bits. */
 const MAGIC = 12582912;
 const MAGIC_BITS = 0x4b400000;
 /** What stays exact beside it. */
 const LARGEST = 2 ** 22;
+/** An exponent's bias, or another small number, may be part of it. */
+const MOST_BESIDE = 2 ** 10;
 
-export function addSmallCasts(kernel: Kernel): Kernel {
+export function addSmallCasts(kernel: Kernel, { keepsSums }: Pick<VectorTarget, 'keepsSums'>): Kernel {
   const memo = new Map<Expr, Expr>();
-  const rewrite = (x: Expr): Expr => rewriteExpr(x, (y) => maskedCast(y) ?? smallCast(y) ?? y, memo);
+  const back = (x: Expr): Expr | null => (keepsSums ? lowBits(x) : null);
+  const rewrite = (x: Expr): Expr => rewriteExpr(x, (y) => maskedCast(y) ?? smallCast(y) ?? back(y) ?? y, memo);
   return { ...kernel, body: mapExprs(kernel.body, rewrite) as readonly Stmt[] };
 }
 
@@ -43,6 +48,19 @@ function maskedCast(x: Expr): Expr | null {
   const hi = bounded.k === 'op' && bounded.op === 'min' ? constantOf(bounded.args[1] as Expr) : null;
   const keepsAll = hi !== null && hi <= mask && (mask & (mask + 1)) === 0;
   return keepsAll ? a : null;
+}
+
+/** float(bits(y + m) − bits(m)) for m of about 1.5·2²³, which only ever stands where y is small: (y + m) − m has the same
+ *  value, as one operation. */
+function lowBits(x: Expr): Expr | null {
+  if (x.k !== 'cast' || x.dtype !== 'f32' || x.lanes === 1 || x.arg.k !== 'op' || x.arg.op !== 'sub') return null;
+  const [bits, offset] = x.arg.args as readonly [Expr, Expr];
+  if (bits.k !== 'bitcast' || bits.dtype !== 'i32' || bits.arg.k !== 'op' || bits.arg.op !== 'add') return null;
+  const magic = bits.arg.args[1] as Expr;
+  const [sum, float] = [constantOf(offset), constantOf(magic)];
+  const beside = sum === null ? Number.NaN : sum - MAGIC_BITS;
+  if (float === null || float !== MAGIC + beside || Math.abs(beside) > MOST_BESIDE) return null;
+  return rawOp('sub', bits.arg, magic);
 }
 
 interface Clamp {

@@ -13,6 +13,8 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
   registers,
   loadsFirst: false,
   keepsSplats: true,
+  keepsSums: false,
+  longSteps: 0,
   dot: {
     quads: true,
     widensInBlocks: false,

@@ -4,8 +4,10 @@
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { type Expr, i32, variable } from '../../ir/scalar.js';
-import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, widthsFor, wrap } from './loops.js';
+import { type Expr, i32, substituteVars, variable } from '../../ir/scalar.js';
+import { isFloat } from '../../support/dtype.js';
+import { measure, vectorsAtOnce } from './latency.js';
+import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, storesLast, widthsFor, wrap } from './loops.js';
 import { type For, loadsOf, type Nest, type Store } from './nest.js';
 import { cutSegments, type Segment } from './segments.js';
 import { SIMD_32 } from './target.js';
@@ -51,9 +53,36 @@ function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: Sc
     const along = { ...lanesAt(inner.var, variable(inner.var, 'i32'), narrow), gather: true };
     const value = vectorizeExpr(store.value, along);
     if (!value || !SIMD_32.has(value.dtype)) break;
-    const to = size === null ? e.sub(end, e.rem(e.sub(end, from), lanes)) : e.add(start, size - (size % lanes));
-    loops.push({ ...inner, lo: from, hi: to, step: lanes, body: [{ ...store, value: splat(value, lanes) }] });
-    from = to;
+    const step = (k: number): Stmt => {
+      const base = e.add(variable(inner.var, 'i32'), k * lanes);
+      const there = k === 0 ? value : vectorizeExpr(store.value, { ...along, base });
+      return {
+        ...store,
+        index: substituteVars(store.index, new Map([[inner.var, base]])),
+        value: splat(there as Expr, lanes),
+      };
+    };
+    for (const count of unrollsOf(store, narrow, size)) {
+      const width = count * lanes;
+      const to = size === null ? e.sub(end, e.rem(e.sub(end, from), width)) : e.add(start, size - (size % width));
+      const steps = Array.from({ length: count }, (_, k) => step(k));
+      if (constOf(e.sub(to, from)) !== 0)
+        loops.push({ ...inner, lo: from, hi: to, step: width, body: storesLast(steps) });
+      from = to;
+    }
   }
   return size !== null && constOf(e.sub(end, from)) === 0 ? loops : [...loops, singly({ store, from, to: end }, inner)];
 }
+
+/** How many vectors go side by side, the most first: several where each is a long chain of operations and there are many. */
+function unrollsOf({ value }: Store, { target }: ScheduleOptions, size: number | null): readonly number[] {
+  const { count } = measure([value]);
+  const isWorthIt = isFloat(value.dtype) && count > SHORT && size !== null && size >= MANY * target.lanes;
+  const wanted = isWorthIt ? vectorsAtOnce([value], target) : 1;
+  return wanted > 1 ? [wanted, 1] : [1];
+}
+
+/** Operations of a step that waits for memory rather than for itself. */
+const SHORT = 12;
+/** Vectors from which more code pays; where their number is open there is code enough. */
+const MANY = 256;

@@ -27,6 +27,8 @@ export const GPU_VECTORS: ScheduleOptions = {
     registers: 16,
     loadsFirst: false,
     keepsSplats: false,
+    keepsSums: false,
+    longSteps: 0,
   },
   numerics: 'strict',
 };

@@ -4,9 +4,11 @@
 
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec, visitExpr } from '../../ir/scalar.js';
-import { atWidth, constOf, lanesAt, type ScheduleOptions, widths, wrap } from './loops.js';
+import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { vectorsAtOnce } from './latency.js';
+import { atWidth, constOf, lanesAt, type ScheduleOptions, storesLast, widths, wrap } from './loops.js';
 import type { For, Reduction, Store } from './nest.js';
+import type { VectorTarget } from './target.js';
 import { splat, vectorizeExpr } from './vectorize.js';
 
 export interface LaneLoop {
@@ -20,12 +22,6 @@ export interface LaneLoop {
 }
 
 export type Sum = Pick<Reduction, 'acc' | 'init' | 'op' | 'term'>;
-
-/** Operations of a step up to which so many vectors hide one another's latency. */
-const UNROLL: readonly (readonly [most: number, vectors: number])[] = [
-  [6, 4],
-  [12, 2],
-];
 
 /** Vectors of the width that takes the fewest steps, single elements at the end among them. */
 export function fittingWidth(loop: For, o: ScheduleOptions): ScheduleOptions {
@@ -45,12 +41,12 @@ export function scheduleLaneLoop(l: LaneLoop, o: ScheduleOptions): readonly Stmt
   if (size !== null && size < lanes) return null;
   const probe = vectorStep(l, o, variable(l.loop.var, 'i32'), 0);
   if (!probe) return null;
-  const unroll = vectorsAtOnce(l, size, lanes);
+  const unroll = unrollOf(l, size, o.target);
   const [main, single] = [unroll * lanes, lanes];
   const [upToMain, upToSingle] = [main, single].map((step) => multiple(l.loop.hi, step)) as [Expr, Expr];
   const step = (k: number): readonly Stmt[] =>
     vectorStep(l, o, e.add(variable(l.loop.var, 'i32'), k * lanes), k) as readonly Stmt[];
-  const many = Array.from({ length: unroll }, (_, k) => step(k)).flat();
+  const many = storesLast(Array.from({ length: unroll }, (_, k) => step(k)).flat());
   const loops: Stmt[] = [{ ...l.loop, hi: upToMain, step: main, body: many }];
   if (unroll > 1 && !(size !== null && size % main < lanes))
     loops.push({ ...l.loop, lo: upToMain, hi: upToSingle, step: single, body: step(0) });
@@ -68,20 +64,10 @@ const multiple = (hi: Expr, step: number): Expr => {
   return size === null ? e.sub(hi, e.rem(hi, step)) : i32(size - (size % step));
 };
 
-function vectorsAtOnce(l: LaneLoop, size: number | null, lanes: number): number {
+function unrollOf(l: LaneLoop, size: number | null, target: VectorTarget): number {
   if (l.sums.length === 0) return 1;
-  let cost = 0;
-  const seen = new Set<Expr>();
-  for (const x of [...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)])
-    visitExpr(
-      x,
-      (y) => {
-        if (y.k === 'op' || y.k === 'select' || y.k === 'cast') cost++;
-      },
-      seen,
-    );
-  const wanted = UNROLL.find(([most]) => cost <= most)?.[1] ?? 1;
-  const fits = size === null ? wanted : Math.floor(size / lanes);
+  const wanted = vectorsAtOnce([...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)], target);
+  const fits = size === null ? wanted : Math.floor(size / target.lanes);
   return fits >= wanted ? wanted : fits >= 2 ? 2 : 1;
 }
 
@@ -136,17 +122,25 @@ const scalarStep = (l: LaneLoop): readonly Stmt[] => [
   ...l.sums.map((s): Stmt => ({ s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, s.init.dtype), s.term) })),
 ];
 
-/** acc = acc ∘ (all vectors, lane by lane): pairs of neighbours first. */
+/** acc = acc ∘ (all vectors, lane by lane): pairs of neighbours first. Extrema stay in vectors to their end: of two scalars
+ *  the greater is found by a jump, which data decide and so is often guessed wrong. */
 function combine(s: Sum, o: ScheduleOptions, unroll: number): Stmt {
   const { lanes } = o.target;
   const { dtype } = s.init;
+  const join = (x: Expr, y: Expr): Expr => (notesNan(s, o) ? pick(s.op, x, y) : e.op(s.op, x, y));
   const vectors = Array.from({ length: unroll }, (_, k): Expr => variable(partial(s, k), dtype, lanes));
-  const sum = pairwise(vectors, (x, y) => (notesNan(s, o) ? pick(s.op, x, y) : e.op(s.op, x, y)));
-  const nan = vec('splat', [constant(Number.NaN, dtype)], dtype, lanes);
-  const whole = notesNan(s, o) ? select(variable(ordered(s), 'i1', lanes), sum, nan) : sum;
-  const each = Array.from({ length: lanes }, (_, k) => vec('extract', [whole], dtype, 1, k));
-  const total = pairwise(each, (x, y) => e.op(s.op, x, y));
-  return { s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, dtype), total) };
+  const sum = pairwise(vectors, join);
+  const lane = (x: Expr, k: number): Expr => vec('extract', [x], x.dtype, 1, k);
+  const each = (x: Expr): Expr[] => Array.from({ length: lanes }, (_, k) => lane(x, k));
+  const put = (total: Expr): Stmt => ({ s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, dtype), total) });
+  if (!notesNan(s, o)) return put(pairwise(each(sum), join));
+  const flag = variable(ordered(s), 'i1', lanes);
+  const best = pairwise(
+    each(sum).map((x) => splat(x, lanes)),
+    join,
+  );
+  const isOrdered = pairwise(each(flag), (x, y) => rawOp('and', x, y));
+  return put(select(isOrdered, lane(best, 0), constant(Number.NaN, dtype)));
 }
 
 function pairwise(list: readonly Expr[], join: (x: Expr, y: Expr) => Expr): Expr {

@@ -127,3 +127,19 @@ export const plainBody = (nest: Nest, r: Reduction): readonly Stmt[] => [
   ]),
   nest.store,
 ];
+
+/** Several steps at once: what is computed, then stores, then the rest. A load behind a store would wait, in a compiler's
+ *  order, for what is stored. */
+export function storesLast(steps: readonly Stmt[]): readonly Stmt[] {
+  const stores = steps.filter((s) => s.s === 'store');
+  if (stores.length < 2) return steps;
+  const named = stores.map((s, k) => {
+    const name = `${STORED}${k}`;
+    const before: Stmt = { s: 'let', var: name, value: s.value, mutable: false };
+    return { before, after: { ...s, value: variable(name, s.value.dtype, s.value.lanes) } };
+  });
+  return [...named.map((n) => n.before), ...named.map((n) => n.after), ...steps.filter((s) => s.s !== 'store')];
+}
+
+/** A name no size of a model is likely to have. */
+const STORED = 'stored_';

@@ -16,6 +16,11 @@ export interface VectorTarget {
   readonly loadsFirst: boolean;
   /** Whether copying a scalar into all lanes is left where it is used: to a compiler, or where vectors are structs, to loops. */
   readonly keepsSplats: boolean;
+  /** Whether sums of floats stay as written: a compiler may be told to re-associate them. */
+  readonly keepsSums: boolean;
+  /** Operations up to which a step is worth writing out for several vectors. A compiler that keeps the order of what it is
+   *  given does little more than the processor does by itself. */
+  readonly longSteps: number;
   /** The `dot` operation, where there is one. */
   readonly dot?: DotTarget;
 }

@@ -2,7 +2,17 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Kernel } from '../../../src/ir/kernel.js';
-import { cast, constant, type Expr, rawOp, rewriteExpr, variable, vec, visitExpr } from '../../../src/ir/scalar.js';
+import {
+  bitcast,
+  cast,
+  constant,
+  type Expr,
+  rawOp,
+  rewriteExpr,
+  variable,
+  vec,
+  visitExpr,
+} from '../../../src/ir/scalar.js';
 import { addSmallCasts } from '../../../src/passes/kernel/small-casts.js';
 import { compileExpr } from '../../ir/scalar-js.js';
 
@@ -13,8 +23,8 @@ const kernelOf = (value: Expr): Kernel => ({
   body: [{ s: 'let', var: 'v', value, mutable: false }],
 });
 
-const rewritten = (value: Expr): Expr => {
-  const [s] = addSmallCasts(kernelOf(value)).body;
+const rewritten = (value: Expr, keepsSums = true): Expr => {
+  const [s] = addSmallCasts(kernelOf(value), { keepsSums }).body;
   if (s?.s !== 'let') throw new Error('one let');
   return s.value;
 };
@@ -66,5 +76,35 @@ describe('casts of small whole floats', () => {
       oneLane(cast(clamped(whole, 255), 'i32')),
     ];
     for (const e of others) expect(rewritten(e)).toBe(e);
+  });
+});
+
+describe('the float of low bits beside 1.5·2²³', () => {
+  const bitsOf = (n: number): number => new Int32Array(new Float32Array([n]).buffer)[0] as number;
+  const low = (magic: number, less = magic): Expr =>
+    cast(
+      rawOp(
+        'sub',
+        bitcast(rawOp('add', x, every(magic)), 'i32'),
+        vec('splat', [constant(bitsOf(less), 'i32')], 'i32', 4),
+      ),
+      'f32',
+    );
+  const SMALL = VALUES.filter((v) => Math.abs(v) < 2 ** 22);
+
+  it.each([12582912, 12582912 + 127])('is a difference of floats: %d', (magic) => {
+    const after = rewritten(low(magic));
+    expect(after.k === 'op' && after.op).toBe('sub');
+    const [f, g] = [low(magic), after].map((e) => compileExpr(oneLane(e), ['x']));
+    for (const v of SMALL) expect(g?.(v), `${v}`).toEqual(f?.(v));
+  });
+
+  it('stays where a compiler may re-associate, in scalars, and where another number is taken away', () => {
+    for (const e of [
+      rewritten(low(12582912), false),
+      rewritten(oneLane(low(12582912))),
+      rewritten(low(12582912, 12582913)),
+    ])
+      expect(e.k).toBe('cast');
   });
 });

@@ -1,0 +1,36 @@
+// How many vectors of a step go side by side, so that one's operations run while another's wait for their operands. More than
+// that takes registers and code for nothing.
+
+import { children, type Expr } from '../../ir/scalar.js';
+import type { VectorTarget } from './target.js';
+
+/** Operations of a step up to which two vectors hide one another's latency on every target, and four. */
+const TWO = 12;
+const FOUR = 6;
+/** Operations a step has to offer at any time: from here on two vectors are as good as four. */
+const WIDE = 1.8;
+
+export function vectorsAtOnce(values: readonly Expr[], { longSteps }: VectorTarget): number {
+  const { count, depth } = measure(values);
+  if (count <= FOUR) return 4;
+  if (count > longSteps) return count <= TWO ? 2 : 1;
+  return count < WIDE * depth ? 4 : 2;
+}
+
+/** Operations, each shared one once, and how many of them wait for one another in the longest chain. */
+export function measure(values: readonly Expr[]): { readonly count: number; readonly depth: number } {
+  let count = 0;
+  const depths = new Map<Expr, number>();
+  const depthOf = (x: Expr): number => {
+    const known = depths.get(x);
+    if (known !== undefined) return known;
+    const own = x.k === 'op' || x.k === 'select' || x.k === 'cast' ? 1 : 0;
+    count += own;
+    const below = children(x).map(depthOf);
+    const depth = own + below.reduce((a, b) => Math.max(a, b), 0);
+    depths.set(x, depth);
+    return depth;
+  };
+  const depth = values.map(depthOf).reduce((a, b) => Math.max(a, b), 0);
+  return { count, depth };
+}

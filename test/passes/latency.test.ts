@@ -1,0 +1,37 @@
+// How many vectors go side by side: four of a chain, two where a step offers several operations at a time, and no more than
+// the target has use for.
+
+import { describe, expect, it } from 'vitest';
+import { WASM_VECTORS } from '../../src/backends/wasm/vector-target.js';
+import { expandMacro } from '../../src/ir/macros.js';
+import { type Expr, type MacroOp, rawOp, variable } from '../../src/ir/scalar.js';
+import { CPUS } from '../../src/passes/schedule/cpus.js';
+import { measure, vectorsAtOnce } from '../../src/passes/schedule/latency.js';
+
+const x = variable('x', 'f32');
+const macro = (op: MacroOp): Expr => expandMacro(op, [x], 'f32');
+/** Operations that wait for one another. */
+const chain = (length: number): Expr =>
+  Array.from({ length }).reduce((y: Expr) => rawOp('mul', y, rawOp('add', y, x)), x);
+
+describe('vectors at once', () => {
+  it('count what is shared once', () => {
+    expect(measure([chain(5)])).toEqual({ count: 10, depth: 10 });
+    expect(measure([x])).toEqual({ count: 0, depth: 0 });
+  });
+
+  it('are four of a chain and two of what is wide, where the target gains by it', () => {
+    expect(vectorsAtOnce([macro('fast_exp')], WASM_VECTORS)).toBe(4);
+    expect(vectorsAtOnce([macro('fast_erf')], WASM_VECTORS)).toBe(2);
+    expect(vectorsAtOnce([macro('fast_tanh')], WASM_VECTORS)).toBe(2);
+    expect(vectorsAtOnce([macro('fast_exp')], CPUS.avx512)).toBe(1);
+  });
+
+  it('are several of short steps everywhere, and one of steps that are long by themselves', () => {
+    for (const target of [WASM_VECTORS, CPUS.avx2]) {
+      expect(vectorsAtOnce([rawOp('mul', x, x)], target)).toBe(4);
+      expect(vectorsAtOnce([chain(40)], target)).toBe(1);
+    }
+    expect(vectorsAtOnce([chain(5)], CPUS.avx2)).toBe(2);
+  });
+});
