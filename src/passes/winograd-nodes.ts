@@ -216,10 +216,9 @@ function emitOutputs(n: Generic, { along }: Site, sums: ReadonlyMap<Sum, Value>,
   const isFirst = e.eq(e.and(axis(along), 1), 0);
   const index = n.shape.map((_, k) => (k === along ? e.shrS(axis(along), 1) : axis(k)));
   const read = (s: Sum): Expr => load(operands.indexOf(sums.get(s) as Value), index, 'f32');
-  const own = e.select(isFirst, read('a'), read('d'));
-  const sign = e.select(isFirst, constant(1, 'f32'), constant(-1, 'f32'));
-  const shared = sums.has('c') ? e.add(read('b'), e.mul(sign, read('c'))) : read('b');
-  const sum = e.add(own, shared);
+  const c = sums.has('c') ? read('c') : null;
+  const own = e.select(isFirst, c ? e.add(read('a'), c) : read('a'), c ? e.sub(read('d'), c) : read('d'));
+  const sum = e.add(own, read('b'));
   const body = n.post ? substituteVars(n.post, new Map([['acc', sum]])) : sum;
   const d = dropUnused({ body, post: null, operands });
   return w.emit(

@@ -7,6 +7,7 @@ import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, variable } from '../../ir/scalar.js';
 import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, widthsFor, wrap } from './loops.js';
 import { type For, loadsOf, type Nest, type Store } from './nest.js';
+import { pairSteps } from './pairs.js';
 import { cutSegments, type Segment } from './segments.js';
 import { SIMD_32 } from './target.js';
 import { splat, vectorizeExpr } from './vectorize.js';
@@ -20,6 +21,8 @@ export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly S
   const loads = loadsOf(nest.store.value).filter((x) => x.index.some((y) => mentions(y, inner.var)));
   const contiguous = loads.filter((x) => isOne(coefficient(x.index[0] as Expr, inner.var)));
   const isApart = loads.length > 2 * contiguous.length;
+  const paired = isApart ? pairSteps(nest.store, inner) : null;
+  if (paired) return wrap(nest.loops.slice(0, -1), paired);
   const run = (store: Store): readonly Stmt[] =>
     cutSegments(store, inner).flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, o)));
   if (!around) return run(nest.store);
