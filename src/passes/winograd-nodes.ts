@@ -19,6 +19,7 @@ import {
 } from '../ir/scalar.js';
 import type { NodeOf, Value } from '../ir/tensor.js';
 import { dropUnused } from './fuse-draft.js';
+import { emitPermuted } from './pack-constants.js';
 import { span } from './pad-operands.js';
 import type { Site } from './winograd-site.js';
 import { chainsOf, LEAST, type Plan, type Sum, sumsOf } from './winograd-taps.js';
@@ -43,16 +44,19 @@ export function extentsOf(n: Generic, { read, walked }: Site): readonly Extent[]
   return all.every((x) => x !== null) ? all : null;
 }
 
+/** `isOwn`: nobody else reads the filter. */
 export function emitNodes(
   n: Generic,
   site: Site,
   plan: Plan,
   extents: readonly Extent[],
+  isOwn: boolean,
   w: Rewriter,
 ): readonly Value[] {
   const sums = new Map<Sum, Value>();
+  const filter = tapsFirst(n.inputs[site.filter.src] as Value, filterAxes(site.filter, site.taps).tap, isOwn, w);
   for (const s of sumsOf(plan)) {
-    const taps = emitTaps(n, site, plan, s, w);
+    const taps = emitTaps(n, site, filter, plan, s, w);
     const inputs = emitInputs(n, site, plan, s, extents, w);
     sums.set(s, emitProducts(n, site, chainsOf(plan, LEAST[s]), { inputs, taps, extents }, w));
   }
@@ -100,15 +104,35 @@ function upTo(limit: number, terms: number, at: Expr, long: () => Expr, short: E
   return limit < terms ? e.select(e.lt(at, limit), long(), short) : long();
 }
 
+interface Filter {
+  readonly value: Value;
+  /** The filter's own axes, in the value's order. */
+  readonly order: readonly number[];
+}
+
+/** With the taps' axis first where it is a constant: what sums of taps read is then contiguous. */
+function tapsFirst(v: Value, tap: number, isOwn: boolean, w: Rewriter): Filter {
+  const axes = [...v.type.shape.keys()];
+  if (v.node?.kind !== 'const' || !isOwn) return { value: v, order: axes };
+  const order = [tap, ...axes.filter((k) => k !== tap)];
+  return { value: emitPermuted(v, v.node, order, w), order };
+}
+
 /** The sum's taps: the filter's axes of outputs, chains, and the rest of its axes as they are. */
-function emitTaps(n: Generic, { filter, taps }: Site, plan: Plan, s: Sum, w: Rewriter): Value {
-  const v = n.inputs[filter.src] as Value;
+function emitTaps(
+  n: Generic,
+  { filter, taps }: Site,
+  { value, order }: Filter,
+  plan: Plan,
+  s: Sum,
+  w: Rewriter,
+): Value {
   const terms = chainsOf(plan, LEAST[s]);
   const axes = filterAxes(filter, taps);
   const tap = (t: Expr): Expr =>
     load(
       0,
-      v.type.shape.map((d, k) => (k === axes.tap ? t : d === 1 ? i32(0) : axis(axes.to(k)))),
+      order.map((k, at) => (k === axes.tap ? t : value.type.shape[at] === 1 ? i32(0) : axis(axes.to(k)))),
       'f32',
     );
   const at = axis(axes.chains);
@@ -121,7 +145,8 @@ function emitTaps(n: Generic, { filter, taps }: Site, plan: Plan, s: Sum, w: Rew
     c: () => e.mul(e.sub(outer(), tap(second)), half),
     d: () => tap(last),
   };
-  return emit(n, w, axes.place(v.type.shape, terms), bodies[s](), [v]);
+  const shape = order.map((_, k) => value.type.shape[order.indexOf(k)] as Dim);
+  return emit(n, w, axes.place(shape, terms), bodies[s](), [value]);
 }
 
 /** Chains stand where the reduction begins, the taps' own axis goes: a sum then walks memory in order. */

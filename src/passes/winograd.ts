@@ -5,7 +5,8 @@
 import { mentions } from '../ir/affine.js';
 import { bounds, ceildiv, type Dim, product } from '../ir/dim.js';
 import { rewriteModule } from '../ir/rewrite.js';
-import type { Module, NodeOf } from '../ir/tensor.js';
+import type { Module, NodeOf, Value } from '../ir/tensor.js';
+import { countReads } from './pack-constants.js';
 import type { PassContext } from './pass.js';
 import { emitNodes, extentsOf } from './winograd-nodes.js';
 import { findSites, type Site } from './winograd-site.js';
@@ -36,13 +37,15 @@ type Generic = NodeOf<'generic'>;
 
 export function winograd(m: Module, c: PassContext, worth: Worth = WORTH): Module {
   if (c.numerics !== 'fast') return m;
+  const reads = countReads(m);
   return rewriteModule(m, {
-    node(node, w) {
+    node(node, w, original) {
       if (node.kind !== 'generic' || node.reducer !== 'add' || node.binds.length > 0) return undefined;
       for (const site of findSites(node)) {
         const plan = planOf(site, node, worth);
         const extents = plan && extentsOf(node, site);
-        if (plan && extents) return emitNodes(node, site, plan, extents, w);
+        const isOwn = reads.get(original.inputs[site.filter.src] as Value) === 1;
+        if (plan && extents) return emitNodes(node, site, plan, extents, isOwn, w);
       }
       return undefined;
     },
