@@ -37,13 +37,16 @@ export function packConstants(m: Module): Module {
   });
 }
 
-/** How often each value is an operand. */
+/** How often each value is an operand or leaves the module. */
 export function countReads(m: Module): ReadonlyMap<Value, number> {
   const reads = new Map<Value, number>();
-  for (const entry of m.entries)
-    visitNodes(entry.body, (n) => {
-      for (const v of n.inputs) reads.set(v, (reads.get(v) ?? 0) + 1);
-    });
+  const count = (values: readonly Value[]): void => {
+    for (const v of values) reads.set(v, (reads.get(v) ?? 0) + 1);
+  };
+  for (const { body } of m.entries) {
+    visitNodes(body, (n) => count(n.inputs));
+    count(body.results);
+  }
   return reads;
 }
 

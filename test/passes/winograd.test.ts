@@ -162,6 +162,35 @@ describe('the pass keeps what a convolution computes', () => {
     }
 });
 
+describe('a filter that is a constant', () => {
+  const text = (readers: string): string => `module "m" {
+  entry "run" ("x": %0 f32[1, 4, 31]) {
+    %1 "w" = const f32[5, 4, 7] random(1)
+    %2 = generic %0, %1 : f32[1, 5, 9] reduce add [4, 7] = $0[0, r0, i2 * 3 + r1] * $1[i1, r0, r1]
+    return "y": %2${readers}
+  }
+}
+`;
+  const x = { dtype: 'f32', shape: [1, 4, 31], data: numbers([1, 4, 31], 1) } as const;
+  const run = (m: Module): Float32Array =>
+    createInterpreter(lowerToProgram(m, { target: 'interp' })).runSync({ x }).y!.data as Float32Array;
+  for (const [name, readers, shape] of [
+    ['has its taps first', '', [7, 5, 4]],
+    ['stays as it is where others read it', ', "weights": %1', [5, 4, 7]],
+  ] as const)
+    it(name, () => {
+      const m = parseModule(text(readers));
+      const made = withFewer(m);
+      const filters = made.entries[0]!.body.nodes.filter((n) => n.kind === 'generic' && n.inputs[0]?.name === 'w');
+      expect(filters.map((n) => n.inputs[0]?.type.shape)).toEqual(filters.map(() => shape));
+      expect(filters.length).toBe(4);
+      const [want, got] = [run(m), run(made)];
+      want.forEach((y, k) => {
+        if (!(Math.abs(got[k]! - y) <= ROUNDING * 4 * 7)) throw new Error(`[${k}] ${got[k]}, not ${y}`);
+      });
+    });
+});
+
 describe('taps that go together', () => {
   it('are those a stride apart, in chains of up to three', () => {
     expect(planTaps(7, 3).chains).toEqual([
