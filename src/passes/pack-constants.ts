@@ -3,7 +3,7 @@
 // compile time. The choice reads index maps alone. Constants with several readers stay as they are: each is held once.
 
 import { coefficient, isOne, isZero, mentions } from '../ir/affine.js';
-import { rewriteModule, visitNodes } from '../ir/rewrite.js';
+import { type Rewriter, rewriteModule, visitNodes } from '../ir/rewrite.js';
 import { type LoadExpr, rewriteExpr, visitExpr } from '../ir/scalar.js';
 import type { ConstData, Module, NodeOf, Value } from '../ir/tensor.js';
 import { STORAGE, sizeOf, type Tensor, type TypedArray } from '../support/tensor.js';
@@ -14,11 +14,7 @@ const MIN_WIDTH = 4;
 
 /** `keepsStreamed`: weights read once a run get the axis a sum walks innermost. */
 export function packConstants(m: Module, { keepsStreamed = false } = {}): Module {
-  const uses = new Map<Value, number>();
-  for (const entry of m.entries)
-    visitNodes(entry.body, (n) => {
-      for (const v of n.inputs) uses.set(v, (uses.get(v) ?? 0) + 1);
-    });
+  const uses = countReads(m);
   return rewriteModule(m, {
     node(node, w, original) {
       if (node.kind !== 'generic' || node.reducer === null || node.reducer.startsWith('arg')) return undefined;
@@ -30,13 +26,7 @@ export function packConstants(m: Module, { keepsStreamed = false } = {}): Module
       if (axis === v.type.shape.length - 1) return undefined;
       const old = v.node as NodeOf<'const'>;
       const order = [...old.data.shape.keys()].filter((k) => k !== axis).concat(axis);
-      const packed = w.emit(
-        { kind: 'const', data: permuted(old.data, order) },
-        [],
-        [{ dtype: v.type.dtype, shape: order.map((k) => old.data.shape[k] as number) }],
-        old.origin,
-      )[0] as Value;
-      Object.assign(packed, { name: v.name });
+      const packed = emitPermuted(v, old, order, w);
       const body = rewriteExpr(node.body, (x) =>
         x.k === 'load' && x.src === slot ? { ...x, index: order.map((k) => x.index[k] as LoadExpr) } : x,
       );
@@ -60,6 +50,32 @@ function chooseStreamed(
     if (axis !== null) return { slot, axis };
   }
   return null;
+}
+
+/** How often each value is an operand or leaves the module. */
+export function countReads(m: Module): ReadonlyMap<Value, number> {
+  const reads = new Map<Value, number>();
+  const count = (values: readonly Value[]): void => {
+    for (const v of values) reads.set(v, (reads.get(v) ?? 0) + 1);
+  };
+  for (const { body } of m.entries) {
+    visitNodes(body, (n) => count(n.inputs));
+    count(body.results);
+  }
+  return reads;
+}
+
+/** The constant under its name, with its axes in another order. */
+export function emitPermuted(
+  v: Value,
+  { data, origin }: NodeOf<'const'>,
+  order: readonly number[],
+  w: Rewriter,
+): Value {
+  const shape = order.map((k) => data.shape[k] as number);
+  const payload = { kind: 'const', data: permuted(data, order) } as const;
+  const made = w.emit(payload, [], [{ dtype: v.type.dtype, shape }], origin)[0] as Value;
+  return Object.assign(made, { name: v.name });
 }
 
 /** The constant operand and the axis of it to put innermost, or null where nothing is gained. */

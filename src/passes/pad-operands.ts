@@ -68,13 +68,13 @@ function strideSite(node: NodeOf<'generic'>): Site | null {
   return { load: site, stride: Number(stride.value), axis };
 }
 
-interface Span {
+export interface Span {
   readonly lo: number;
   readonly hi: Dim;
 }
 
 /** Smallest and largest value of an affine index with non-negative coefficients over the node's axes. */
-function span(x: Expr, node: NodeOf<'generic'>): Span | null {
+export function span(x: Expr, node: NodeOf<'generic'>): Span | null {
   const axes: (readonly [string, Dim])[] = [
     ...node.shape.map((d, k) => [`i${k}`, d] as const),
     ...node.reduce.map((d, k) => [`r${k}`, d] as const),

@@ -85,8 +85,8 @@ export const PIPELINE: readonly Pass[] = [
   }, // needs epilogues: after fusion; before packing copies the operand
   simplify, // again: fusion brings producers' constants and casts together with their consumers'
   { name: 'narrow', doc: 'Holds small integers in two bytes.', run: narrowIntegers }, // after fusion, which leaves what several read; before copies of it
+  { name: 'winograd', doc: 'Computes convolutions with fewer products.', run: winograd }, // writes padding and strides out itself: before copies that do
   { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // needs the final contractions: after fusion
-  { name: 'winograd', doc: 'Computes convolutions of three taps with fewer products.', run: winograd }, // on operands whose padding is written out
   {
     name: 'pack',
     doc: 'Transposes constants so that vectors walk them.',

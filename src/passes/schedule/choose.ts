@@ -135,7 +135,8 @@ function tilesWith(
       if (counts.length === 0) return [];
       const inPlace = readsInPlace(r, columns, narrow);
       const found = at.mayPack && rows && !isWindow ? packedParts(r, columns, inner, narrow, at) : [];
-      const isNear = inPlace && isSmall(r, columns) && found.every((x) => x.k === 'load');
+      const isSteady = r.loops.length === 1 || o.target.unrolls;
+      const isNear = inPlace && isSteady && isSmall(r, columns) && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;
       const operands = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
       const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;

@@ -12,6 +12,7 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
   tile: { vectors: 2, rows, overlapping },
   registers,
   loadsFirst: false,
+  unrolls: true,
   keepsSplats: true,
   keepsSums: false,
   longSteps: 0,

@@ -9,6 +9,7 @@ import { isFloat } from '../../support/dtype.js';
 import { measure, vectorsAtOnce } from './latency.js';
 import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, storesLast, widthsFor, wrap } from './loops.js';
 import { type For, loadsOf, type Nest, type Store } from './nest.js';
+import { evenAndOdd } from './even-odd.js';
 import { cutSegments, type Segment } from './segments.js';
 import { SIMD_32 } from './target.js';
 import { splat, vectorizeExpr } from './vectorize.js';
@@ -22,6 +23,8 @@ export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly S
   const loads = loadsOf(nest.store.value).filter((x) => x.index.some((y) => mentions(y, inner.var)));
   const contiguous = loads.filter((x) => isOne(coefficient(x.index[0] as Expr, inner.var)));
   const isApart = loads.length > 2 * contiguous.length;
+  const paired = isApart ? evenAndOdd(nest.store, inner) : null;
+  if (paired) return wrap(nest.loops.slice(0, -1), paired);
   const run = (store: Store): readonly Stmt[] =>
     cutSegments(store, inner).flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, o)));
   if (!around) return run(nest.store);

@@ -26,6 +26,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     tile: { vectors: 1, rows: 4, overlapping: 1 },
     registers: 16,
     loadsFirst: false,
+    unrolls: true,
     keepsSplats: false,
     keepsSums: false,
     longSteps: 0,

@@ -18,12 +18,11 @@ export interface Segment {
 /** More pieces than this are not worth their code. */
 const MAX_SEGMENTS = 8;
 
-/** A condition `at ≥ 0` along the loop: at = start + slope · 2^exponent · variable. */
+/** A condition `at ≥ 0` along the loop: at = start + slope · step · variable. */
 interface Condition {
   readonly key: string;
   readonly slope: 1 | -1;
-  /** log₂ of the steps the left side takes along the loop. */
-  readonly exponent: number;
+  readonly step: number;
   readonly start: Expr;
 }
 
@@ -64,16 +63,19 @@ function linear(x: Expr, name: string): Condition | null {
   if (a.dtype !== 'i32') return null;
   const at = e.sub(x.op === 'lt' ? e.sub(b, a) : b, x.op === 'lt' ? 1 : a);
   const step = constOf(coefficient(at, name) ?? at);
-  const exponent = step ? Math.log2(Math.abs(step)) : -1;
-  if (step === null || !Number.isInteger(exponent) || exponent < 0) return null;
+  if (!step) return null;
   const start = simplifyExpr(substituteVars(at, new Map([[name, i32(0)]])));
-  return { key: exprKey(x), slope: step > 0 ? 1 : -1, exponent, start };
+  return { key: exprKey(x), slope: step > 0 ? 1 : -1, step: Math.abs(step), start };
 }
 
-/** The first position on the condition's other side: true from here, or up to here. */
-function cutOf({ slope, exponent, start }: Condition): Expr {
-  const steps = exponent === 0 ? start : simplifyExpr(rawOp('shr_s', start, i32(exponent))); // ⌊start / 2^exponent⌋
-  return slope === 1 ? e.sub(0, steps) : e.add(steps, 1);
+/** The first position on the condition's other side: true from here, or up to here. Anything up to 0 before the first. */
+function cutOf({ slope, step, start }: Condition): Expr {
+  const exponent = Math.log2(step);
+  if (Number.isInteger(exponent)) {
+    const steps = exponent === 0 ? start : simplifyExpr(rawOp('shr_s', start, i32(exponent))); // ⌊start / step⌋
+    return slope === 1 ? e.sub(0, steps) : e.add(steps, 1);
+  }
+  return simplifyExpr(e.div(slope === 1 ? e.sub(step - 1, start) : e.add(start, step), step));
 }
 
 /** Constant cuts: every condition is decided in each segment. */
