@@ -11,7 +11,6 @@ import { DTYPE_INFO } from '../../support/dtype.js';
 import { createRangeScope, rangeOf } from '../kernel/value-range.js';
 import { constOf, type ScheduleOptions } from './loops.js';
 import type { For, Nest, Reduction } from './nest.js';
-import type { Source } from './operands.js';
 import { splitLoop } from './split.js';
 
 /** Bits before the point of the upper part, and of the lower: ±2¹⁴ and ±2¹⁴ after scaling by the largest float. */
@@ -55,26 +54,27 @@ const MOST_BLOCKS = 16;
  * Null where the sum is another, or too short. Many rows of the same floats are several blocks, each of which writes the
  * floats for itself: threads, which share out the outermost loop, then do not wait for one another.
  */
-export function findFixedPoint(nest: Nest, r: Reduction, source: Source, o: ScheduleOptions): FixedPoint | null {
-  const found = find(nest, r, source, o);
+export function findFixedPoint(nest: Nest, r: Reduction, o: ScheduleOptions): FixedPoint | null {
+  const found = find(nest, r, o);
   const count = found && constOf(found.rows.hi);
   if (!found || !count || found.outer.length > 0) return found;
   const most = Math.min(MOST_BLOCKS, Math.floor((count * found.depth) / BLOCK));
   const blocks = Array.from({ length: Math.max(0, most) }, (_, k) => most - k).find((n) => count % n === 0) ?? 1;
   if (blocks === 1) return found;
   const cut = splitLoop(nest, found.rows, count / blocks);
-  const again = cut.reduction && find(cut, cut.reduction, source, o);
+  const again = cut.reduction && find(cut, cut.reduction, o);
   if (!again) return found;
   const isBlock = (f: For): boolean => f.var === `${found.rows.var}_g`;
   return { ...again, outer: again.inner.filter(isBlock), inner: again.inner.filter((f) => !isBlock(f)) };
 }
 
-function find(nest: Nest, r: Reduction, source: Source, o: ScheduleOptions): FixedPoint | null {
-  const { kernel, constants } = source;
+function find(nest: Nest, r: Reduction, o: ScheduleOptions): FixedPoint | null {
+  const { source } = o;
   const [along] = r.loops;
   const depth = along && constOf(along.hi);
   if (o.numerics === 'strict' || r.op !== 'add' || r.term.dtype !== 'f32' || r.loops.length !== 1) return null;
-  if (!along || !depth) return null;
+  if (!along || !depth || !source) return null;
+  const { kernel, constants } = source;
   const factors = factorsOf(r.term);
   const at = factors.findIndex((f) => takeApart(f, along, kernel) !== null);
   const y = at >= 0 ? takeApart(factors[at] as Expr, along, kernel) : null;

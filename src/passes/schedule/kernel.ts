@@ -29,7 +29,7 @@ export function scheduleKernel(
   options: ScheduleOptions,
   constants: ReadonlySet<number>,
 ): ScheduledKernel {
-  const o: ScheduleOptions = { ...options, stored: (slot) => kernel.params[slot]?.dtype };
+  const o: Sourced = { ...options, source: { kernel, constants } };
   const panels = createPanels(kernel);
   const { dot } = o.target;
   const products = kernel.body.flatMap((s): readonly Stmt[] => {
@@ -38,27 +38,29 @@ export function scheduleKernel(
     const choice = nest?.reduction && dot ? chooseDot(nest, nest.reduction, kernel, constants, dot) : null;
     return nest?.reduction && choice && dot ? tileDot(nest, nest.reduction, choice, dot, o, panels) : [s];
   });
-  const body = uniqueNames(scheduleBody(products, o, panels, { kernel, constants }));
+  const body = uniqueNames(scheduleBody(products, o, panels));
   return withOperands(kernel, body, panels.params);
 }
 
-function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels, source: Source): readonly Stmt[] {
+type Sourced = ScheduleOptions & { readonly source: Source };
+
+function scheduleBody(body: readonly Stmt[], o: Sourced, panels: Panels): readonly Stmt[] {
   const done = new Set<number>();
   return body.flatMap((s, k): readonly Stmt[] => {
     if (done.has(k)) return [];
-    const row = scheduleRow(body, k, source.kernel.params, o);
+    const row = scheduleRow(body, k, o.source.kernel.params, o);
     if (row) {
       done.add(k + 1).add(k + 2);
       return row;
     }
     const nest = matchNest(s);
-    if (nest) return scheduleNest(nest, o, panels, source);
+    if (nest) return scheduleNest(nest, o, panels);
     const reduction = k > 0 ? matchReduction(body[k - 1] as Stmt, s) : null;
     if (reduction) return reduceInLanes(reduction, o) ?? [s];
-    if (s.s === 'for') return rowsInLanes(s, o) ?? [{ ...s, body: scheduleBody(s.body, o, panels, source) }];
+    if (s.s === 'for') return rowsInLanes(s, o) ?? [{ ...s, body: scheduleBody(s.body, o, panels) }];
     if (s.s !== 'if') return [s];
-    if (isOnVectors(s.cond)) return [{ ...s, then: scheduleBody(s.then, o, panels, source) }];
-    const [then, otherwise] = [s.then, s.else].map((b) => scheduleBody(b, o, panels, source));
+    if (isOnVectors(s.cond)) return [{ ...s, then: scheduleBody(s.then, o, panels) }];
+    const [then, otherwise] = [s.then, s.else].map((b) => scheduleBody(b, o, panels));
     return [{ ...s, then: then ?? [], else: otherwise ?? [] }];
   });
 }
@@ -66,31 +68,22 @@ function scheduleBody(body: readonly Stmt[], o: ScheduleOptions, panels: Panels,
 /** Loops for a program without vectors stay as they are. */
 const isOnVectors = (cond: Expr): boolean => cond.k === 'var' && cond.name === VECTORS;
 
-function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels, source: Source): readonly Stmt[] {
+function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
   const nest = mergeNest(splitNest(found));
   const unknown = { mayPack: panels.allowed, shorter: new Map(), atLeast: new Map() };
-  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown, source);
+  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown);
   return vectorizeElementwise(invertDivisors(nest, o), o);
 }
 
 /** A tile may be longer than a loop of unknown size: then another schedule serves, chosen with what that says. */
-function scheduleReduction(
-  nest: Nest,
-  r: Reduction,
-  o: ScheduleOptions,
-  panels: Panels,
-  at: Setting,
-  source: Source,
-): readonly Stmt[] {
+function scheduleReduction(nest: Nest, r: Reduction, o: ScheduleOptions, panels: Panels, at: Setting): readonly Stmt[] {
   const s = chooseSchedule(nest, r, o, at);
   switch (s.kind) {
     case 'tile': {
       const guard = (f: For, size: number, known: Setting, body: readonly Stmt[]): readonly Stmt[] => {
         if (hasRoom(f, size, at)) return body;
         const shorter = { ...known, shorter: new Map([...known.shorter, [f.var, size]]) };
-        return [
-          { s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter, source), else: body },
-        ];
+        return [{ s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter), else: body }];
       };
       const tiled = tileParallel(nest, r, s, o, panels);
       const width = s.vectors * s.lanes;
@@ -99,26 +92,19 @@ function scheduleReduction(
     }
     case 'lanes': {
       const narrow = atWidth(o, s.lanes);
-      return byIntegers(nest, r, narrow, panels, at, source) ?? tileAlongReduction(nest, r, s.along, narrow);
+      return byIntegers(nest, r, narrow, panels, at) ?? tileAlongReduction(nest, r, s.along, narrow);
     }
     default:
-      return byIntegers(nest, r, o, panels, at, source) ?? plainRows(nest, r, o);
+      return byIntegers(nest, r, o, panels, at) ?? plainRows(nest, r, o);
   }
 }
 
 /** By way of integers where that serves, beside another schedule. */
-function byIntegers(
-  nest: Nest,
-  r: Reduction,
-  o: ScheduleOptions,
-  panels: Panels,
-  at: Setting,
-  source: Source,
-): readonly Stmt[] | null {
+function byIntegers(nest: Nest, r: Reduction, o: ScheduleOptions, panels: Panels, at: Setting): readonly Stmt[] | null {
   if (at.inFloats || !panels.allowed || at.shorter.size > 0) return null;
-  const found = findFixedPoint(nest, r, source, o);
+  const found = findFixedPoint(nest, r, o);
   const floats = { ...at, inFloats: true };
-  return found && fixedLanes(found, (n, sum) => scheduleReduction(n, sum, o, panels, floats, source), o, panels);
+  return found && fixedLanes(found, (n, sum) => scheduleReduction(n, sum, o, panels, floats), o, panels);
 }
 
 /** Loops and variables may have been copied: every declaration gets a name of its own. */

@@ -3,16 +3,16 @@
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, variable } from '../../ir/scalar.js';
-import type { DType } from '../../support/dtype.js';
 import type { For, Nest, Reduction } from './nest.js';
+import type { Source } from './operands.js';
 import type { VectorTarget } from './target.js';
 import type { Lanes } from './vectorize.js';
 
 export interface ScheduleOptions {
   readonly target: VectorTarget;
   readonly numerics: 'fast' | 'strict';
-  /** What a buffer of the kernel holds. */
-  readonly stored?: (slot: number) => DType | undefined;
+  /** The kernel, for schedules that ask what its buffers hold. */
+  readonly source?: Source;
 }
 
 /** The same target with vectors of `lanes`. */

@@ -128,7 +128,11 @@ const NARROW = new Set(['i8', 'u8', 'i16']);
 
 /** A bare load of small integers as `lanes` lanes of i16 along a loop variable; null where it is another or goes beyond a border. */
 export function narrowLanes(x: Expr, name: string, lanes: number, o: ScheduleOptions): LoadExpr | null {
-  if (x.k !== 'load' || !NARROW.has(o.stored?.(x.src) ?? '') || !isOne(coefficient(x.index[0] as Expr, name)))
+  if (
+    x.k !== 'load' ||
+    !NARROW.has(o.source?.kernel.params[x.src]?.dtype ?? '') ||
+    !isOne(coefficient(x.index[0] as Expr, name))
+  )
     return null;
   if (x.guard && mentions(x.guard, name)) return null;
   if (x.pad && (x.pad.k !== 'const' || Math.abs(Number(x.pad.value)) >= 2 ** 15)) return null;
