@@ -130,3 +130,22 @@ export function bindingNodes(m: Module): Map<Sym, Node> {
     });
   return out;
 }
+
+/** How often each value is an operand or leaves a region, nested ones included. */
+export function countUses(m: Module): ReadonlyMap<Value, number> {
+  const uses = new Map<Value, number>();
+  const use = (values: readonly Value[]): void => {
+    for (const v of values) uses.set(v, (uses.get(v) ?? 0) + 1);
+  };
+  const leave = (r: Region): void => use(r.results);
+  for (const { body } of m.entries) {
+    leave(body);
+    visitNodes(body, (n) => {
+      use(n.inputs);
+      if (n.kind === 'scan') leave(n.body);
+      if (n.kind === 'while') [n.test, n.body].forEach(leave);
+      if (n.kind === 'if') [n.then, n.else].forEach(leave);
+    });
+  }
+  return uses;
+}

@@ -241,6 +241,10 @@ export const vec = (o: VectorOp, args: readonly Expr[], dtype: DType, lanes: num
   lanes,
 });
 
+/** What is multiplied, products within products taken apart; the expression itself where it is no product. */
+export const factorsOf = (x: Expr): readonly Expr[] =>
+  x.k === 'op' && x.op === 'mul' ? x.args.flatMap(factorsOf) : [x];
+
 /** Direct sub-expressions. */
 export function children(e: Expr): readonly Expr[] {
   switch (e.k) {

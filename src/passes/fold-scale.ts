@@ -4,7 +4,7 @@
 // multiplication are scaled with it and become one constant. Changes rounding, so only under fast numerics.
 
 import { e } from '../ir/expr.js';
-import { rewriteModule, type Rewriter, visitNodes } from '../ir/rewrite.js';
+import { countUses, rewriteModule, type Rewriter } from '../ir/rewrite.js';
 import {
   children,
   constant,
@@ -24,13 +24,7 @@ import type { PassContext } from './pass.js';
 
 export function foldScale(m: Module, c: PassContext): Module {
   if (c.numerics !== 'fast') return m;
-  const uses = new Map<Value, number>();
-  for (const entry of m.entries) {
-    for (const v of entry.body.results) uses.set(v, (uses.get(v) ?? 0) + 1);
-    visitNodes(entry.body, (n) => {
-      for (const v of n.inputs) uses.set(v, (uses.get(v) ?? 0) + 1);
-    });
-  }
+  const uses = countUses(m);
   return rewriteModule(m, {
     node(node, w, original) {
       if (node.kind !== 'generic' || node.reducer !== 'add' || !node.post || node.binds.length > 0) return undefined;

@@ -6,7 +6,7 @@ import type { DType } from '../support/dtype.js';
 import { bounds, type Dim, dimEq, product, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
 import { joinOrigins } from '../ir/origins.js';
-import { rewriteModule, type Rewriter, visitNodes } from '../ir/rewrite.js';
+import { countUses, rewriteModule, type Rewriter, visitNodes } from '../ir/rewrite.js';
 import {
   dimExpr,
   type Expr,
@@ -85,26 +85,6 @@ export function fuse(m: Module, options: FuseOptions = {}): Module {
       return merged.outputs;
     },
   });
-}
-
-function countUses(m: Module): Map<Value, number> {
-  const uses = new Map<Value, number>();
-  const use = (v: Value): void => {
-    uses.set(v, (uses.get(v) ?? 0) + 1);
-  };
-  const region = (r: Region): void => {
-    for (const v of r.results) use(v);
-  };
-  for (const entry of m.entries) {
-    region(entry.body);
-    visitNodes(entry.body, (n) => {
-      for (const v of n.inputs) use(v);
-      if (n.kind === 'scan') region(n.body);
-      if (n.kind === 'while') [n.test, n.body].forEach(region);
-      if (n.kind === 'if') [n.then, n.else].forEach(region);
-    });
-  }
-  return uses;
 }
 
 function opCost(op: ScalarOp, dtype: DType): number {

@@ -4,7 +4,7 @@
 import { mentions } from '../ir/affine.js';
 import { e } from '../ir/expr.js';
 import { rewriteModule } from '../ir/rewrite.js';
-import { type Expr, substituteVars, variable } from '../ir/scalar.js';
+import { type Expr, substituteVars, variable, factorsOf } from '../ir/scalar.js';
 import type { Module } from '../ir/tensor.js';
 import type { PassContext } from './pass.js';
 
@@ -28,7 +28,5 @@ export function hoistFactors(m: Module, c: PassContext): Module {
     },
   });
 }
-
-const factorsOf = (x: Expr): readonly Expr[] => (x.k === 'op' && x.op === 'mul' ? x.args.flatMap(factorsOf) : [x]);
 
 const walks = (x: Expr, axes: readonly string[]): boolean => axes.some((name) => mentions(x, name));

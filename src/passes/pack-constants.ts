@@ -3,7 +3,7 @@
 // compile time. The choice reads index maps alone. Constants with several readers stay as they are: each is held once.
 
 import { coefficient, isOne, isZero, mentions } from '../ir/affine.js';
-import { type Rewriter, rewriteModule, visitNodes } from '../ir/rewrite.js';
+import { countUses, type Rewriter, rewriteModule } from '../ir/rewrite.js';
 import { type LoadExpr, rewriteExpr, visitExpr } from '../ir/scalar.js';
 import type { ConstData, Module, NodeOf, Value } from '../ir/tensor.js';
 import { STORAGE, sizeOf, type Tensor, type TypedArray } from '../support/tensor.js';
@@ -14,7 +14,7 @@ const MIN_WIDTH = 4;
 
 /** `keepsStreamed`: weights read once a run get the axis a sum walks innermost. */
 export function packConstants(m: Module, { keepsStreamed = false } = {}): Module {
-  const uses = countReads(m);
+  const uses = countUses(m);
   return rewriteModule(m, {
     node(node, w, original) {
       if (node.kind !== 'generic' || node.reducer === null || node.reducer.startsWith('arg')) return undefined;
@@ -50,19 +50,6 @@ function chooseStreamed(
     if (axis !== null) return { slot, axis };
   }
   return null;
-}
-
-/** How often each value is an operand or leaves the module. */
-export function countReads(m: Module): ReadonlyMap<Value, number> {
-  const reads = new Map<Value, number>();
-  const count = (values: readonly Value[]): void => {
-    for (const v of values) reads.set(v, (reads.get(v) ?? 0) + 1);
-  };
-  for (const { body } of m.entries) {
-    visitNodes(body, (n) => count(n.inputs));
-    count(body.results);
-  }
-  return reads;
 }
 
 /** The constant under its name, with its axes in another order. */

@@ -4,7 +4,7 @@
 
 import { isConst } from '../ir/dim.js';
 import { mentions } from '../ir/affine.js';
-import { children, type Expr, type LoadExpr, visitExpr } from '../ir/scalar.js';
+import { children, type Expr, type LoadExpr, visitExpr, factorsOf } from '../ir/scalar.js';
 import type { Node, NodeOf, Value } from '../ir/tensor.js';
 import { DTYPE_INFO, type DType, isInteger } from '../support/dtype.js';
 import { sizeOf } from '../support/tensor.js';
@@ -49,8 +49,6 @@ export function isStreamed(node: Node, readers: readonly Node[]): boolean {
   const stored = factorsOf(node.body).filter((x) => isStored(x, node));
   return stored.length === 1 && isSteady(node.body, `i${axis}`, weight.type.shape[axis] as number, node);
 }
-
-const factorsOf = (x: Expr): readonly Expr[] => (x.k === 'op' && x.op === 'mul' ? x.args.flatMap(factorsOf) : [x]);
 
 /** A float made of an element of the constant at the same position, less a zero point perhaps. */
 function isStored(x: Expr, node: NodeOf<'generic'>): boolean {

@@ -4,9 +4,8 @@
 
 import { mentions } from '../ir/affine.js';
 import { bounds, ceildiv, type Dim, product } from '../ir/dim.js';
-import { rewriteModule } from '../ir/rewrite.js';
+import { countUses, rewriteModule } from '../ir/rewrite.js';
 import type { Module, NodeOf, Value } from '../ir/tensor.js';
-import { countReads } from './pack-constants.js';
 import type { PassContext } from './pass.js';
 import { emitNodes, extentsOf } from './winograd-nodes.js';
 import { findSites, type Site } from './winograd-site.js';
@@ -37,7 +36,7 @@ type Generic = NodeOf<'generic'>;
 
 export function winograd(m: Module, c: PassContext, worth: Worth = WORTH): Module {
   if (c.numerics !== 'fast') return m;
-  const reads = countReads(m);
+  const reads = countUses(m);
   return rewriteModule(m, {
     node(node, w, original) {
       if (node.kind !== 'generic' || node.reducer !== 'add' || node.binds.length > 0) return undefined;

@@ -8,7 +8,8 @@ import { checkedSymbols, describeEntry, outputsFitInputs } from '../entry-spec.j
 import { declarationText } from './declarations.js';
 import { invariant } from '../../support/errors.js';
 import { faultAddress, initialImage, stringConstants, type WasmLayout } from './layout.js';
-import { type LoaderEntry, type LoaderPlan, loaderText, workerText } from './loader-template.js';
+import { type LoaderEntry, type LoaderPlan, loaderText } from './loader-template.js';
+import { workerText } from './loader-threads.js';
 import { emitWasm, INLINE_LIMIT, type WasmOptions, type WasmOutput } from './program.js';
 
 export interface WasmArtifactOptions extends Omit<WasmOptions, 'memory' | 'relaxed' | 'shared' | 'profile'> {
