@@ -5,7 +5,19 @@
 import { type Expr, rawOp } from '../scalar.js';
 import { erf } from './erf.js';
 import { exp } from './exp.js';
-import { add, clamp, div, type FloatFormat, mul, nearestPower2, neg, num, pairedPolynomial, sub } from './format.js';
+import {
+  add,
+  clamp,
+  div,
+  type FloatFormat,
+  mul,
+  nearestPower2,
+  neg,
+  num,
+  pairedPolynomial,
+  polynomial,
+  sub,
+} from './format.js';
 import { sigmoid, tanh } from './hyperbolic.js';
 
 /** ln2 in two parts, so that n·high is exact. */
@@ -36,8 +48,7 @@ function powerOfE(f: FloatFormat, x: Expr, n: Expr): Expr {
 }
 
 /** 2^r − 1 */
-const powerOf2 = (f: FloatFormat, r: Expr): Expr =>
-  add(mul(r, num(f, EXP2_FIRST)), mul(mul(r, r), pairedPolynomial(f, r, EXP2)));
+const powerOf2 = (f: FloatFormat, r: Expr): Expr => mul(r, polynomial(f, r, [EXP2_FIRST, ...EXP2]));
 
 /** 1/(1 + e^−x). */
 export function fastSigmoid(f: FloatFormat, x: Expr): Expr {
@@ -68,7 +79,7 @@ const TANH: Rational = {
 function oddRational(f: FloatFormat, x: Expr, { end, p, q }: Rational): Expr {
   const bounded = clamp(x, num(f, -end), num(f, end));
   const square = mul(bounded, bounded);
-  const value = div(mul(bounded, pairedPolynomial(f, square, p)), pairedPolynomial(f, square, q));
+  const value = div(mul(bounded, polynomial(f, square, p)), polynomial(f, square, q));
   return rawOp('max', rawOp('min', value, num(f, 1)), num(f, -1)); // the last bit may lie beyond
 }
 

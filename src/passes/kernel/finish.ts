@@ -4,6 +4,7 @@ import type { Kernel } from '../../ir/kernel.js';
 import type { Program } from '../../ir/program.js';
 import { CompileError } from '../../support/errors.js';
 import { type GridOptions, gridKernel } from '../schedule/grid.js';
+import { blockRows } from '../schedule/row-blocks.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import { joinBlocks } from '../schedule/nest.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
@@ -38,8 +39,9 @@ export function finishScheduled(
   const again = simplifyKernel(scheduled.kernel, { unloop: true }); // tile bounds decide guards
   const small = addSmallCasts(again, schedule.target); // looks for extrema
   const spelled = boundExtrema(small, schedule.numerics); // after scheduling, which looks for reductions by max
-  const shared = threads > 1 ? shareKernel(spelled, threads) : spelled; // when loops have their final steps
-  const operands = scheduled.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));
+  const blocked = blockRows({ kernel: spelled, operands: scheduled.operands }, schedule.target.rowsAtOnce);
+  const shared = threads > 1 ? shareKernel(blocked.kernel, threads) : blocked.kernel; // when loops have their final steps
+  const operands = blocked.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));
   return { kernel: rollStores(shared), operands };
 }
 
@@ -71,8 +73,12 @@ export function finishForGpu(kernel: Kernel, schedule: ScheduleOptions): Kernel 
 
 /** Scheduled where that takes no memory but the kernel's own: its buffers are those of the GPU's. Dot products pack. */
 function finishBeside(kernel: Kernel, schedule: ScheduleOptions): Kernel {
-  const { dot: _, ...target } = schedule.target;
-  for (const o of [schedule, { ...schedule, target }]) {
+  const { dot, ...rest } = schedule.target;
+  const target = { ...rest, rowsAtOnce: 1 };
+  for (const o of [
+    { ...schedule, target: { ...target, ...(dot && { dot }) } },
+    { ...schedule, target },
+  ]) {
     const { kernel: scheduled, operands } = finishScheduled(kernel, o, new Set());
     const isSame =
       operands.length === kernel.params.length && operands.every((op, k) => op.kind === 'given' && op.slot === k);

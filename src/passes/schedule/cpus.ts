@@ -16,6 +16,8 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
   keepsSplats: true,
   keepsSums: false,
   longSteps: 0,
+  shortSteps: 1,
+  rowsAtOnce: 4,
   dot: {
     quads: true,
     widensInBlocks: false,
@@ -26,9 +28,10 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
   },
 });
 
-/** Rows that share their loads take code, of which 'generic' is to have little; with long vectors they gain nothing (measured). */
+/** Rows that share their loads take code and rows in blocks memory, of which 'generic' is to have little; with long vectors the
+ *  first gain nothing (measured). */
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
-  generic: cpu(4, 4, 16, 1),
+  generic: { ...cpu(4, 4, 16, 1), rowsAtOnce: 1 },
   sse2: cpu(4, 4, 16, 3),
   avx2: cpu(8, 6, 16, 1),
   avx512: cpu(16, 8, 32, 1),

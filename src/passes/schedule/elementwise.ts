@@ -25,8 +25,9 @@ export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly S
   const isApart = loads.length > 2 * contiguous.length;
   const paired = isApart ? evenAndOdd(nest.store, inner) : null;
   if (paired) return wrap(nest.loops.slice(0, -1), paired);
+  const times = nest.loops.slice(0, -1).reduce((n, f) => n * (constOf(f.hi) ?? 1), 1);
   const run = (store: Store): readonly Stmt[] =>
-    cutSegments(store, inner).flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, o)));
+    cutSegments(store, inner).flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, times, o)));
   if (!around) return run(nest.store);
   const whole = cutSegments(nest.store, around);
   const rows = isApart || !isKnown(whole) ? [{ from: i32(0), to: around.hi, store: nest.store }] : whole;
@@ -45,8 +46,13 @@ const MAX_KINDS = 3;
 
 const singly = ({ store, from, to }: Segment, inner: For): Stmt => ({ ...inner, lo: from, hi: to, body: [store] });
 
-/** A segment in vectors of every width the target has, widest first, then one by one. */
-function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: ScheduleOptions): readonly Stmt[] {
+/** A segment in vectors of every width the target has, widest first, then one by one; `times`: how often, as far as known. */
+function vectorLoops(
+  { store, from: start, to: end }: Segment,
+  inner: For,
+  times: number,
+  o: ScheduleOptions,
+): readonly Stmt[] {
   const length = e.sub(end, start);
   const size = constOf(length);
   const loops: Stmt[] = [];
@@ -65,7 +71,7 @@ function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: Sc
         value: splat(there as Expr, lanes),
       };
     };
-    for (const count of unrollsOf(store, narrow, size)) {
+    for (const count of unrollsOf(store, narrow, size, times)) {
       const width = count * lanes;
       const to = size === null ? e.sub(end, e.rem(e.sub(end, from), width)) : e.add(start, size - (size % width));
       const steps = Array.from({ length: count }, (_, k) => step(k));
@@ -77,15 +83,23 @@ function vectorLoops({ store, from: start, to: end }: Segment, inner: For, o: Sc
   return size !== null && constOf(e.sub(end, from)) === 0 ? loops : [...loops, singly({ store, from, to: end }, inner)];
 }
 
-/** How many vectors go side by side, the most first: several where each is a long chain of operations and there are many. */
-function unrollsOf({ value }: Store, { target }: ScheduleOptions, size: number | null): readonly number[] {
+/** How many vectors go side by side, the most first: several where each is a long chain of operations and there are many,
+ *  or where a step is so short that the loop around it costs as much. */
+function unrollsOf(
+  { value }: Store,
+  { target }: ScheduleOptions,
+  size: number | null,
+  times: number,
+): readonly number[] {
+  if (size === null) return [1];
   const { count } = measure([value]);
-  const isWorthIt = isFloat(value.dtype) && count > SHORT && size !== null && size >= MANY * target.lanes;
-  const wanted = isWorthIt ? vectorsAtOnce([value], target) : 1;
-  return wanted > 1 ? [wanted, 1] : [1];
+  const vectors = size / target.lanes;
+  const isLong = isFloat(value.dtype) && count > SHORT && vectors * times >= MANY;
+  const wanted = isLong ? vectorsAtOnce([value], target) : count <= SHORT ? target.shortSteps : 1;
+  return wanted > 1 && vectors >= 2 * wanted ? [wanted, 1] : [1];
 }
 
 /** Operations of a step that waits for memory rather than for itself. */
 const SHORT = 12;
-/** Vectors from which more code pays; where their number is open there is code enough. */
+/** Vectors from which more code pays. */
 const MANY = 256;

@@ -30,6 +30,8 @@ export const GPU_VECTORS: ScheduleOptions = {
     keepsSplats: false,
     keepsSums: false,
     longSteps: 0,
+    shortSteps: 1,
+    rowsAtOnce: 1,
   },
   numerics: 'strict',
 };

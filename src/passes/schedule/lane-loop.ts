@@ -5,7 +5,7 @@
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec } from '../../ir/scalar.js';
-import { vectorsAtOnce } from './latency.js';
+import { measure, vectorsAtOnce } from './latency.js';
 import { atWidth, constOf, lanesAt, type ScheduleOptions, storesLast, widths, wrap } from './loops.js';
 import type { For, Reduction, Store } from './nest.js';
 import type { VectorTarget } from './target.js';
@@ -42,19 +42,20 @@ export function scheduleLaneLoop(l: LaneLoop, o: ScheduleOptions): readonly Stmt
   const probe = vectorStep(l, o, variable(l.loop.var, 'i32'), 0);
   if (!probe) return null;
   const unroll = unrollOf(l, size, o.target);
+  const partials = isLong(l) ? 1 : unroll;
   const [main, single] = [unroll * lanes, lanes];
   const [upToMain, upToSingle] = [main, single].map((step) => multiple(l.loop.hi, step)) as [Expr, Expr];
   const step = (k: number): readonly Stmt[] =>
-    vectorStep(l, o, e.add(variable(l.loop.var, 'i32'), k * lanes), k) as readonly Stmt[];
+    vectorStep(l, o, e.add(variable(l.loop.var, 'i32'), k * lanes), k % partials) as readonly Stmt[];
   const many = storesLast(Array.from({ length: unroll }, (_, k) => step(k)).flat());
   const loops: Stmt[] = [{ ...l.loop, hi: upToMain, step: main, body: many }];
   if (unroll > 1 && !(size !== null && size % main < lanes))
     loops.push({ ...l.loop, lo: upToMain, hi: upToSingle, step: single, body: step(0) });
   if (size === null || size % lanes !== 0) loops.push({ ...l.loop, lo: upToSingle, body: scalarStep(l) });
   return [
-    ...l.sums.flatMap((s) => declare(s, o, unroll)),
+    ...l.sums.flatMap((s) => declare(s, o, partials)),
     ...wrap(l.outer, loops),
-    ...l.sums.map((s) => combine(s, o, unroll)),
+    ...l.sums.map((s) => combine(s, o, partials)),
   ];
 }
 
@@ -70,6 +71,12 @@ function unrollOf(l: LaneLoop, size: number | null, target: VectorTarget): numbe
   const fits = size === null ? wanted : Math.floor(size / target.lanes);
   return fits >= wanted ? wanted : fits >= 2 ? 2 : 1;
 }
+
+/** Steps so long that a sum has been added to long before the next needs it: one is enough, and leaves registers. */
+const isLong = (l: LaneLoop): boolean =>
+  measure([...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)]).count > LONG;
+
+const LONG = 12;
 
 const partial = (s: Sum, k: number): string => `${s.acc}_v${k}`;
 const ordered = (s: Sum): string => `${s.acc}_ordered`;

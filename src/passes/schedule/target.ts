@@ -23,6 +23,10 @@ export interface VectorTarget {
   /** Operations up to which a step is worth writing out for several vectors. A compiler that keeps the order of what it is
    *  given does little more than the processor does by itself. */
   readonly longSteps: number;
+  /** Steps of few operations written out in one turn of a loop: more than one where a turn costs as much as a step. */
+  readonly shortSteps: number;
+  /** Rows of which one's loop goes on where the last steps of another's reduction wait for one another. */
+  readonly rowsAtOnce: number;
   /** The `dot` operation, where there is one. */
   readonly dot?: DotTarget;
 }

@@ -7,6 +7,7 @@ import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { isFloat } from '../../support/dtype.js';
 import type { TileSchedule } from './choose.js';
 import { allInside, guardsOf, withoutGuards } from './interior.js';
 import { accumulate, atWidth, constOf, lanesAt, NO_BLOCKS, type ScheduleOptions, tileLoop, wrap } from './loops.js';
@@ -14,7 +15,7 @@ import type { For, Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
 import { pairedFactors, pairSteps } from './pairs.js';
 import { laneExpr, splat, vectorizeExpr } from './vectorize.js';
-import { isUnrolled, rowsOverlap } from './window.js';
+import { inReadingOrder, isUnrolled, rowsOverlap } from './window.js';
 
 export function tileParallel(
   nest: Nest,
@@ -87,11 +88,30 @@ function tileBody(
   const accumulators = cells.map((c) => ({ name: c.acc, init: splat(r.init, lanes) }));
   const paired = pack ? null : pairedFactors(s, r, o);
   const writtenOut = (): readonly Stmt[] =>
-    paired ? pairSteps(paired, s, r, cells, start, atRow) : unroll(left.loops, steps(NO_BLOCKS));
+    paired ? pairSteps(paired, s, r, cells, start, atRow) : inReadingOrder(unroll(left.loops, steps(NO_BLOCKS)), s);
   const sums = isUnrolled(s, left) ? writtenOut() : accumulate(left, accumulators, steps);
-  const declare = accumulators.map((a): Stmt => ({ s: 'let', var: a.name, value: a.init, mutable: true }));
+  const declare = accumulators.map((a): Let => ({ s: 'let', var: a.name, value: a.init, mutable: true }));
+  if (isUnrolled(s, left) && startsAtNothing(r, o)) return [...startWithTerms(declare, sums), ...finish];
   return [...declare, ...sums, ...finish];
 }
+
+/** Whether the first term may stand for the sum of it and what the sum starts from: but for the sign of a zero. */
+const startsAtNothing = (r: Reduction, o: ScheduleOptions): boolean =>
+  r.op === 'add' && constOf(r.init) === 0 && (o.numerics === 'fast' || !isFloat(r.init.dtype));
+
+/** Sums written out begin with their first terms. */
+function startWithTerms(declare: readonly Let[], steps: readonly Stmt[]): readonly Stmt[] {
+  const waiting = new Map(declare.map((s) => [s.var, s]));
+  return steps.flatMap((s): readonly Stmt[] => {
+    const start = s.s === 'set' ? waiting.get(s.var) : undefined;
+    if (s.s !== 'set' || !start) return [s];
+    waiting.delete(s.var);
+    const [acc, term] = s.value.k === 'op' && s.value.op === 'add' ? s.value.args : [];
+    return acc?.k === 'var' && acc.name === s.var && term ? [{ ...start, value: term }] : [start, s];
+  });
+}
+
+type Let = Extract<Stmt, { s: 'let' }>;
 
 function unroll(loops: readonly For[], steps: readonly Stmt[]): readonly Stmt[] {
   const [outer, ...inner] = loops;

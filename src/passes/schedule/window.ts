@@ -3,7 +3,8 @@
 
 import { mentions } from '../../ir/affine.js';
 import { linearize, type LinearTerm, termsKey } from '../../ir/linear.js';
-import { type Expr, exprKey, i32, type LoadExpr, substituteVars } from '../../ir/scalar.js';
+import type { Stmt } from '../../ir/kernel.js';
+import { type Expr, exprKey, i32, type LoadExpr, substituteVars, visitExpr } from '../../ir/scalar.js';
 import { simplifyExpr } from '../kernel/simplify-index.js';
 import type { TileSchedule } from './choose.js';
 import { constOf, MAX_OVERLAPPING, MAX_UNROLLED } from './loops.js';
@@ -18,6 +19,41 @@ export function isUnrolled(t: TileSchedule, r: Reduction): boolean {
   const steps = r.loops.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1);
   const most = rowsOverlap(t) ? MAX_OVERLAPPING : MAX_UNROLLED;
   return !t.isFallback && !r.blocks && t.rowCount * t.vectors * steps <= most;
+}
+
+/** Steps of overlapping rows in the order of what they read, so that what several rows read is read once and then forgotten.
+ *  Each sum keeps its own order; where the two do not agree, the steps stay as they are. */
+export function inReadingOrder(steps: readonly Stmt[], t: TileSchedule): readonly Stmt[] {
+  const { rows } = t;
+  if (!rows || !rowsOverlap(t)) return steps;
+  const places = steps.map((s) => (s.s === 'set' ? placeOf(s.value, `${rows.var}_u`) : null));
+  const [first] = places;
+  if (!first || places.some((p) => p?.key !== first.key)) return steps;
+  const at = (k: number): number => places[k]?.constant as number;
+  const order = steps.map((_, k) => k).sort((a, b) => at(a) - at(b) || a - b);
+  const sorted = order.map((k) => steps[k] as Stmt);
+  return keepsSums(steps, sorted) ? sorted : steps;
+}
+
+/** Where the first load that a row moves is, as what all steps have in common and a distance. */
+function placeOf(x: Expr, row: string): { readonly key: string; readonly constant: number } | null {
+  let found: Expr | null = null;
+  visitExpr(x, (y) => {
+    if (y.k === 'load' && !found && mentions(y.index[0] as Expr, row)) found = y.index[0] as Expr;
+  });
+  if (!found) return null;
+  const { constant, terms } = linearize(simplifyExpr(found), new Map(), new Map());
+  return { key: termsKey(terms), constant };
+}
+
+function keepsSums(steps: readonly Stmt[], sorted: readonly Stmt[]): boolean {
+  const ofSum = (list: readonly Stmt[], name: string): readonly Stmt[] =>
+    list.filter((s) => s.s === 'set' && s.var === name);
+  const names = new Set(steps.map((s) => (s.s === 'set' ? s.var : '')));
+  return [...names].every((name) => {
+    const after = ofSum(sorted, name);
+    return ofSum(steps, name).every((s, k) => s === after[k]);
+  });
 }
 
 type Position = ReadonlyMap<string, number>;
