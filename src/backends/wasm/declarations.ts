@@ -73,15 +73,27 @@ const KEPT_TYPES = deviceTypes(
   '',
 );
 
-/** An entry as a method, and one whose outputs may stay; `all` asks for all of them. */
-export function declareKeepingEntry(e: EntrySpec, type: string, all: string): string {
+/** An entry as a method, and one whose outputs may stay. */
+export function declareKeepingEntry(
+  e: EntrySpec,
+  type: string,
+  /** `all` asks for all outputs; `into` says that results go where the caller wants them. */
+  { all = '', into = false }: { readonly all?: string; readonly into?: boolean },
+): string {
   const optional = e.inputs.length === 0 ? '?' : '';
   const [inputs, outputs, name] = [`OnDevice<${type}Inputs>`, `${type}Outputs`, property(e.name)];
+  const placed = into ? `; readonly into?: Into<${outputs}>` : '';
   return (
-    `  ${name}(inputs${optional}: ${inputs}): Promise<${outputs}>;\n` +
-    `  ${name}<N extends keyof ${outputs} = keyof ${outputs}>(inputs: ${inputs}, options: { readonly outputs: ${all}readonly N[] }): Promise<Staying<${outputs}, N>>;\n`
+    `  ${name}(inputs${optional}: ${inputs}${into ? intoOption(outputs) : ''}): Promise<${outputs}>;\n` +
+    `  ${name}<N extends keyof ${outputs} = keyof ${outputs}>(inputs: ${inputs}, options: { readonly outputs: ${all}readonly N[]${placed} }): Promise<Staying<${outputs}, N>>;\n`
   );
 }
+
+const intoOption = (outputs: string): string => `, options?: { readonly into?: Into<${outputs}> }`;
+
+const INTO_TYPE = `/** Arrays for outputs, as long as these or longer: the output's \`data\` is then the part that is filled. */
+export type Into<O> = { readonly [K in keyof O]?: O[K] extends Tensor<string, infer A> ? A : never };
+`;
 
 export const HEARS_WEIGHTS = `  /** Hears how many bytes of the weight file have come. */
   readonly onWeights?: (done: number, total: number) => void;`;
@@ -111,7 +123,7 @@ export function declareEntry(e: EntrySpec, type: string): string {
   return [
     `/** Inputs of \`${comment(e.name)}\`.${bounds ? ` ${comment(bounds)}.` : ''} */`,
     `export interface ${type}Inputs {\n${inputs.join('')}}\n`,
-    `/** Outputs of \`${comment(e.name)}\`: fresh copies. */`,
+    `/** Outputs of \`${comment(e.name)}\`: copies. */`,
     `export interface ${type}Outputs {\n${outputs.join('')}}\n`,
   ].join('\n');
 }
@@ -122,9 +134,9 @@ function declareModel(
   { threads, keeps }: { readonly threads: boolean; readonly keeps: boolean },
 ): string {
   const methods = entries.map((e, i) => {
-    if (keeps) return declareKeepingEntry(e, types[i] as string, '');
+    if (keeps) return declareKeepingEntry(e, types[i] as string, { into: true });
     const optional = e.inputs.length === 0 ? '?' : '';
-    return `  ${property(e.name)}(inputs${optional}: ${types[i]}Inputs): Promise<${types[i]}Outputs>;\n`;
+    return `  ${property(e.name)}(inputs${optional}: ${types[i]}Inputs${intoOption(`${types[i]}Outputs`)}): Promise<${types[i]}Outputs>;\n`;
   });
   const own = (name: string, text: string): string => (entries.some((e) => e.name === name) ? '' : text);
   const reset = own('reset', '  /** Puts state back to its initial contents. */\n  reset(): Promise<void>;\n');
@@ -168,6 +180,7 @@ export function declarationText(program: Program, hostOps: readonly string[], th
   return [
     `// Types of the model ${comment(JSON.stringify(program.name))}.\n`,
     PRELUDE,
+    INTO_TYPE,
     ...(keeps ? [KEPT_TYPES] : []),
     ...entries.map((e, i) => declareEntry(e, types[i] as string)),
     declareModel(entries, types, { threads, keeps }),

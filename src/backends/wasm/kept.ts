@@ -40,7 +40,7 @@ export function createKept(
     has: (buffer) => places.has(buffer),
     keep(address, size) {
       const place: Place = { address, size, own: null };
-      const buffer = { size, read: () => bytesOf(place).slice(), destroy: () => void places.delete(buffer) };
+      const buffer = { size, read: () => bytesOf(place).slice(), destroy: () => places.delete(buffer) };
       places.set(buffer, place);
       return buffer;
     },

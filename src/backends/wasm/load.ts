@@ -12,11 +12,22 @@ import { faultAddress, initialImage, stringConstants, type ValueLayout, type Was
 import { collectHosts, emitWasm } from './program.js';
 import { knowsRelaxed } from './relaxed.js';
 
+/** A session whose results may also go into arrays that the caller has. */
+export interface WasmSession extends DeviceSession {
+  /** Like `run`; outputs that `into` has an array for are the part of it that they fill. E402 where one is of another type or
+   *  too short. */
+  runInto(
+    inputs: Readonly<Record<string, RuntimeTensor>>,
+    into: Readonly<Record<string, TypedArray>>,
+    entry?: string,
+  ): Promise<Record<string, RuntimeTensor>>;
+}
+
 type EntryFunction = (...symbols: number[]) => void;
 
 /** Compiles and instantiates; E302 where the engine refuses that much memory. With `mark`, a profiling build that calls it
  *  around every step. */
-export async function instantiateWasm(program: Program, mark?: (point: number) => void): Promise<DeviceSession> {
+export async function instantiateWasm(program: Program, mark?: (point: number) => void): Promise<WasmSession> {
   const { module, layout } = emitWasm(program, {
     weights: 'file',
     names: true,
@@ -52,13 +63,17 @@ interface Instance {
   readonly instance: WebAssembly.Instance;
 }
 
-function openSession(program: Program, layout: WasmLayout, { memory, strings, instance }: Instance): DeviceSession {
+function openSession(program: Program, layout: WasmLayout, { memory, strings, instance }: Instance): WasmSession {
   const { address, bytes } = layout.state;
   const initial = layout.stateIsZero ? null : new Uint8Array(memory.buffer, address, bytes).slice();
   const specs = program.entries.map(describeEntry);
   const kept = createKept(memory, (at, data) => write(memory, strings, at, data));
   let open = true;
-  const runOnDevice: DeviceSession['runOnDevice'] = async (inputs, stay, name) => {
+  const call = async (
+    inputs: Readonly<Record<string, RuntimeTensor | DeviceTensor>>,
+    { stay = [], into = {} }: Results,
+    name: string | undefined,
+  ): Promise<Record<string, RuntimeTensor | DeviceTensor>> => {
     if (!open) throw new CompileError('E402', 'the session is closed');
     const index = findEntry(program, name);
     const [spec, entry] = [specs[index], layout.entries[index]];
@@ -74,13 +89,14 @@ function openSession(program: Program, layout: WasmLayout, { memory, strings, in
     );
     const outputs = entry.outputs.map((v) => {
       const stays = stay.includes(v.name) && v.dtype !== 'string';
-      return [v.name, stays ? keepOutput(kept, memory, v) : readOutput(memory, strings, v)] as const;
+      return [v.name, stays ? keepOutput(kept, memory, v) : readOutput(memory, strings, v, into[v.name])] as const;
     });
     return Object.fromEntries(outputs);
   };
   return {
-    run: async (inputs, name) => (await runOnDevice(inputs, [], name)) as Record<string, RuntimeTensor>,
-    runOnDevice,
+    run: async (inputs, name) => (await call(inputs, {}, name)) as Record<string, RuntimeTensor>,
+    runInto: async (inputs, into, name) => (await call(inputs, { into }, name)) as Record<string, RuntimeTensor>,
+    runOnDevice: (inputs, stay, name) => call(inputs, { stay }, name),
     device: memory,
     async reset() {
       const state = new Uint8Array(memory.buffer, address, bytes);
@@ -91,6 +107,12 @@ function openSession(program: Program, layout: WasmLayout, { memory, strings, in
       open = false;
     },
   };
+}
+
+/** Where a call's outputs go: left in memory, into the caller's arrays, else copies. */
+interface Results {
+  readonly stay?: readonly string[];
+  readonly into?: Readonly<Record<string, TypedArray>>;
 }
 
 /** An input's data, or what stayed in memory of it. */
@@ -124,24 +146,32 @@ function write(memory: WebAssembly.Memory, strings: Strings, address: number, da
   else new Uint8Array(memory.buffer).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
 }
 
-/** A copy of the elements at `address`. */
+/** A copy of the elements at `address`, in an array of its own or at the start of the one given. */
 function readTensor(
   memory: WebAssembly.Memory,
   strings: Strings,
-  dtype: DType,
-  address: number,
+  { dtype, address }: Pick<ValueLayout, 'dtype' | 'address'>,
   shape: readonly number[],
+  into?: TypedArray,
 ): Tensor {
   if (dtype === 'string') return { dtype, shape, data: strings.get(address) ?? [] };
   const elements = sizeOf(shape);
-  const bytes = memory.buffer.slice(address, address + elements * DTYPE_INFO[dtype].bytes);
-  const data: TypedArray = new STORAGE[dtype](bytes);
-  return { dtype, shape, data };
+  if (!into) {
+    const bytes = memory.buffer.slice(address, address + elements * DTYPE_INFO[dtype].bytes);
+    return { dtype, shape, data: new STORAGE[dtype](bytes) };
+  }
+  if (!(into instanceof STORAGE[dtype]) || into.length < elements)
+    throw new CompileError(
+      'E402',
+      `an output has ${elements} elements of a ${STORAGE[dtype].name}, for which there is no room`,
+    );
+  into.set(new STORAGE[dtype](memory.buffer, address, elements) as never);
+  return { dtype, shape, data: into.subarray(0, elements) };
 }
 
-function readOutput(memory: WebAssembly.Memory, strings: Strings, v: ValueLayout): RuntimeTensor {
+function readOutput(memory: WebAssembly.Memory, strings: Strings, v: ValueLayout, into?: TypedArray): RuntimeTensor {
   const shape = [...new Int32Array(memory.buffer, v.sizes, v.rank)];
-  return readTensor(memory, strings, v.dtype, v.address, shape) as RuntimeTensor;
+  return readTensor(memory, strings, v, shape, into) as RuntimeTensor;
 }
 
 /** One import per host step: tensors are read from memory, the step's own function called, its results written back. */
@@ -163,7 +193,7 @@ function hostImports(
         at += a.rank;
         return { dtype: a.dtype, address, shape };
       };
-      const inputs = host.inputs.map(take).map((a) => readTensor(memory, strings, a.dtype, a.address, a.shape));
+      const inputs = host.inputs.map(take).map((a) => readTensor(memory, strings, a, a.shape));
       const outputs = host.outputs.map(take);
       const results = step.call(inputs);
       outputs.forEach((o, i) => {

@@ -40,9 +40,10 @@ export interface LoaderEntry {
 export const LOADER_BASE = `
 /** By one name, which bundlers make short. */
 const world = globalThis;
+const [I8, U16] = [Int8Array, Uint16Array];
 const TYPES = {
-  f64: Float64Array, f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, i64: BigInt64Array, u64: BigUint64Array,
-  i32: Int32Array, u32: Uint32Array, i16: Int16Array, u16: Uint16Array, i8: Int8Array, i4: Int8Array, i2: Int8Array,
+  f64: Float64Array, f32: Float32Array, f16: U16, bf16: U16, i64: BigInt64Array, u64: BigUint64Array,
+  i32: Int32Array, u32: Uint32Array, i16: Int16Array, u16: U16, i8: I8, i4: I8, i2: I8,
 };
 const typeOf = (dtype) => (dtype === 'string' ? Array : TYPES[dtype] ?? Uint8Array);
 const count = (shape) => shape.reduce((n, d) => n * d, 1);
@@ -90,7 +91,7 @@ function check([name, dtype, shape], value, entry, symbols) {
     throw new Error('E402 input "' + name + '": expected ' + dtype + '[' + shape.map(show).join(', ') + ']: ' + why);
   };
   if (value == null) fail('it is missing');
-  const data = ArrayBuffer.isView(value) || Array.isArray(value) ? value : value.data;
+  const data = value.data ?? value;
   const type = typeOf(dtype);
   if (!(data instanceof type)) fail('data is no ' + type.name);
   const got = value.shape ?? inferShape(data, shape, symbols, fail);
@@ -145,7 +146,7 @@ async function download(url, bytes, heard, take) {
 }
 
 function complete(got, bytes) {
-  if (got !== bytes) throw new Error('the weights have ' + got + ' bytes instead of ' + bytes);
+  if (got !== bytes) throw new Error('the weights have ' + got + ' bytes, not ' + bytes);
 }
 `;
 
@@ -172,8 +173,8 @@ const hostImports = (memory, host) =>
 const put = (memory, address, data) =>
   Array.isArray(data) ? memory.strings.set(address, data) : new Uint8Array(memory.buffer).set(bytesOf(data), address);
 
-const copy = (memory, tensor) =>
-  tensor.dtype === 'string' ? (memory.strings.get(tensor.address) ?? []) : copyNumbers(memory, tensor);
+const copy = (memory, tensor, into) =>
+  tensor.dtype === 'string' ? (memory.strings.get(tensor.address) ?? []) : copyNumbers(memory, tensor, into);
 
 /** Starts with the strings that are constants. */
 const withStrings = (memory) => ((memory.strings = new Map(MODEL.strings)), memory);
@@ -182,7 +183,7 @@ const withStrings = (memory) => ((memory.strings = new Map(MODEL.strings)), memo
 const NO_HOSTS = `
 const hostImports = () => ({});
 const put = (memory, address, data) => new Uint8Array(memory.buffer).set(bytesOf(data), address);
-const copy = (memory, tensor) => copyNumbers(memory, tensor);
+const copy = copyNumbers;
 const withStrings = (memory) => memory;
 `;
 
@@ -235,8 +236,16 @@ const withKept = (memory) => memory;
 `;
 
 const LOADER = `
-const copyNumbers = (memory, { dtype, shape, address }) =>
-  new (typeOf(dtype))(memory.buffer, address, count(shape)).slice();
+/** A copy of what is in memory, new or where the caller says. */
+function copyNumbers(memory, { dtype, shape, address }, into) {
+  const type = typeOf(dtype);
+  const data = new type(memory.buffer, address, count(shape));
+  if (!into) return data.slice();
+  if (!(into instanceof type && into.length >= data.length))
+    throw new Error('E402 "into" needs ' + data.length + ' elements of a ' + type.name);
+  into.set(data);
+  return into.subarray(0, data.length);
+}
 
 function call(entry, invoke, memory, inputs, options) {
   const symbols = new Map();
@@ -248,7 +257,7 @@ function call(entry, invoke, memory, inputs, options) {
   return Object.fromEntries(entry.outputs.map(([name, dtype, rank, address, sizes]) => {
     const shape = [...new Int32Array(memory.buffer, sizes, rank)];
     const place = { dtype, shape, address };
-    return [name, leave(memory, name, place, options) ?? { dtype, shape, data: copy(memory, place) }];
+    return [name, leave(memory, name, place, options) ?? { dtype, shape, data: copy(memory, place, options?.into?.[name]) }];
   }));
 }
 

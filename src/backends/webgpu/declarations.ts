@@ -22,7 +22,7 @@ const GPU_TYPES = deviceTypes(
 );
 
 function declareModel(entries: readonly EntrySpec[], types: readonly string[]): string {
-  const methods = entries.map((e, i) => declareKeepingEntry(e, types[i] as string, "'gpu' | "));
+  const methods = entries.map((e, i) => declareKeepingEntry(e, types[i] as string, { all: "'gpu' | " }));
   const own = (name: string, text: string): string => (entries.some((e) => e.name === name) ? '' : text);
   return [
     '/** One instance: its state is its own. Calls run one after the other. */',

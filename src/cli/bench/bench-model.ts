@@ -22,6 +22,9 @@ export interface BenchRow extends Costs {
   readonly peer: string;
   readonly heddle_ms: number;
   readonly peer_ms: number | null;
+  /** With results in new arrays each time, where `heddle_ms` has them in arrays the caller keeps: WebAssembly. */
+  readonly fresh_ms?: number | null;
+  readonly fresh_ratio?: number | null;
   /** The shortest of the batches; the others are medians. */
   readonly heddle_best_ms: number;
   readonly peer_best_ms: number | null;
@@ -126,8 +129,9 @@ async function compare(
     r.say(`${model}: measuring ${contenders.map((c) => c.name).join(', ')}`);
     const outputs = new Map<string, Outputs>();
     for (const c of contenders) outputs.set(c.name, await c.outputs());
-    const times = await measure(contenders, r.measure);
-    const ms = new Map(contenders.map((c, i) => [c.name, times[i] as Timing]));
+    const timed = [...contenders, ...targets.flatMap((t) => t.fresh ?? [])];
+    const times = await measure(timed, r.measure);
+    const ms = new Map(timed.map((c, i) => [c.name, times[i] as Timing]));
     return { rows: targets.flatMap((t) => rowsOf(model, t, rivals(t, peers, r), ms, outputs, r)), notes };
   } finally {
     for (const c of contenders) await c.close();
@@ -163,6 +167,7 @@ function rowsOf(
 ): readonly Measured[] {
   const { compile_ms, code_bytes, weight_bytes, arena_bytes, live_bytes, memory_bytes } = t;
   const heddle = ms.get(t.name) as Timing;
+  const fresh = t.fresh && (ms.get(t.fresh.name) as Timing);
   const own = outputs.get(t.name) ?? [];
   const costs = { compile_ms: round(compile_ms, 3), code_bytes, weight_bytes, arena_bytes, live_bytes, memory_bytes };
   const numerics = r.options.numerics ?? 'fast';
@@ -173,6 +178,8 @@ function rowsOf(
     heddle_ms: round(heddle.median, 4),
     peer_ms: other && round(other.median, 4),
     ratio: other && round(other.median / heddle.median, 3),
+    fresh_ms: fresh ? round(fresh.median, 4) : null,
+    fresh_ratio: fresh && other ? round(other.median / fresh.median, 3) : null,
     heddle_best_ms: round(heddle.best, 4),
     peer_best_ms: other && round(other.best, 4),
     difference: difference === null ? null : round(difference, 2),

@@ -1,5 +1,6 @@
 // One side of a comparison: a model made ready to run by heddle or by another runtime, on one thread. `time` measures as
-// close to the run as that runtime allows, with what a caller always pays (inputs handed over, outputs received).
+// close to the run as that runtime allows, with what a caller always pays (inputs handed over, outputs received, in arrays he
+// keeps where the runtime can write to those).
 
 import type { Tensor } from '../../support/tensor.js';
 
@@ -11,6 +12,9 @@ export interface Contender {
   readonly outputs: () => Promise<readonly ArrayLike<number | bigint>[]>;
   readonly close: () => Promise<void>;
 }
+
+/** The same runtime used in another way, timed beside it. */
+export type Variant = Pick<Contender, 'name' | 'time'>;
 
 /** What every contender is given. Tensors are in the order of the model's inputs. */
 export interface BenchInput {

@@ -1,16 +1,17 @@
 // heddle as a contender: a model compiled for a target and opened, with what that cost. C is timed in the process that
 // runs it, the others here.
 
+import type { WasmSession } from '../../backends/wasm/load.js';
 import { type CompileOptions, importSource, lowerToProgram } from '../../compile.js';
 import type { Program } from '../../ir/program.js';
 import type { RuntimeTensor, Session } from '../../runtime/session.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
-import type { Tensor } from '../../support/tensor.js';
+import type { Tensor, TypedArray } from '../../support/tensor.js';
 import { emitArtifact } from '../artifact.js';
 import { openModel } from '../model-file.js';
 import { nativeCpu } from '../native-cpu.js';
 import { openC, openSession, type Target } from '../targets.js';
-import { type BenchInput, type Contender, timeCalls } from './contender.js';
+import { type BenchInput, type Contender, timeCalls, type Variant } from './contender.js';
 
 export interface Costs {
   /** From the file's bytes to the artifact's. */
@@ -27,6 +28,8 @@ export interface Costs {
 
 export interface HeddleContender extends Contender, Costs {
   readonly name: Target;
+  /** With new arrays for the results of each run, where `time` is without. */
+  readonly fresh?: Variant;
 }
 
 /** What gcc is told; the numeric flags come with the program. */
@@ -57,7 +60,20 @@ export async function openHeddle(
     if (!session) throw new Error('the one program was built');
     return { ...contend(target, program, session, inputs), time: (repeats) => session.time(inputs, repeats), ...costs };
   }
-  return { ...contend(target, program, await openSession(target, program), inputs), ...costs };
+  const session = await openSession(target, program);
+  return { ...contend(target, program, session, inputs), ...(await intoKept(session, inputs)), ...costs };
+}
+
+/** Where a session can write results to arrays that the caller keeps. */
+async function intoKept(session: Session, inputs: Inputs): Promise<Partial<HeddleContender>> {
+  if (!('runInto' in session)) return {};
+  const { runInto, run } = session as WasmSession;
+  const room = Object.entries(await run(inputs)).filter(([, t]) => ArrayBuffer.isView(t.data));
+  const into = Object.fromEntries(room.map(([name, t]) => [name, t.data as TypedArray]));
+  return {
+    time: (repeats) => timeCalls(() => runInto(inputs, into), repeats),
+    fresh: { name: 'fresh results', time: (repeats) => timeCalls(() => run(inputs), repeats) },
+  };
 }
 
 type Inputs = Readonly<Record<string, RuntimeTensor>>;

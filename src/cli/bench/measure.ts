@@ -1,7 +1,7 @@
 // Fair timing of several contenders on one machine: each is warmed up, then short batches of all of them alternate, and
 // the median over the rounds counts. What disturbs the machine for a while disturbs all alike.
 
-import type { Contender } from './contender.js';
+import type { Variant } from './contender.js';
 
 export interface MeasureOptions {
   /** Rounds, at least 1. */
@@ -22,21 +22,21 @@ export interface Timing {
 }
 
 /** In the order of the contenders. */
-export async function measure(contenders: readonly Contender[], options: MeasureOptions): Promise<readonly Timing[]> {
+export async function measure(contenders: readonly Variant[], options: MeasureOptions): Promise<readonly Timing[]> {
   const repeats: number[] = [];
   for (const c of contenders) repeats.push(Math.max(1, Math.round(options.batchMs / (await warmUp(c, options)))));
   const samples = contenders.map((): number[] => []);
   for (let round = 0; round < options.samples; round++) {
     for (let i = 0; i < contenders.length; i++) {
       const at = (i + round) % contenders.length;
-      samples[at]?.push(await (contenders[at] as Contender).time(repeats[at] as number));
+      samples[at]?.push(await (contenders[at] as Variant).time(repeats[at] as number));
     }
   }
   return samples.map((s) => ({ median: median(s), best: Math.min(...s) }));
 }
 
 /** Engines compile hot code in the background: batches grow until the time is up. The last batch's milliseconds a run. */
-async function warmUp(c: Contender, { warmUpMs }: MeasureOptions): Promise<number> {
+async function warmUp(c: Variant, { warmUpMs }: MeasureOptions): Promise<number> {
   const start = performance.now();
   let repeats = 1;
   for (let batch = 1; ; batch++) {
