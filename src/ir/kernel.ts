@@ -64,14 +64,21 @@ export interface Kernel {
   /** Size symbols the body reads (`dim` expressions), passed as i32 in this order. */
   readonly syms: readonly Sym[];
   readonly body: readonly Stmt[];
-  /** The body reads the i32 variable SHARE: run for 0 … shares − 1, in any order or at once, it is the whole kernel. */
-  readonly shares?: number;
+  readonly shares?: Shares;
   /** The same work for a processor beside the target, made when asked for; and why the target cannot do it, if it cannot. */
   readonly twin?: { readonly make: () => Kernel; readonly refusal: string | null };
 }
 
-/** No name a model can give. */
+/** The body reads the i32 variables SHARE and THREAD: run for the shares 0 … count − 1, in any order or at once, each by one
+ *  of the threads 0 … threads − 1, which does one at a time, it is the whole kernel. */
+export interface Shares {
+  readonly count: number;
+  readonly threads: number;
+}
+
+/** No names a model can give. */
 export const SHARE = '$share';
+export const THREAD = '$thread';
 
 /** An i1 variable every body may read: whether the program was built with vectors. Where that is known only to whoever builds
  *  it, as with C, a schedule may give loops beside. Both arms of an `if` on it do the same. */

@@ -171,7 +171,7 @@ it('shares its rows among threads', async () => {
   const s = { queries: 203, keys: 64 };
   const m = model('plain', [s.queries, s.keys]);
   const program = compile(m, 'wasm', { threads: 3 });
-  expect(program.kernels.find((k) => k.name === 'taking')?.shares).toBe(3);
+  expect(program.kernels.find((k) => k.name === 'taking')?.shares?.threads).toBe(3);
   const calls = [inputsFor('plain', s)];
   const [got] = await run(program, 'wasm', calls);
   const [want] = await run(compile(m, 'wasm', {}), 'wasm', calls);

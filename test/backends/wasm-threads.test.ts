@@ -81,7 +81,7 @@ const REPORT = `const model = await load({ threads: 2 });
 
 describe('threads', () => {
   it('share kernels that are worth it, and no others', () => {
-    expect(compile(3).kernels.some((k) => k.shares === 3)).toBe(true);
+    expect(compile(3).kernels.some((k) => k.shares?.threads === 3)).toBe(true);
     expect(compile(1).kernels.every((k) => k.shares === undefined)).toBe(true);
     const small = parseModule(`module "small" {
   entry "run" ("x": %0 "x" f32[64]) {
@@ -147,7 +147,7 @@ describe('threads', () => {
       };
       b.steps(b.kernel('fail', [[y, 'write']], [fail]));
     });
-    const program = { ...made, kernels: made.kernels.map((k) => ({ ...k, shares: 2 })) };
+    const program = { ...made, kernels: made.kernels.map((k) => ({ ...k, shares: { count: 2, threads: 2 } })) };
     const model = await load(write(program), 2);
     expect(model.threads).toBe(2);
     await expect(model.run({})).rejects.toThrow(WebAssembly.RuntimeError);

@@ -73,7 +73,7 @@ function weightFile(program: Program, layout: WasmLayout): { address: number; by
 }
 
 function planLoader(program: Program, { layout, sharedAt }: WasmOutput, weights: LoaderPlan['weights']): LoaderPlan {
-  const most = Math.max(...program.kernels.map((k) => k.shares ?? 1));
+  const most = Math.max(...program.kernels.map((k) => k.shares?.threads ?? 1));
   const entries = program.entries.map((entry, i): [string, LoaderEntry] => {
     const spec = describeEntry(entry);
     const own = layout.entries[i];

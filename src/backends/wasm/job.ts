@@ -8,8 +8,8 @@ import type { Program } from '../../ir/program.js';
 export const JOB = {
   /** Counts jobs; helpers wait for it to change. */
   number: 0,
-  /** Helpers still at work. */
-  busy: 4,
+  /** Shares that are not done. */
+  left: 4,
   /** Which of the kernels with shares. */
   kernel: 8,
   /** How many helpers there are: 0 until the loader has started them. */
@@ -20,6 +20,8 @@ export const JOB = {
   quit: 20,
   /** A helper failed. */
   failed: 24,
+  /** How many shares nobody has taken; negative where some have asked in vain. */
+  untaken: 28,
   args: 32,
 } as const;
 

@@ -1,7 +1,7 @@
 // One kernel as one function: (buffer pointers…, symbols…) → nothing. Statements walk here, values in expr.ts.
 // A `for` is tested at its bottom and enters only when it has something to do; `parallel` and `grid` loops run in order.
 
-import { type Kernel, SHARE, type Stmt } from '../../ir/kernel.js';
+import { type Kernel, SHARE, type Stmt, THREAD } from '../../ir/kernel.js';
 import { visitStmts } from '../../ir/kernel-walk.js';
 import type { Expr } from '../../ir/scalar.js';
 import { invariant, never } from '../../support/errors.js';
@@ -23,10 +23,10 @@ export interface EmittedKernel {
   readonly scratch: number;
 }
 
-/** Writes a kernel whose local storage starts at address `scratch`. One with shares takes the share last. */
+/** Writes a kernel whose local storage starts at address `scratch`. One with shares takes share and thread last. */
 export function emitKernel(kernel: Kernel, scratch: number, relaxed = false): EmittedKernel {
-  const share = kernel.shares === undefined ? [] : [SHARE];
-  const params = [...kernel.params, ...kernel.syms, ...share].map(() => 'i32' as const);
+  const own = kernel.shares === undefined ? [] : [SHARE, THREAD];
+  const params = [...kernel.params, ...kernel.syms, ...own].map(() => 'i32' as const);
   const c = new CodeWriter(kernel.name, { params, results: [] });
   const storage = planStorage(kernel);
   const slots = new Map<number, Slot>();
@@ -42,10 +42,10 @@ export function emitKernel(kernel: Kernel, scratch: number, relaxed = false): Em
     bindSymbol(k, s.name, c.param(kernel.params.length + i));
     if (s.lo >= 0) k.natural.add(s.name);
   });
-  for (const name of share) {
-    bindSymbol(k, name, c.param(params.length - 1));
+  own.forEach((name, i) => {
+    bindSymbol(k, name, c.param(params.length - own.length + i));
     k.natural.add(name);
-  }
+  });
   visitStmts(kernel.body, (s) => {
     const offset = s.s === 'alloc' ? storage.offsets.get(s.buf) : undefined;
     if (s.s === 'alloc' && offset !== undefined)

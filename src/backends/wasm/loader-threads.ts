@@ -12,7 +12,7 @@ const startHelpers = () => (f) => f;
 `;
 
 /** Words of the job: job.ts. */
-const [BUSY, HELPERS, SLEEPS, QUIT, FAILED] = [JOB.busy, JOB.helpers, JOB.sleeps, JOB.quit, JOB.failed].map(
+const [LEFT, HELPERS, SLEEPS, QUIT, FAILED] = [JOB.left, JOB.helpers, JOB.sleeps, JOB.quit, JOB.failed].map(
   (at) => at / 4,
 );
 
@@ -63,7 +63,7 @@ async function startHelpers(model, module, memory, helpers) {
     try {
       f(...symbols);
     } catch (e) {
-      if (words[${BUSY}]) model.close();
+      if (words[${LEFT}]) model.close();
       throw e;
     }
   };

@@ -353,7 +353,6 @@ export const ATOMIC = {
   'i32.atomic.load': 0x10,
   'i32.atomic.store': 0x17,
   'i32.atomic.rmw.add': 0x1e,
-  'i32.atomic.rmw.sub': 0x25,
 } as const;
 
 /** Any instruction by its specified name. */

@@ -272,7 +272,9 @@ function writeFork(cx: EntryContext, s: Extract<Step, { kind: 'kernel' }>): void
     write();
     c.memory('i32.store', cx.layout.job + JOB.args + 4 * i, 2);
   });
-  c.i32(sharedKernels(cx.program).indexOf(cx.program.kernels[s.kernel] as Kernel));
+  const kernel = cx.program.kernels[s.kernel] as Kernel;
+  c.i32(sharedKernels(cx.program).indexOf(kernel));
+  c.i32(kernel.shares?.count ?? 1);
   invariant(cx.fork !== null, 'a program with shares has a fork');
   c.call(cx.fork);
 }

@@ -1,6 +1,6 @@
-// Threads: the code that runs the shares of a kernel. `fork` publishes a job, does its own shares and waits for the helpers;
-// `work` is a helper's whole life; `share` calls one kernel for one share. Shares go round the threads, so that without
-// helpers one thread does all of them, with the same results.
+// Threads: the code that runs the shares of a kernel. `fork` publishes a job, takes shares until there are none and waits for
+// those that others took; `work` is a helper's whole life; `share` calls one kernel for one share. A share goes to whoever is
+// free: a helper that sleeps, or has a slower processor, delays nobody. Without helpers one thread does all, with the same results.
 
 import type { Kernel } from '../../ir/kernel.js';
 import type { Program } from '../../ir/program.js';
@@ -24,15 +24,14 @@ export interface ThreadCode {
 /** `firstKernel`, `firstOwn`: indices of the program's first kernel and of the first function made here. */
 export function emitThreads(program: Program, job: number, firstKernel: number, firstOwn: number): ThreadCode {
   const kernels = sharedKernels(program);
-  const shares = Math.max(...kernels.map((k) => k.shares ?? 1));
   const index = (k: Kernel): number => firstKernel + program.kernels.indexOf(k);
-  const functions = [emitShare(kernels, job, index), emitFork(job, shares, firstOwn), emitWork(job, shares, firstOwn)];
+  const functions = [emitShare(kernels, job, index), emitFork(job, firstOwn), emitWork(job, firstOwn)];
   return { functions, fork: 1, work: 2 };
 }
 
-/** (kernel, share): a table of calls, each with the job's arguments. */
+/** (kernel, share, thread): a table of calls, each with the job's arguments. */
 function emitShare(kernels: readonly Kernel[], job: number, index: (k: Kernel) => number): FunctionBody {
-  const c = new CodeWriter('#share', { params: ['i32', 'i32'], results: [] });
+  const c = new CodeWriter('#share', { params: ['i32', 'i32', 'i32'], results: [] });
   const labels = kernels.map(() => c.open('block')).reverse();
   c.get(c.param(0));
   c.branchTable(labels);
@@ -40,51 +39,56 @@ function emitShare(kernels: readonly Kernel[], job: number, index: (k: Kernel) =
     c.close();
     for (let i = 0; i < argumentsOf(k); i++) load(c, job + JOB.args + 4 * i);
     c.get(c.param(1));
+    c.get(c.param(2));
     c.call(index(k));
     c.op('return');
   }
   return c.finish();
 }
 
-/** (kernel): its arguments are in the job. */
-function emitFork(job: number, shares: number, share: number): FunctionBody {
-  const c = new CodeWriter('#fork', { params: ['i32'], results: [] });
+/** (kernel, shares): its arguments are in the job. The rest is written before `untaken`, which lets helpers in. */
+function emitFork(job: number, share: number): FunctionBody {
+  const c = new CodeWriter('#fork', { params: ['i32', 'i32'], results: [] });
+  const words = [
+    [JOB.kernel, c.param(0)],
+    [JOB.left, c.param(1)],
+  ] as const;
+  for (const [at, value] of words) {
+    c.i32(0);
+    c.get(value);
+    c.memory('i32.store', job + at, 2);
+  }
+  c.i32(0);
+  c.get(c.param(1));
+  c.memory('i32.atomic.store', job + JOB.untaken, 2);
   const helpers = c.local('i32');
   load(c, job + JOB.helpers);
   c.set(helpers);
   when(c, helpers, () => {
-    c.i32(0);
-    c.get(c.param(0));
-    c.memory('i32.store', job + JOB.kernel, 2);
-    c.i32(0);
-    c.get(helpers);
-    c.memory('i32.atomic.store', job + JOB.busy, 2);
-    c.i32(0);
-    c.i32(1);
-    c.memory('i32.atomic.rmw.add', job + JOB.number, 2);
+    atomicAdd(c, job + JOB.number, 1);
     c.op('drop');
     c.i32(0);
     c.get(helpers);
     c.memory('memory.atomic.notify', job + JOB.number, 2);
     c.op('drop');
   });
-  const first = c.local('i32');
+  const self = c.local('i32');
   c.i32(0);
-  c.set(first);
-  ownShares(c, c.param(0), first, helpers, shares, share);
+  c.set(self);
+  takeShares(c, job, self, share);
   when(c, helpers, () => join(c, job));
   return c.finish();
 }
 
-/** Waits until no helper is busy; traps where one failed. */
+/** Waits until no share is left; traps where a helper failed. */
 function join(c: CodeWriter, job: number): void {
-  const [busy, looks] = [c.local('i32'), c.local('i32')];
+  const [left, looks] = [c.local('i32'), c.local('i32')];
   c.i32(0);
   c.set(looks);
   const done = c.open('block');
   const again = c.open('loop');
-  atomicLoad(c, job + JOB.busy);
-  c.tee(busy);
+  atomicLoad(c, job + JOB.left);
+  c.tee(left);
   c.op('i32.eqz');
   c.branch(done, true);
   atomicLoad(c, job + JOB.failed);
@@ -96,21 +100,19 @@ function join(c: CodeWriter, job: number): void {
   c.op('i32.eqz');
   c.branch(again, true);
   c.i32(0);
-  c.get(busy);
+  c.get(left);
   c.i64(1_000_000n);
-  c.memory('memory.atomic.wait32', job + JOB.busy, 2);
+  c.memory('memory.atomic.wait32', job + JOB.left, 2);
   c.op('drop');
   c.branch(again, false);
   c.close();
   c.close();
 }
 
-/** (helper, from 1): waits for jobs and does its shares, until told to quit. */
-function emitWork(job: number, shares: number, share: number): FunctionBody {
+/** (helper, from 1): waits for jobs and takes their shares, until told to quit. */
+function emitWork(job: number, share: number): FunctionBody {
   const c = new CodeWriter(WORK, { params: ['i32'], results: [] });
-  const [seen, now, looks, kernel, helpers, at] = ['i32', 'i32', 'i32', 'i32', 'i32', 'i32'].map(() =>
-    c.local('i32'),
-  ) as [Local, Local, Local, Local, Local, Local];
+  const [seen, now, looks] = ['i32', 'i32', 'i32'].map(() => c.local('i32')) as [Local, Local, Local];
   const next = c.open('loop');
   c.i32(0);
   c.set(looks);
@@ -136,46 +138,38 @@ function emitWork(job: number, shares: number, share: number): FunctionBody {
   c.close();
   c.get(now);
   c.set(seen);
-  load(c, job + JOB.kernel);
-  c.set(kernel);
-  load(c, job + JOB.helpers);
-  c.set(helpers);
-  c.get(c.param(0));
-  c.set(at);
-  ownShares(c, kernel, at, helpers, shares, share);
-  c.i32(0);
-  c.i32(1);
-  c.memory('i32.atomic.rmw.sub', job + JOB.busy, 2);
-  c.i32(1);
-  c.op('i32.eq');
-  c.open('if');
-  c.i32(0);
-  c.i32(1);
-  c.memory('memory.atomic.notify', job + JOB.busy, 2);
-  c.op('drop');
-  c.close();
+  takeShares(c, job, c.param(0), share);
   c.branch(next, false);
   c.close();
   return c.finish();
 }
 
-/** Every (helpers + 1)-th share from `at`. */
-function ownShares(c: CodeWriter, kernel: Local, at: Local, helpers: Local, shares: number, share: number): void {
+/** Shares one after the other while there are any. Whoever has taken one reads only then what it is of: that job stays until
+ *  the share is done, even where it is a later one than the thread has heard of. The last one done wakes the thread that waits. */
+function takeShares(c: CodeWriter, job: number, thread: Local, share: number): void {
+  const at = c.local('i32');
   const done = c.open('block');
   const loop = c.open('loop');
-  c.get(at);
-  c.i32(shares);
-  c.op('i32.ge_s');
-  c.branch(done, true);
-  c.get(kernel);
-  c.get(at);
-  c.call(share);
-  c.get(at);
-  c.get(helpers);
-  c.op('i32.add');
+  atomicAdd(c, job + JOB.untaken, -1);
   c.i32(1);
-  c.op('i32.add');
-  c.set(at);
+  c.op('i32.sub');
+  c.tee(at);
+  c.i32(0);
+  c.op('i32.lt_s');
+  c.branch(done, true);
+  load(c, job + JOB.kernel);
+  c.get(at);
+  c.get(thread);
+  c.call(share);
+  atomicAdd(c, job + JOB.left, -1);
+  c.i32(1);
+  c.op('i32.eq');
+  c.open('if');
+  c.i32(0);
+  c.i32(1);
+  c.memory('memory.atomic.notify', job + JOB.left, 2);
+  c.op('drop');
+  c.close();
   c.branch(loop, false);
   c.close();
   c.close();
@@ -202,6 +196,13 @@ function when(c: CodeWriter, condition: Local, write: () => void): void {
 function load(c: CodeWriter, address: number): void {
   c.i32(0);
   c.memory('i32.load', address, 2);
+}
+
+/** The word's value before. */
+function atomicAdd(c: CodeWriter, address: number, n: number): void {
+  c.i32(0);
+  c.i32(n);
+  c.memory('i32.atomic.rmw.add', address, 2);
 }
 
 function atomicLoad(c: CodeWriter, address: number): void {

@@ -95,7 +95,7 @@ export function skeletonKey(kernel: Kernel): string {
     });
   const bound = (e: Expr, few: number): Expr => (e.k === 'const' && Number(e.value) <= few ? e : outside.value(e));
   const params = kernel.params.map((p) => ({ ...p, size: 0 }));
-  return `${kernel.shares ?? ''}|${kernelKey({ ...kernel, params, syms: [], body: go(kernel.body, outside) })}`;
+  return `${kernel.shares?.count ?? ''}|${kernelKey({ ...kernel, params, syms: [], body: go(kernel.body, outside) })}`;
 }
 
 const hasLoop = (s: Stmt): boolean => s.s === 'for' || s.s === 'while' || stmtBodies(s).some((b) => b.some(hasLoop));

@@ -1,10 +1,11 @@
 // Work for several threads: the outermost parallel loop of a kernel runs over one share of its iterations, given by the
-// variable SHARE. Nothing else changes, so the values are those of one thread. Scratch memory gets a stretch per share.
+// variable SHARE. Nothing else changes, so the values are those of one thread. Scratch memory gets a stretch for each thread.
+// There are more shares than threads where there is work enough: who is disturbed takes fewer.
 // Kernels whose loops depend on each other, or are too short to be worth a second thread, stay whole.
 
 import { upperBound } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
-import { type Kernel, SHARE, type Stmt } from '../../ir/kernel.js';
+import { type Kernel, SHARE, type Stmt, THREAD } from '../../ir/kernel.js';
 import { stmtBodies, stmtExprs, visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
 import { i32, variable, visitExpr } from '../../ir/scalar.js';
 import { createRangeScope, type RangeScope, rangeOf } from '../kernel/value-range.js';
@@ -14,8 +15,11 @@ type For = Stmt & { s: 'for' };
 
 /** Operations, vectors counted as one, below which a kernel is done sooner than a second thread has begun: some 30 µs. */
 const LEAST_WORK = 100_000;
+/** Operations of a share that is not too short to be taken by itself. */
+const LEAST_SHARE = 100_000;
+const MOST_SHARES_EACH = 4;
 
-export function shareKernel(kernel: Kernel, shares: number): Kernel {
+export function shareKernel(kernel: Kernel, threads: number): Kernel {
   const scope = createRangeScope((slot) => kernel.params[slot]?.dtype);
   for (const s of kernel.syms) scope.vars.set(s.name, s);
   let bad = false;
@@ -24,11 +28,13 @@ export function shareKernel(kernel: Kernel, shares: number): Kernel {
     if (s.s === 'for') scope.vars.set(s.var, { lo: 0, hi: Math.max(0, rangeOf(s.hi, scope).hi) });
     if (s.s === 'let') scope.vars.set(s.var, rangeOf(s.value, scope));
   });
-  if (bad || workOf(kernel.body, scope) < LEAST_WORK) return kernel;
+  const work = workOf(kernel.body, scope);
+  if (bad || work < LEAST_WORK) return kernel;
+  const count = threads * Math.max(1, Math.min(MOST_SHARES_EACH, Math.floor(work / LEAST_SHARE / threads)));
   const parts: Part[] = [];
-  const body = splitBody(kernel.body, shares, scope, parts);
+  const body = splitBody(kernel.body, count, scope, parts);
   if (!body || !parts.some((p) => p.cut) || !areIndependent(parts)) return kernel;
-  return giveScratch({ ...kernel, body, shares }, shares);
+  return giveScratch({ ...kernel, body, shares: { count, threads } }, threads);
 }
 
 /** Operations of one run at the sizes' upper bounds; what both arms of a choice cost is taken from the dearer. */
@@ -107,15 +113,15 @@ function areIndependent(parts: readonly Part[]): boolean {
   return effects.every((a, i) => effects.every((b, j) => i === j || ![...a.writes].some((w) => b.reads.has(w))));
 }
 
-/** A stretch of each scratch buffer for each share. */
-function giveScratch(kernel: Kernel, shares: number): Kernel {
+/** A stretch of each scratch buffer for each thread. */
+function giveScratch(kernel: Kernel, threads: number): Kernel {
   let { body } = kernel;
   const params = kernel.params.map((p, slot) => {
     if (p.access !== 'scratch') return p;
     const size = upperBound(p.size, p.name);
-    const own = e.mul(variable(SHARE, 'i32'), i32(size));
+    const own = e.mul(variable(THREAD, 'i32'), i32(size));
     body = redirect(body, slot, slot, (x) => e.add(own, x));
-    return { ...p, size: size * shares };
+    return { ...p, size: size * threads };
   });
   return { ...kernel, params, body };
 }
