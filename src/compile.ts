@@ -20,7 +20,7 @@ import { mergeKernels } from './passes/merge-kernels.js';
 import { type Pass, type RunOptions, runPasses } from './passes/pass.js';
 import { GPU_PIPELINE, PIPELINE, REQUIRED, SMALL_PIPELINE } from './passes/pipeline.js';
 import { type Cpu, CPUS } from './passes/schedule/cpus.js';
-import { type ScheduledKernel, unscheduled } from './passes/schedule/operands.js';
+import { type Constants, type ScheduledKernel, unscheduled } from './passes/schedule/operands.js';
 import type { VectorTarget } from './passes/schedule/target.js';
 import { CompileError } from './support/errors.js';
 import type { Tensor } from './support/tensor.js';
@@ -90,7 +90,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const full = isFull(options);
   const vectors = target === 'c' ? CPUS[options.cpu ?? 'generic'] : VECTORS[target];
   const optimised = optimizeModule(m, options);
-  const finish = (k: Kernel, constants: ReadonlySet<number>): ScheduledKernel => {
+  const finish = (k: Kernel, constants: Constants): ScheduledKernel => {
     if (target === 'webgpu') return unscheduled(finishForGpu(k, { target: WASM_VECTORS, numerics }));
     if (!full || !vectors) return unscheduled(finishKernel(k));
     return finishScheduled(k, { target: vectors, numerics }, constants, target === 'wasm' ? threads : 1);

@@ -8,7 +8,7 @@ import { blockRows } from '../schedule/row-blocks.js';
 import { scheduleKernel } from '../schedule/kernel.js';
 import { joinBlocks } from '../schedule/nest.js';
 import type { ScheduleOptions } from '../schedule/loops.js';
-import type { ScheduledKernel } from '../schedule/operands.js';
+import type { Constants, ScheduledKernel } from '../schedule/operands.js';
 import { shareKernel } from '../schedule/share.js';
 import type { VectorTarget } from '../schedule/target.js';
 import { bindLets } from './bind-lets.js';
@@ -29,7 +29,7 @@ export const finishKernel = (kernel: Kernel): Kernel => nameValues(simplifyKerne
 export function finishScheduled(
   kernel: Kernel,
   schedule: ScheduleOptions,
-  constants: ReadonlySet<number>,
+  constants: Constants,
   threads = 1,
 ): ScheduledKernel {
   const legal = legalizeKernel(kernel); // first: schedules look at what will be computed
@@ -79,7 +79,7 @@ function finishBeside(kernel: Kernel, schedule: ScheduleOptions): Kernel {
     { ...schedule, target: { ...target, ...(dot && { dot }) } },
     { ...schedule, target },
   ]) {
-    const { kernel: scheduled, operands } = finishScheduled(kernel, o, new Set());
+    const { kernel: scheduled, operands } = finishScheduled(kernel, o, new Map());
     const isSame =
       operands.length === kernel.params.length && operands.every((op, k) => op.kind === 'given' && op.slot === k);
     if (isSame) return nameValues(scheduled);

@@ -10,7 +10,7 @@ import { kernelKey } from '../../ir/kernel-key.js';
 import { kernelDims } from '../../ir/kernel-walk.js';
 import type { BufferRef, Origin, Step } from '../../ir/program.js';
 import type { ConstData, TensorType } from '../../ir/tensor.js';
-import type { Operand, ScheduledKernel } from '../schedule/operands.js';
+import type { Constants, Operand, ScheduledKernel } from '../schedule/operands.js';
 import { type ConstSource, type Evaluate, fillConstant, fillKey } from './fill.js';
 
 /** A buffer before planning. */
@@ -21,7 +21,8 @@ export interface VirtualBuffer {
   readonly elements: number;
   readonly place:
     | { readonly kind: 'input' | 'output'; readonly entry: number; readonly index: number }
-    | { readonly kind: 'const'; readonly data: ConstData }
+    /** `isOwn`: read in one place of the module. */
+    | { readonly kind: 'const'; readonly data: ConstData; readonly isOwn?: boolean }
     | { readonly kind: 'state'; readonly init: Tensor }
     | { readonly kind: 'arena' };
   /** Nesting depth of the region that made it. */
@@ -55,7 +56,7 @@ export interface KernelTask {
 }
 
 /** Kernel passes; `constants` are the parameters whose buffers are constant. */
-export type Finish = (k: Kernel, constants: ReadonlySet<number>) => ScheduledKernel;
+export type Finish = (k: Kernel, constants: Constants) => ScheduledKernel;
 
 export function createProgramBuilder(finish: Finish, evaluate: Evaluate): ProgramBuilder {
   const shared = new Map<string, number>();
@@ -81,8 +82,8 @@ export function createProgramBuilder(finish: Finish, evaluate: Evaluate): Progra
     },
     emitKernel(task) {
       const raw: Kernel = { name: task.name, params: task.params, syms: symsOf(task), body: task.body };
-      const constants = new Set(task.refs.flatMap((ref, k) => (isConstant(p.buffers, ref) ? [k] : [])));
-      const key = `${[...constants]}|${kernelKey(raw)}`;
+      const constants = constantsOf(p.buffers, task.refs);
+      const key = `${[...constants].map(([k, { isOwn }]) => `${k}${isOwn ? '!' : ''}`)}|${kernelKey(raw)}`;
       let index = shared.get(key);
       if (index === undefined) {
         index = p.kernels.length;
@@ -142,8 +143,16 @@ function widenScratch(p: ProgramBuilder, ref: BufferRef, param: BufferParam | un
   p.buffers[ref.buffer] = { ...buffer, elements };
 }
 
-const isConstant = (buffers: readonly VirtualBuffer[], ref: BufferRef): boolean =>
-  ref.offset === 0 && buffers[ref.buffer]?.place.kind === 'const';
+function constantsOf(buffers: readonly VirtualBuffer[], refs: readonly BufferRef[]): Constants {
+  const found = new Map<number, { isOwn: boolean }>();
+  refs.forEach(({ buffer, offset }, slot) => {
+    const place = buffers[buffer]?.place;
+    if (offset !== 0 || place?.kind !== 'const') return;
+    const isOwn = place.isOwn === true && refs.every((r, k) => k === slot || r.buffer !== buffer);
+    found.set(slot, { isOwn });
+  });
+  return found;
+}
 
 function constSource(buffers: readonly VirtualBuffer[], ref: BufferRef): ConstSource {
   const b = buffers[ref.buffer];

@@ -3,7 +3,8 @@
 
 import { invariant, never } from '../../support/errors.js';
 import type { BufferRef, Program, ProgramEntry, Step } from '../../ir/program.js';
-import type { Entry, Module, Value } from '../../ir/tensor.js';
+import { countUses } from '../../ir/rewrite.js';
+import type { ConstData, Entry, Module, Value } from '../../ir/tensor.js';
 import { planMemory } from '../plan-memory.js';
 import { createProgramBuilder, type Finish, type ProgramBuilder, resolveRef } from './build.js';
 import type { Evaluate } from './fill.js';
@@ -27,7 +28,10 @@ export function lowerModule(m: Module, options: LowerOptions): Program {
   const p = createProgramBuilder(options.finish, options.evaluate);
   const states = new Map(m.states.map((s) => [s.name, p.newBuffer(s.name, s.type, { kind: 'state', init: s.init })]));
   const consts: RegionLowering['consts'] = new Map();
-  const drafts = m.entries.map((entry, k) => lowerEntry(entry, k, { ...options, p, states, consts }));
+  const constUses = new Map<ConstData, number>();
+  for (const [v, n] of countUses(m))
+    if (v.node?.kind === 'const') constUses.set(v.node.data, (constUses.get(v.node.data) ?? 0) + n);
+  const drafts = m.entries.map((entry, k) => lowerEntry(entry, k, { ...options, p, states, consts, constUses }));
   return planMemory({ name: m.name, numerics: options.numerics, p, entries: drafts.map((d) => resolveEntry(d, p)) });
 }
 

@@ -22,6 +22,8 @@ export interface RegionLowering {
   readonly p: ProgramBuilder;
   readonly storage: Map<Value, BufferRef>;
   readonly consts: Map<ConstData, BufferRef>;
+  /** How often each constant is read. */
+  readonly constUses: ReadonlyMap<ConstData, number>;
   readonly states: ReadonlyMap<string, BufferRef>;
   /** How a generic becomes a kernel; the schedule pass may replace the plain one. */
   readonly generic: typeof lowerGeneric;
@@ -143,7 +145,8 @@ function stateRef(l: RegionLowering, name: string): BufferRef {
 function lowerConst(l: RegionLowering, node: NodeOf<'const'>): void {
   const v = node.outputs[0] as Value;
   const known = l.consts.get(node.data);
-  const ref = known ?? l.p.newBuffer(v.name ?? 'const', v.type, { kind: 'const', data: node.data });
+  const isOwn = l.constUses.get(node.data) === 1;
+  const ref = known ?? l.p.newBuffer(v.name ?? 'const', v.type, { kind: 'const', data: node.data, isOwn });
   l.consts.set(node.data, ref);
   l.storage.set(v, ref);
 }

@@ -34,6 +34,8 @@ export interface TileSchedule {
   readonly inner: readonly For[];
   /** Parts of the term that depend on columns but not on `inner`: computed once a column tile into a panel. Empty: read in place. */
   readonly packed: readonly Expr[];
+  /** The packed part is constant: it is laid out at compile time, the panels of all column tiles one behind the other. */
+  readonly isStored: boolean;
   /** For sizes smaller than another tile: code counts for more than speed. */
   readonly isFallback: boolean;
 }
@@ -57,6 +59,8 @@ const MIN_DEPTH = 8;
 const MAX_PANEL = 256 << 10;
 /** Elements of a column operand that need no panel to be near. */
 const MAX_IN_PLACE = 16384;
+/** And up to which it is laid out at compile time, by the interpreter. */
+const MAX_STORED = 1 << 24;
 
 export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at: Setting): Schedule {
   const tiles = nest.loops
@@ -138,7 +142,9 @@ function tilesWith(
       const isSteady = r.loops.length === 1 || o.target.unrolls;
       const isNear = inPlace && isSteady && isSmall(r, columns) && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;
-      const operands = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
+      const stored = !rows && !isFallback && at.mayPack && !isSmall(r, columns) ? storedParts(r, columns, narrow) : [];
+      const isStored = stored.length > 0;
+      const operands = isStored ? [stored] : [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
       const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
       const limit = isWindow ? tile.overlapping : tile.rows;
       const known = rows === null || isWindow || constOf(rows.hi) !== null;
@@ -147,7 +153,8 @@ function tilesWith(
       return widest.flatMap((vectors) =>
         rowCounts.flatMap((rowCount) =>
           operands.map(
-            (packed) => ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isFallback }) as const,
+            (packed) =>
+              ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isStored, isFallback }) as const,
           ),
         ),
       );
@@ -180,6 +187,23 @@ function vectorizesAround(r: Reduction, part: Expr, columns: For, o: ScheduleOpt
   const vars = new Map([[name, variable(name, part.dtype, o.target.lanes)]]);
   const made = vectorizeExpr(rest, lanesAt(columns.var, i32(0), o, vars));
   return made !== null && made.lanes > 1 && o.target.supports(r.op, r.init.dtype, o.target.lanes);
+}
+
+/** A constant that a row without others reads once: its columns' tiles are to be one stream of memory. None where it has
+ *  another reader, which would keep it as it is. */
+function storedParts(r: Reduction, columns: For, o: ScheduleOptions): readonly Expr[] {
+  const own = new Set([columns, ...r.loops].map((f) => f.var));
+  const sizes = [columns, ...r.loops].map((f) => constOf(f.hi) ?? Infinity);
+  const parts = loadsOf(r.term).filter((x) => x.index.some((i) => mentions(i, columns.var)));
+  const [part] = parts;
+  if (!part || parts.length > 1 || part === r.term || part.dtype !== 'f32' || part.guard) return [];
+  let isApart = o.source?.constants.get(part.src)?.isOwn === true;
+  for (const i of part.index)
+    visitExpr(i, (x) => {
+      if (x.k === 'dim' || x.k === 'load' || (x.k === 'var' && !own.has(x.name))) isApart = false;
+    });
+  if (!isApart || sizes.reduce((p, d) => p * d, 1) > MAX_STORED) return [];
+  return vectorizesAround(r, part, columns, o) ? [part] : [];
 }
 
 /** The largest parts of the term that walk the columns and ignore the inner loops; none where packing does not pay. */

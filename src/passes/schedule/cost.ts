@@ -122,7 +122,9 @@ function costUnrolled(
 }
 
 /** What filling a panel costs each output that uses it. */
-function packingOf({ packed, columns, lanes, inner }: TileSchedule, depth: number, sizeOf: (f: For) => number): number {
+function packingOf(t: TileSchedule, depth: number, sizeOf: (f: For) => number): number {
+  const { packed, columns, lanes, inner } = t;
+  if (t.isStored) return 0;
   const uses = inner.reduce((p, f) => p * sizeOf(f), 1);
   return packed.length > 0 ? depth / (vectorizes(packed, columns) ? lanes : 1) / uses : 0;
 }

@@ -2,6 +2,7 @@
 // a shift by a zero point. A tile of rows packs its operand once, in groups along the reduction; the column operand lies
 // packed for the whole kernel, at compile time where it is constant. What is found here is data; dot-tile.ts applies it.
 
+import type { Constants } from './operands.js';
 import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Kernel } from '../../ir/kernel.js';
@@ -48,7 +49,7 @@ export function chooseDot(
   nest: Nest,
   r: Reduction,
   kernel: Kernel,
-  constants: ReadonlySet<number>,
+  constants: Constants,
   target: DotTarget,
 ): DotSchedule | null {
   const { term } = r;
@@ -72,7 +73,7 @@ function describe(
   x: Expr,
   y: Expr,
   kernel: Kernel,
-  constants: ReadonlySet<number>,
+  constants: Constants,
   target: DotTarget,
 ): DotSchedule | null {
   const width = constOf(columns.hi);

@@ -3,6 +3,7 @@
 // fixed-point numbers of two parts of 16 bits (fixed-parts.ts), and each part is multiplied by dot products of narrow lanes
 // (fixed-lanes.ts). What is found here is data. Fast numerics only (docs/decisions/0032).
 
+import type { Constants } from './operands.js';
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Kernel } from '../../ir/kernel.js';
@@ -29,7 +30,7 @@ export interface FixedPoint {
   readonly zero: Expr;
   readonly scale: Expr | null;
   /** Buffers that are constant. */
-  readonly constants: ReadonlySet<number>;
+  readonly constants: Constants;
   /** Loops that change the floats; then those that do not, the rows of stored numbers innermost. */
   readonly outer: readonly For[];
   readonly inner: readonly For[];

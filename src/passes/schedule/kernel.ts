@@ -15,7 +15,7 @@ import { reduceInLanes, tileAlongReduction } from './lanes.js';
 import { atWidth, type ScheduleOptions } from './loops.js';
 import { mergeNest } from './merge.js';
 import { type For, matchNest, matchReduction, type Nest, type Reduction } from './nest.js';
-import { type ScheduledKernel, type Source, withOperands } from './operands.js';
+import { type Constants, type ScheduledKernel, type Source, withOperands } from './operands.js';
 import { createPanels, type Panels } from './pack.js';
 import { plainRows } from './plain-rows.js';
 import { rowsInLanes } from './row-lanes.js';
@@ -24,11 +24,7 @@ import { splitNest } from './split.js';
 import { tileParallel } from './tile.js';
 
 /** `constants`: the parameters whose buffers are constant wherever the kernel is called. */
-export function scheduleKernel(
-  kernel: Kernel,
-  options: ScheduleOptions,
-  constants: ReadonlySet<number>,
-): ScheduledKernel {
+export function scheduleKernel(kernel: Kernel, options: ScheduleOptions, constants: Constants): ScheduledKernel {
   const o: Sourced = { ...options, source: { kernel, constants } };
   const panels = createPanels(kernel);
   const { dot } = o.target;

@@ -4,10 +4,14 @@
 import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
 import { mapSlots, slotsOf } from '../../ir/kernel-walk.js';
 
-/** A kernel before scheduling, and which of its parameters are constant wherever it is called. */
+/** Parameters that are constant wherever a kernel is called, and whether nothing else reads what they hold: laid out anew, that
+ *  takes no more room. */
+export type Constants = ReadonlyMap<number, { readonly isOwn: boolean }>;
+
+/** A kernel before scheduling. */
 export interface Source {
   readonly kernel: Kernel;
-  readonly constants: ReadonlySet<number>;
+  readonly constants: Constants;
 }
 
 export type Operand =

@@ -8,7 +8,7 @@ import { type Expr, i32, type LoadExpr, load, rewriteExpr, substituteVars, varia
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { TileSchedule } from './choose.js';
 import { type AddedParam, FIRST_LOCAL } from './operands.js';
-import { constOf, lanesAt, type ScheduleOptions, wrap } from './loops.js';
+import { constOf, each, lanesAt, type ScheduleOptions, wrap } from './loops.js';
 import { mergeReduction } from './merge.js';
 import { type For, loadsOf, type Reduction } from './nest.js';
 import { splat, vectorizeExpr } from './vectorize.js';
@@ -87,9 +87,9 @@ export function packTerm(r: Reduction, s: TileSchedule, start: Expr, o: Schedule
   const { lanes } = o.target;
   const width = s.vectors * lanes;
   const depth = r.loops.reduce((p, f) => p * (constOf(f.hi) as number), 1);
+  if (s.isStored) return storedTerm(r, s, depth, panels);
   const slot = panels.add(part.dtype, depth * width);
   const at = e.mul(depthOf(r.loops), width);
-  const name = 'packed';
   const wide = Array.from({ length: s.vectors }, (_, k) =>
     vectorizeExpr(part, lanesAt(s.columns.var, e.add(start, k * lanes), o)),
   );
@@ -105,13 +105,39 @@ export function packTerm(r: Reduction, s: TileSchedule, start: Expr, o: Schedule
           value: substituteVars(part, new Map([[s.columns.var, e.add(start, k)]])),
         }),
       );
+  return { fill: wrap(r.loops, stores), ...readPanel(r, s, slot, at) };
+}
+
+/** A panel for each column tile, made at compile time; the last tile ends with the columns. */
+function storedTerm(r: Reduction, s: TileSchedule, depth: number, panels: Panels): PackedTerm {
+  const { columns, lanes, vectors } = s;
+  const part = s.packed[0] as Expr;
+  const width = vectors * lanes;
+  const size = constOf(columns.hi) as number;
+  const tiles = Math.ceil(size / width);
+  const tile = variable(columns.var, 'i32');
+  const within = e.mul(depthOf(r.loops), width);
+  const column = variable(`${columns.var}_c`, 'i32');
+  const from = e.add(e.min(e.mul(tile, width), size - width), column);
+  const { slot } = panels.addFilled(part.dtype, tiles * depth * width, true, (own) => {
+    const value = substituteVars(part, new Map([[columns.var, from]]));
+    const store: Stmt = { s: 'store', buf: own, index: e.add(e.mul(tile, depth * width), within, column), value };
+    const inner = each(`${columns.var}_c`, i32(0), i32(width), 1, [store]);
+    return [each(columns.var, i32(0), i32(tiles), 1, wrap(r.loops, [inner]))];
+  });
+  return { fill: [], ...readPanel(r, s, slot, e.add(e.mul(tile, depth), within)) };
+}
+
+/** The reduction with its packed part read from a panel, `at` being the first column's element. */
+function readPanel(r: Reduction, s: TileSchedule, slot: number, at: Expr): Omit<PackedTerm, 'fill'> {
+  const part = s.packed[0] as Expr;
+  const name = 'packed';
   const read = load(slot, [at], part.dtype);
   const rest = mergeReduction({ ...r, term: rewriteExpr(r.term, (x) => (x === part ? read : x)) });
   const merged = loadsOf(rest.term).find((x) => x.src === slot) as LoadExpr;
   return {
-    fill: wrap(r.loops, stores),
     reduction: { ...rest, term: rewriteExpr(rest.term, (x) => (x === merged ? variable(name, part.dtype) : x)) },
     variable: name,
-    vector: (k) => ({ ...merged, index: [e.add(merged.index[0] as Expr, k * lanes)], lanes }),
+    vector: (k) => ({ ...merged, index: [e.add(merged.index[0] as Expr, k * s.lanes)], lanes: s.lanes }),
   };
 }
