@@ -142,7 +142,8 @@ function tilesWith(
       const isSteady = r.loops.length === 1 || o.target.unrolls;
       const isNear = inPlace && isSteady && isSmall(r, columns) && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;
-      const stored = !rows && !isFallback && at.mayPack && !isSmall(r, columns) ? storedParts(r, columns, narrow) : [];
+      const mayStore = at.mayPack && !isFallback && !isWindow && isFew(inner) && !isSmall(r, columns);
+      const stored = mayStore ? storedParts(r, columns, narrow) : [];
       const isStored = stored.length > 0;
       const operands = isStored ? [stored] : [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
       const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
@@ -189,7 +190,11 @@ function vectorizesAround(r: Reduction, part: Expr, columns: For, o: ScheduleOpt
   return made !== null && made.lanes > 1 && o.target.supports(r.op, r.init.dtype, o.target.lanes);
 }
 
-/** A constant that a row without others reads once: its columns' tiles are to be one stream of memory. None where it has
+/** So few rows that a panel made for them would not pay. */
+const isFew = (inner: readonly For[]): boolean =>
+  inner.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1) < MIN_REUSE;
+
+/** A constant that few rows read: its columns' tiles are to be one stream of memory. None where it has
  *  another reader, which would keep it as it is. */
 function storedParts(r: Reduction, columns: For, o: ScheduleOptions): readonly Expr[] {
   const own = new Set([columns, ...r.loops].map((f) => f.var));
