@@ -9,6 +9,7 @@ import type { BufferRef, Origin } from '../../ir/program.js';
 import { dimExpr, type Expr, i32, load, type LoadExpr, rewriteExpr, substituteVars } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { type KernelTask, type ProgramBuilder, refKey } from './build.js';
+import { runStart } from './runs.js';
 
 /** Sizes of the loop variables in scope, for dropping guards that always hold. */
 export type Ranges = ReadonlyMap<string, Dim>;
@@ -144,11 +145,11 @@ function readAt(c: KernelContext, v: Value, index: readonly Expr[]): Expr {
   return load(c.read(v), [flatten(index, v.type.shape)], v.type.dtype);
 }
 
-/** A value no buffer holds in row-major order: a re-indexing view, or a reshape of one. */
+/** A value no buffer holds in row-major order: a re-indexing view that is no run, or a view of one. */
 export function isVirtual(v: Value): boolean {
   const n = v.node;
   if (n?.kind !== 'view') return false;
-  return n.map !== 'reshape' || isVirtual(n.inputs[0] as Value);
+  return (n.map !== 'reshape' && runStart(v) === null) || isVirtual(n.inputs[0] as Value);
 }
 
 /** A body with its tensor-level loads turned into kernel loads; `near` gives those of values that have no buffer. */

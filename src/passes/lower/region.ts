@@ -3,7 +3,7 @@
 // where the producing buffer can simply be the destination.
 
 import { invariant, never } from '../../support/errors.js';
-import { add, type Dim, mul, product, symDim } from '../../ir/dim.js';
+import { add, type Dim, dimEq, mul, product, symDim } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { cast, dimExpr, i32, load, variable } from '../../ir/scalar.js';
 import { originsOf } from '../../ir/origins.js';
@@ -15,6 +15,7 @@ import { createKernelContext, isVirtual, type KernelContext } from './access.js'
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
 import { findNearCopies, lowerNearCopy, type NearCopy } from './near-copies.js';
 import { findRowGroups, type RowGroup, type RowSharing } from './row-groups.js';
+import { runStart } from './runs.js';
 import { lowerRows } from './rows.js';
 import { lowerConcat, type lowerGeneric, lowerScatter } from './generic.js';
 
@@ -78,12 +79,15 @@ function lowerAttentionGroup(l: RegionLowering, g: AttentionGroup): void {
   l.p.emitKernel(lowerAttention(c, g, newOutput(l, g.sum), options));
 }
 
-/** The buffer behind a value; re-indexing views have none (the materialise pass keeps them out of here). */
+/** Where a value lies, whole and in order; most re-indexing views do not (the materialise pass keeps them out of here). */
 export function storageOf(l: RegionLowering, v: Value): BufferRef {
   const known = l.storage.get(v);
   if (known) return known;
   const n = v.node;
-  if (n?.kind === 'view' && !isVirtual(v)) return storageOf(l, n.inputs[0] as Value);
+  if (n?.kind === 'view' && !isVirtual(v)) {
+    const { buffer, offset } = storageOf(l, n.inputs[0] as Value);
+    return { buffer, offset: add(offset, runStart(v) ?? 0) };
+  }
   invariant(n?.kind !== 'view', `a view of ${n?.origin.node} has no buffer of its own`);
   throw new Error(`value ${v.id} (${v.name ?? n?.kind ?? 'parameter'}) has no storage`);
 }
@@ -230,13 +234,21 @@ export function place(
   const from = resolveRef(storageOf(l, v), l.p.renamed);
   const buffer = l.p.buffers[from.buffer];
   invariant(buffer, 'a reference names a buffer');
-  const whole = from.offset === 0 && buffer.place.kind === 'arena' && buffer.region === region && !taken.has(buffer.id);
+  const own = buffer.place.kind === 'arena' && buffer.region === region && !taken.has(buffer.id);
+  const whole = own && from.offset === 0 && isWhole(v);
   const target = l.p.buffers[to.buffer] as typeof buffer;
   const fits = buffer.dtype === target.dtype && to.buffer !== buffer.id;
   if (whole && fits) {
     taken.add(buffer.id);
     l.p.renamed.set(buffer.id, to);
   } else copyTo(l, from, v.type, to, origin);
+}
+
+/** Whether a value's views leave nothing out. */
+function isWhole(v: Value): boolean {
+  if (v.node?.kind !== 'view') return true;
+  const source = v.node.inputs[0] as Value;
+  return dimEq(sizeOf(v.type), sizeOf(source.type)) && isWhole(source);
 }
 
 function lowerIf(l: RegionLowering, node: NodeOf<'if'>): void {
@@ -258,7 +270,9 @@ function lowerIf(l: RegionLowering, node: NodeOf<'if'>): void {
 function updateCarried(l: RegionLowering, next: readonly Value[], carried: readonly BufferRef[], origin: Origin): void {
   const sources = next.map((v) => resolveRef(storageOf(l, v), l.p.renamed));
   const temps = sources.map((from, k) => {
-    const clobbered = carried.some((c, j) => j < k && c.buffer === from.buffer);
+    const own = carried[k] as BufferRef;
+    const moves = own.buffer === from.buffer && refKey(own) !== refKey(from);
+    const clobbered = moves || carried.some((c, j) => j < k && c.buffer === from.buffer);
     if (!clobbered) return from;
     const type = (next[k] as Value).type;
     const temp = l.p.newBuffer('carried', type, { kind: 'arena' });
