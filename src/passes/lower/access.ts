@@ -9,15 +9,26 @@ import type { BufferRef, Origin } from '../../ir/program.js';
 import { dimExpr, type Expr, i32, load, type LoadExpr, rewriteExpr, substituteVars } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { type KernelTask, type ProgramBuilder, refKey } from './build.js';
+import type { Place } from './placement.js';
 import { runStart } from './runs.js';
 
 /** Sizes of the loop variables in scope, for dropping guards that always hold. */
 export type Ranges = ReadonlyMap<string, Dim>;
 
+/** Where a kernel stores a value: a buffer, and the place in it of an element. */
+export interface Output {
+  readonly ref: BufferRef;
+  readonly dtype: BufferParam['dtype'];
+  readonly size: Dim;
+  readonly at: (index: readonly Expr[]) => Expr;
+}
+
 export interface KernelContext {
   readonly name: string;
   /** Slot of a value's buffer for reading. */
   read(v: Value): number;
+  /** The place of a value whose elements are apart in the memory of another: `read` has no slot for it. */
+  apart(v: Value): Place | undefined;
   /** Slot of a new or existing buffer for writing. */
   write(ref: BufferRef, v: { dtype: BufferParam['dtype']; size: Dim }, access?: BufferParam['access']): number;
   /** Slot of the last buffer given to `write`. */
@@ -43,9 +54,15 @@ export function unflatten(flat: Expr, shape: readonly Dim[]): Expr[] {
   return out;
 }
 
+/** Where values are: those in the memory of another have a place there. */
+export interface Storage {
+  readonly of: (v: Value) => BufferRef;
+  readonly placeOf: (v: Value) => Place | undefined;
+}
+
 export function createKernelContext(
   p: ProgramBuilder,
-  storage: (v: Value) => BufferRef,
+  storage: Storage,
   name: string,
   origins: readonly Origin[],
 ): KernelContext {
@@ -60,7 +77,7 @@ export function createKernelContext(
   return {
     name,
     read(v) {
-      const ref = storage(v);
+      const ref = storage.of(v);
       const key = refKey(ref);
       const known = slots.get(key);
       if (known !== undefined) return known;
@@ -70,6 +87,10 @@ export function createKernelContext(
       );
       slots.set(key, slot);
       return slot;
+    },
+    apart(v) {
+      const place = storage.placeOf(v);
+      return place?.start === null ? place : undefined;
     },
     write: (ref, v, access = 'write') => {
       output = addParam({ name: `y${params.length}`, dtype: v.dtype, access, size: v.size }, ref);
@@ -142,6 +163,8 @@ function readAt(c: KernelContext, v: Value, index: readonly Expr[]): Expr {
     if (isVirtual(source)) return readAt(c, source, unflatten(flatten(index, v.type.shape), source.type.shape));
     return load(c.read(source), [flatten(index, v.type.shape)], v.type.dtype);
   }
+  const place = c.apart(v);
+  if (place) return readAt(c, place.whole, place.index(index));
   return load(c.read(v), [flatten(index, v.type.shape)], v.type.dtype);
 }
 

@@ -3,15 +3,14 @@
 // done to one of them is done to all in vectors (schedule/row-lanes.ts), and no operand needs another layout. The last block
 // is moved back to end with the rows. In fast numerics a division of the row by one number is applied to the sums instead.
 
-import { bounds, type Dim, mul, product } from '../../ir/dim.js';
+import { bounds, type Dim, mul } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
-import type { BufferRef } from '../../ir/program.js';
 import { constant, dimExpr, type Expr, i32, load, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
-import { flatten, type KernelContext, lowerBody } from './access.js';
+import { type KernelContext, lowerBody, type Output } from './access.js';
 import type { AttentionGroup } from './attention-groups.js';
 import type { KernelTask } from './build.js';
 import { rangesOf, reductionStmts } from './generic.js';
@@ -27,15 +26,14 @@ export interface AttentionOptions {
 export function lowerAttention(
   c: KernelContext,
   g: AttentionGroup,
-  out: BufferRef,
+  out: Output,
   { block, numerics }: AttentionOptions,
 ): KernelTask {
   const { rows } = g.chain;
   const size = rows[g.queries] as Dim;
   const width = g.scores.shape.at(-1) as Dim;
   const divided = numerics === 'fast' && bounds(width)[0] > 0 ? divisionOf(g) : null;
-  const { dtype, shape } = (g.sum.outputs[0] as Value).type;
-  const output = c.write(out, { dtype, size: product(shape) });
+  const output = { slot: c.write(out.ref, out), at: out.at };
   const buffers = new Map<string, number>();
   const scratch = (name: string, type: DType, elements: Dim): number => {
     const slot = buffers.get(name) ?? c.scratch(name, type, elements);
@@ -69,7 +67,7 @@ interface Site {
   readonly memory: (m: Generic, name: string) => RowMemory;
   /** A number for each row of a block. */
   readonly numbers: () => number;
-  readonly output: number;
+  readonly output: { readonly slot: number; readonly at: Output['at'] };
 }
 
 /** Names no size of a model is likely to have. */
@@ -159,13 +157,8 @@ function takeApart(t: Site, l: RowLowering, query: Expr, axes: number): readonly
   const place = (x: Expr): Expr => substituteVars(x, own);
   const asSum: RowLowering = { ...l, group: { ...chain, rows: chain.rows.slice(0, axes) } };
   const { stmts, value } = reduction(t, sum, (x) => lowerMemberBody(asSum, x, sum), `acc${t.tag}_v`, place, t.divided);
-  const index = place(
-    flatten(
-      sum.shape.map((_, k) => variable(`i${k}`, 'i32')),
-      sum.shape,
-    ),
-  );
-  const store: Stmt = { s: 'store', buf: t.output, index, value };
+  const index = place(t.output.at(sum.shape.map((_, k) => variable(`i${k}`, 'i32'))));
+  const store: Stmt = { s: 'store', buf: t.output.slot, index, value };
   return others
     .filter(({ d }) => d !== 1)
     .reduceRight<readonly Stmt[]>((body, { d, k }) => [loop(`d${k}`, dimExpr(d), 1, body)], [...stmts, store]);

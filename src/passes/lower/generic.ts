@@ -12,7 +12,7 @@ import type { NodeOf, Reducer, Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
 import { accumulate } from '../schedule/loops.js';
 import type { Blocks, For } from '../schedule/nest.js';
-import { flatten, type KernelContext, lowerBody, type Ranges, readValue } from './access.js';
+import { flatten, type KernelContext, lowerBody, type Output, type Ranges, readValue } from './access.js';
 import type { KernelTask } from './build.js';
 
 const letVar = (name: string, value: Expr, mutable = false): Stmt => ({ s: 'let', var: name, value, mutable });
@@ -140,11 +140,11 @@ const BETTER = {
 } as const;
 
 /** The plain schedule of a generic node into `out`. */
-export function lowerGeneric(c: KernelContext, node: NodeOf<'generic'>, out: BufferRef): KernelTask {
+export function lowerGeneric(c: KernelContext, node: NodeOf<'generic'>, out: Output): KernelTask {
   const type = (node.outputs[0] as Value).type;
   const ranges = rangesOf(node.shape, node.reduce);
   const body = lowerBody(c, node.body, node.inputs, ranges);
-  const at = flatten(axes('i', node.shape.length), node.shape);
+  const at = out.at(axes('i', node.shape.length));
   const post = node.post && lowerBody(c, node.post, node.inputs, ranges);
   const elementwise = node.reducer === null;
   const { stmts, result } = elementwise
@@ -152,7 +152,7 @@ export function lowerGeneric(c: KernelContext, node: NodeOf<'generic'>, out: Buf
     : reduceStmts(node, body, node.post ? 'i64' : type.dtype);
   const value = post ? substituteVars(post, new Map([['acc', result]])) : result;
   const readSlots = node.inputs.map((v) => v);
-  const slot = c.write(out, { dtype: type.dtype, size: product(type.shape) });
+  const slot = c.write(out.ref, out);
   const store: Stmt = { s: 'store', buf: slot, index: at, value };
   return c.task(
     nest('i', node.shape, [...stmts, store], true),
@@ -167,9 +167,10 @@ function inPlaceInputs(
   inputs: readonly Value[],
   out: number,
 ): KernelTask['inPlace'] {
+  if (c.apart(node.outputs[0] as Value)) return [];
   const pairs: [number, number][] = [];
   inputs.forEach((v, k) => {
-    if (isIdentityRead(node, k)) pairs.push([out, c.read(v)]);
+    if (isIdentityRead(node, k) && !c.apart(v)) pairs.push([out, c.read(v)]);
   });
   return pairs;
 }
@@ -195,22 +196,29 @@ export function lowerCopy(c: KernelContext, v: Value, out: BufferRef): KernelTas
   return c.task(nest('i', shape, [{ s: 'store', buf: slot, index: flatten(index, shape), value }], true));
 }
 
-/** One copy loop per input. */
-export function lowerConcat(c: KernelContext, node: NodeOf<'concat'>, out: BufferRef): KernelTask {
-  const type = (node.outputs[0] as Value).type;
+/** One copy loop for each input that is not where it belongs already; null where all are. */
+export function lowerConcat(
+  c: KernelContext,
+  node: NodeOf<'concat'>,
+  out: Output,
+  isThere: (slot: number) => boolean,
+): KernelTask | null {
   let start: Dim = 0;
-  const parts = node.inputs.map((v, part) => {
+  const parts = node.inputs.flatMap((v, part) => {
+    const before = start;
+    start = add(start, v.type.shape[node.axis] as Dim);
+    if (isThere(part)) return [];
     const prefix = `c${part}_`;
     const index = axes(prefix, v.type.shape.length);
-    const shifted = index.map((x, k) => (k === node.axis ? e.add(x, dimExpr(start)) : x));
+    const shifted = index.map((x, k) => (k === node.axis ? e.add(x, dimExpr(before)) : x));
     const ranges: Ranges = new Map(v.type.shape.map((d, k): [string, Dim] => [`${prefix}${k}`, d]));
-    start = add(start, v.type.shape[node.axis] as Dim);
-    return { prefix, v, shifted, value: readValue(c, v, index, ranges) };
+    return [{ prefix, v, shifted, value: readValue(c, v, index, ranges) }];
   });
-  const slot = c.write(out, { dtype: type.dtype, size: product(type.shape) });
+  if (parts.length === 0 && node.inputs.length > 0) return null;
+  const slot = c.write(out.ref, out);
   return c.task(
     parts.flatMap(({ prefix, v, shifted, value }) =>
-      nest(prefix, v.type.shape, [{ s: 'store', buf: slot, index: flatten(shifted, type.shape), value }], true),
+      nest(prefix, v.type.shape, [{ s: 'store', buf: slot, index: out.at(shifted), value }], true),
     ),
   );
 }

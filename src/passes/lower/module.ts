@@ -22,6 +22,8 @@ export interface LowerOptions {
   readonly shareRows: RowSharing;
   /** Rows of attention that go side by side; 0: none. */
   readonly attentionBlock: number;
+  /** Whether kernels store parts of a concat where they belong in it. */
+  readonly placesParts: boolean;
 }
 
 export function lowerModule(m: Module, options: LowerOptions): Program {
@@ -35,9 +37,9 @@ export function lowerModule(m: Module, options: LowerOptions): Program {
   return planMemory({ name: m.name, numerics: options.numerics, p, entries: drafts.map((d) => resolveEntry(d, p)) });
 }
 
-function lowerEntry(entry: Entry, index: number, shared: Omit<RegionLowering, 'storage'>): ProgramEntry {
+function lowerEntry(entry: Entry, index: number, shared: Omit<RegionLowering, 'storage' | 'places'>): ProgramEntry {
   const { p } = shared;
-  const l: RegionLowering = { ...shared, storage: new Map() };
+  const l: RegionLowering = { ...shared, storage: new Map(), places: new Map() };
   const inputs = entry.body.params.map((v, k) => {
     const ref = p.newBuffer(entry.inputNames[k] ?? `input_${k}`, v.type, { kind: 'input', entry: index, index: k });
     l.storage.set(v, ref);

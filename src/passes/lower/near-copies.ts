@@ -5,12 +5,11 @@
 import { mentions } from '../../ir/affine.js';
 import { bounds, type Dim, dimEq, product } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
-import type { BufferRef } from '../../ir/program.js';
 import { type Expr, load, type LoadExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import type { Node, Region, Value } from '../../ir/tensor.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { throughViews } from '../through-views.js';
-import { flatten, type KernelContext, lowerBody } from './access.js';
+import { flatten, type KernelContext, lowerBody, type Output } from './access.js';
 import type { KernelTask } from './build.js';
 import { nest, rangesOf, reduceStmts } from './generic.js';
 import { type Generic, isOwn, isPlain, readersOf, readsOf, sourceOf } from './row-groups.js';
@@ -77,7 +76,7 @@ function sharedAxes(reader: Generic, copy: Generic): number {
   return axes;
 }
 
-export function lowerNearCopy(c: KernelContext, { copy, reader, axes }: NearCopy, out: BufferRef): KernelTask {
+export function lowerNearCopy(c: KernelContext, { copy, reader, axes }: NearCopy, out: Output): KernelTask {
   const { dtype } = (copy.outputs[0] as Value).type;
   const part = copy.shape.slice(axes);
   const slot = c.scratch('part', dtype, product(part));
@@ -93,8 +92,8 @@ export function lowerNearCopy(c: KernelContext, { copy, reader, axes }: NearCopy
   const type = (reader.outputs[0] as Value).type;
   const { stmts, result } = reduceStmts(reader, lower(reader.body, reader), reader.post ? 'i64' : type.dtype);
   const value = reader.post ? substituteVars(lower(reader.post, reader), new Map([['acc', result]])) : result;
-  const output = c.write(out, { dtype: type.dtype, size: product(type.shape) });
-  const at = flatten(axisVars(0, reader.shape.length), reader.shape);
+  const output = c.write(out.ref, out);
+  const at = out.at(axisVars(0, reader.shape.length));
   const store: Stmt = { s: 'store', buf: output, index: at, value };
   const body = [
     ...nest('i', part, [fill], true, axes),

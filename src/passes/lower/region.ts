@@ -11,9 +11,11 @@ import type { BufferRef, Origin } from '../../ir/program.js';
 import type { ConstData, Node, NodeOf, Region, TensorType, Value } from '../../ir/tensor.js';
 import { lowerAttention } from './attention.js';
 import { type AttentionGroup, findAttention } from './attention-groups.js';
-import { createKernelContext, isVirtual, type KernelContext } from './access.js';
+import { createKernelContext, flatten, isVirtual, type KernelContext, type Output } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
 import { findNearCopies, lowerNearCopy, type NearCopy } from './near-copies.js';
+import { orderOf } from './order.js';
+import { type Place, placeParts, unreshaped } from './placement.js';
 import { findRowGroups, type RowGroup, type RowSharing } from './row-groups.js';
 import { runStart } from './runs.js';
 import { lowerRows } from './rows.js';
@@ -33,6 +35,10 @@ export interface RegionLowering {
   /** Rows of attention that go side by side (attention.ts); 0: its parts stay kernels of their own. */
   readonly attentionBlock: number;
   readonly numerics: 'fast' | 'strict';
+  /** Whether parts of a concat are made in its memory (placement.ts). */
+  readonly placesParts: boolean;
+  /** Those parts, of all regions lowered so far. */
+  readonly places: Map<Value, Place>;
 }
 
 const nameOf = (n: Node): string => n.origin.node || `${n.origin.op}_${n.origin.index}` || n.kind;
@@ -44,6 +50,8 @@ export function lowerRegion(l: RegionLowering, region: Region): void {
   const isTaken = (n: Node): boolean =>
     rows.groups.has(n) || rows.absorbed.has(n) || attention.groups.has(n) || attention.absorbed.has(n);
   const near = l.shareRows === 'chains' ? findNearCopies(region, isTaken) : null;
+  if (l.placesParts)
+    for (const [v, place] of placeParts(region, orderOf(region, { rows, attention, near }))) l.places.set(v, place);
   for (const node of region.nodes) {
     const group = rows.groups.get(node);
     const attended = attention.groups.get(node);
@@ -59,24 +67,20 @@ export function lowerRegion(l: RegionLowering, region: Region): void {
 }
 
 function lowerGroup(l: RegionLowering, group: RowGroup): void {
-  const last = group.members[group.members.length - 1] as Node;
-  const origins = group.members.flatMap((m) => originsOf(m.origin));
-  const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(last), origins);
-  const outputs = new Map([...group.outputs].map((m) => [m, newOutput(l, m)]));
+  const c = groupContext(l, group.members[group.members.length - 1] as Node, group.members);
+  const outputs = new Map([...group.outputs].map((m) => [m, outputOf(l, m)]));
   l.p.emitKernel(lowerRows(c, group, outputs));
 }
 
 function lowerCopied(l: RegionLowering, near: NearCopy): void {
-  const origins = [near.copy, near.reader].flatMap((m) => originsOf(m.origin));
-  const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(near.reader), origins);
-  l.p.emitKernel(lowerNearCopy(c, near, newOutput(l, near.reader)));
+  const c = groupContext(l, near.reader, [near.copy, near.reader]);
+  l.p.emitKernel(lowerNearCopy(c, near, outputOf(l, near.reader)));
 }
 
 function lowerAttentionGroup(l: RegionLowering, g: AttentionGroup): void {
-  const origins = [g.scores, ...g.chain.members, g.sum].flatMap((m) => originsOf(m.origin));
-  const c = createKernelContext(l.p, (v) => storageOf(l, v), nameOf(g.sum), origins);
+  const c = groupContext(l, g.sum, [g.scores, ...g.chain.members, g.sum]);
   const options = { block: l.attentionBlock, numerics: l.numerics };
-  l.p.emitKernel(lowerAttention(c, g, newOutput(l, g.sum), options));
+  l.p.emitKernel(lowerAttention(c, g, outputOf(l, g.sum), options));
 }
 
 /** Where a value lies, whole and in order; most re-indexing views do not (the materialise pass keeps them out of here). */
@@ -92,14 +96,45 @@ export function storageOf(l: RegionLowering, v: Value): BufferRef {
   throw new Error(`value ${v.id} (${v.name ?? n?.kind ?? 'parameter'}) has no storage`);
 }
 
-const context = (l: RegionLowering, node: Node): KernelContext =>
-  createKernelContext(l.p, (v) => storageOf(l, v), nameOf(node), originsOf(node.origin));
+const context = (l: RegionLowering, node: Node): KernelContext => groupContext(l, node, [node]);
 
+/** For a kernel that computes these nodes, and with them the concats they are made for. */
+function groupContext(l: RegionLowering, named: Node, nodes: readonly Node[]): KernelContext {
+  const concats = nodes.flatMap((n) => n.outputs.flatMap((v) => l.places.get(v)?.whole.node ?? []));
+  const origins = [...new Set([...nodes, ...concats].flatMap((n) => originsOf(n.origin)))];
+  const storage = { of: (v: Value) => storageOf(l, v), placeOf: (v: Value) => l.places.get(v) };
+  return createKernelContext(l.p, storage, nameOf(named), origins);
+}
+
+/** Memory for what a node yields: its own, or a run of a concat's. */
 function newOutput(l: RegionLowering, node: Node, k = 0): BufferRef {
   const v = node.outputs[k] as Value;
-  const ref = l.p.newBuffer(v.name ?? nameOf(node), v.type, { kind: 'arena' });
+  const known = l.storage.get(v);
+  if (known) return known; // a concat has it from the first of its parts on
+  const place = l.places.get(v);
+  invariant(place?.start !== null, 'what is apart in the memory of another has none of its own');
+  const ref = place
+    ? runOf(l, place.whole, place.start)
+    : l.p.newBuffer(v.name ?? nameOf(node), v.type, { kind: 'arena' });
   l.storage.set(v, ref);
   return ref;
+}
+
+function runOf(l: RegionLowering, whole: Value, start: Dim): BufferRef {
+  const { buffer, offset } = newOutput(l, whole.node as Node, whole.output);
+  return { buffer, offset: add(offset, start) };
+}
+
+/** Where a kernel stores a node's result. */
+function outputOf(l: RegionLowering, node: Node): Output {
+  const v = node.outputs[0] as Value;
+  const { dtype, shape } = v.type;
+  const place = l.places.get(v);
+  if (place?.start === null) {
+    const whole = outputOf(l, place.whole.node as Node);
+    return { ...whole, at: (index) => whole.at(place.index(index)) };
+  }
+  return { ref: newOutput(l, node), dtype, size: product(shape), at: (index) => flatten(index, shape) };
 }
 
 function lowerNode(l: RegionLowering, node: Node): void {
@@ -111,9 +146,9 @@ function lowerNode(l: RegionLowering, node: Node): void {
     case 'dim':
       return lowerDim(l, node);
     case 'generic':
-      return l.p.emitKernel(l.generic(context(l, node), node, newOutput(l, node)));
+      return l.p.emitKernel(l.generic(context(l, node), node, outputOf(l, node)));
     case 'concat':
-      return l.p.emitKernel(lowerConcat(context(l, node), node, newOutput(l, node)));
+      return lowerJoin(l, node);
     case 'scatter':
       return l.p.emitKernel(lowerScatter(context(l, node), node, newOutput(l, node)));
     case 'kernel':
@@ -138,6 +173,17 @@ function lowerNode(l: RegionLowering, node: Node): void {
     default:
       return never(node, 'node');
   }
+}
+
+/** Copies those parts of a concat that are not made in it. */
+function lowerJoin(l: RegionLowering, node: NodeOf<'concat'>): void {
+  const whole = node.outputs[0] as Value;
+  const isThere = (slot: number): boolean => {
+    const place = l.places.get(unreshaped(node.inputs[slot] as Value));
+    return place?.whole === whole && place.slot === slot;
+  };
+  const task = lowerConcat(context(l, node), node, outputOf(l, node), isThere);
+  if (task) l.p.emitKernel(task);
 }
 
 function stateRef(l: RegionLowering, name: string): BufferRef {

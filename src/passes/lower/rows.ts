@@ -1,13 +1,12 @@
 // A row group as one kernel: a loop over the rows around a loop nest for each member. A reduction over the row becomes a
 // variable, an intermediate row a small scratch buffer, or a stretch of its own buffer where others read it too.
 
-import { type Dim, dimEq, product } from '../../ir/dim.js';
+import { type Dim, dimEq } from '../../ir/dim.js';
 import type { Stmt } from '../../ir/kernel.js';
-import type { BufferRef } from '../../ir/program.js';
 import { type Expr, i32, load, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import type { Node, Value } from '../../ir/tensor.js';
 import { throughViews } from '../through-views.js';
-import { flatten, type KernelContext, lowerBody } from './access.js';
+import { type KernelContext, lowerBody, type Output } from './access.js';
 import type { KernelTask } from './build.js';
 import { nest, rangesOf, reductionStmts } from './generic.js';
 import { type Generic, isOwn, isRowNumber, type RowGroup, sourceOf } from './row-groups.js';
@@ -22,12 +21,12 @@ export interface RowMemory {
 export type Place =
   | { readonly k: 'number'; readonly value: Expr }
   | ({ readonly k: 'row' } & RowMemory)
-  | { readonly k: 'whole'; readonly slot: number; readonly shape: Generic['shape'] };
+  | { readonly k: 'whole'; readonly slot: number; readonly at: Output['at'] };
 
 export interface RowLowering {
   readonly c: KernelContext;
   readonly group: RowGroup;
-  readonly outputs: ReadonlyMap<Generic, BufferRef>;
+  readonly outputs: ReadonlyMap<Generic, Output>;
   readonly made: Map<Node, Place>;
   /** Memory for a member nobody else reads. */
   readonly memory: (m: Generic, name: string) => RowMemory;
@@ -36,7 +35,7 @@ export interface RowLowering {
 }
 
 /** `outputs`: memory for the members that others read. */
-export function lowerRows(c: KernelContext, group: RowGroup, outputs: ReadonlyMap<Generic, BufferRef>): KernelTask {
+export function lowerRows(c: KernelContext, group: RowGroup, outputs: ReadonlyMap<Generic, Output>): KernelTask {
   const memory = (m: Generic, name: string): RowMemory => {
     const { dtype, shape } = (m.outputs[0] as Value).type;
     return { slot: c.scratch(name, dtype, shape[group.rows.length] as Dim), at: (column) => column };
@@ -68,7 +67,7 @@ export function lowerMemberBody(l: RowLowering, body: Expr, reader: Generic): Ex
     if (!at) return null;
     if (at.k === 'number') return at.value;
     const index = throughViews(x.index, views) as readonly Expr[];
-    if (at.k === 'whole') return load(at.slot, [flatten(index, at.shape)], x.dtype);
+    if (at.k === 'whole') return load(at.slot, [at.at(index)], x.dtype);
     return load(at.slot, [at.at(index[l.group.rows.length] as Expr)], x.dtype);
   });
 }
@@ -91,28 +90,22 @@ function lowerNumber(l: RowLowering, m: Generic, k: number): readonly Stmt[] {
   l.made.set(m, { k: 'number', value: variable(name, value.dtype) });
   const out = l.outputs.get(m);
   if (!out) return stmts;
-  const { dtype, shape } = (m.outputs[0] as Value).type;
-  const slot = l.c.write(out, { dtype, size: product(shape) });
-  stmts.push({
-    s: 'store',
-    buf: slot,
-    index: flatten(rowVars(axes), l.group.rows),
-    value: variable(name, value.dtype),
-  });
+  const index = m.shape.map((_, k) => (k < axes ? variable(`i${k}`, 'i32') : i32(0)));
+  const slot = l.c.write(out.ref, out);
+  stmts.push({ s: 'store', buf: slot, index: out.at(index), value: variable(name, value.dtype) });
   return stmts;
 }
 
 function lowerRow(l: RowLowering, m: Generic, k: number): readonly Stmt[] {
   const axes = l.group.rows.length;
-  const { dtype, shape } = (m.outputs[0] as Value).type;
-  const width = shape[axes] as Generic['shape'][number];
+  const width = m.shape[axes] as Generic['shape'][number];
   const { stmts, value } = rowElement(l, m, k);
   const out = l.outputs.get(m);
   const column = variable(`i${axes}`, 'i32');
   const place = out ? null : l.memory(m, `row${k}`);
-  const slot = out ? l.c.write(out, { dtype, size: product(shape) }) : (place as RowMemory).slot;
-  l.made.set(m, place ? { k: 'row', ...place } : { k: 'whole', slot, shape });
-  const index = place ? place.at(column) : flatten(rowVars(axes + 1), shape);
+  const slot = out ? l.c.write(out.ref, out) : (place as RowMemory).slot;
+  l.made.set(m, out ? { k: 'whole', slot, at: out.at } : { k: 'row', ...(place as RowMemory) });
+  const index = out ? out.at(rowVars(axes + 1)) : (place as RowMemory).at(column);
   const store: Stmt = { s: 'store', buf: slot, index, value };
   return nest('i', [width], [...stmts, store], true).map((s) => renameLoop(s, `i${axes}`));
 }
@@ -134,8 +127,8 @@ function reduction(m: Generic, tag: string, value: Expr): { stmts: readonly Stmt
 
 /** Operands whose memory the last result may take: read at the row being computed only, by the last member at its own element. */
 function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): KernelTask['inPlace'] {
-  if (group.outputs.size > 1) return [];
   const last = group.members[group.members.length - 1] as Generic;
+  if (group.outputs.size > 1 || c.apart(last.outputs[0] as Value)) return [];
   const type = (last.outputs[0] as Value).type;
   const whole = new Set<Value>();
   const bad = new Set<Value>();
@@ -157,7 +150,7 @@ function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): Kernel
           .every((i, k) => isOwn(i, k, last.shape) && dimEq(v.type.shape[k] ?? -1, last.shape[k] ?? -1));
         (fits && own && !x.guard ? whole : bad).add(v);
       });
-  return [...whole].filter((v) => !bad.has(v)).map((v) => [out, c.read(v)] as const);
+  return [...whole].filter((v) => !bad.has(v) && !c.apart(v)).map((v) => [out, c.read(v)] as const);
 }
 
 /** The nest helper counts its variables from 0; a row's loop has the last axis's name. */
