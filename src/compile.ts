@@ -98,7 +98,7 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const shareRows = !full ? 'none' : target === 'webgpu' ? 'all' : 'chains';
   const attentionBlock = full && vectors ? vectors.lanes * vectors.tile.vectors : 0;
   const generic = lowerGeneric;
-  const fusion = { shareRows, attentionBlock, placesParts: full } as const;
+  const fusion = { shareRows, attentionBlock, avoidsCopies: full } as const;
   const program = lowerModule(optimised, { numerics, finish, evaluate, generic, ...fusion });
   if (target === 'webgpu' && options.strict) refuseTwin(program);
   return full && vectors ? nameKernels(mergeKernels(program), vectors) : program;

@@ -101,7 +101,7 @@ function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, 
     generic: lowerGeneric,
     shareRows: 'none',
     attentionBlock: 0,
-    placesParts: false,
+    avoidsCopies: false,
   });
   const tensors = c.evaluate(program);
   return new Map(

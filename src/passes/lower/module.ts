@@ -22,8 +22,8 @@ export interface LowerOptions {
   readonly shareRows: RowSharing;
   /** Rows of attention that go side by side; 0: none. */
   readonly attentionBlock: number;
-  /** Whether kernels store parts of a concat where they belong in it. */
-  readonly placesParts: boolean;
+  /** Whether parts of a concat are made where they belong in it, and states read where they are kept. */
+  readonly avoidsCopies: boolean;
 }
 
 export function lowerModule(m: Module, options: LowerOptions): Program {

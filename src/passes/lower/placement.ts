@@ -4,11 +4,12 @@
 // A part that others read as well is read there. See decision 37.
 
 import { axisVars } from '../../ir/builder.js';
-import { add, type Dim, mul, product } from '../../ir/dim.js';
+import { add, bounds, type Dim, mul, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
 import { type Node, type NodeOf, type Region, regionsOf, type Value } from '../../ir/tensor.js';
 import { invariant } from '../../support/errors.js';
+import { bodyCost } from '../fuse.js';
 import { throughReshape } from '../through-views.js';
 import { liveBytes, type LiveBytes, type Stay } from './live-bytes.js';
 import type { Order } from './order.js';
@@ -28,6 +29,8 @@ export type Places = ReadonlyMap<Value, Place>;
 
 /** Elements in a row from which on apart is no worse than together: a few vectors. */
 const SHORTEST_RUN = 16;
+/** Operations up to which an element is computed by itself in the time it takes to copy it. */
+const CHEAP = 6;
 
 /** Nodes that take a reference with an offset for their result. */
 const WRITES_RUNS = new Set<Node['kind']>(['generic', 'concat', 'scatter', 'kernel', 'scan', 'while', 'if']);
@@ -141,7 +144,8 @@ function isFree(s: Search, concat: NodeOf<'concat'>, part: Part): boolean {
 function canBeApart(s: Search, concat: NodeOf<'concat'>, { value, reshapes }: Part): boolean {
   const n = value.node as Node;
   const row = product((reshapes.at(-1) ?? value).type.shape.slice(concat.axis));
-  if (typeof row !== 'number' || row < SHORTEST_RUN) return false;
+  const isCheap = n.kind === 'generic' && n.reducer === null && bodyCost(n.post ?? n.body) <= CHEAP;
+  if (bounds(row)[0] < SHORTEST_RUN && !isCheap) return false;
   if ((n.kind !== 'concat' && n.kind !== 'generic') || n.binds.length > 0) return false;
   if (throughReshapes(axisVars(value.type.shape.length), value, reshapes) === null) return false;
   return readsByIndex(s, value, new Set(reshapes)) && !readsWhole(s, n, concat.outputs[0] as Value);

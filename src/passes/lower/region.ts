@@ -14,10 +14,11 @@ import { type AttentionGroup, findAttention } from './attention-groups.js';
 import { createKernelContext, flatten, isVirtual, type KernelContext, type Output } from './access.js';
 import { type ProgramBuilder, refKey, resolveRef } from './build.js';
 import { findNearCopies, lowerNearCopy, type NearCopy } from './near-copies.js';
-import { orderOf } from './order.js';
+import { type Order, orderOf } from './order.js';
 import { type Place, placeParts, unreshaped } from './placement.js';
 import { findRowGroups, type RowGroup, type RowSharing } from './row-groups.js';
 import { runStart } from './runs.js';
+import { readsInPlace } from './states.js';
 import { lowerRows } from './rows.js';
 import { lowerConcat, type lowerGeneric, lowerScatter } from './generic.js';
 
@@ -35,8 +36,8 @@ export interface RegionLowering {
   /** Rows of attention that go side by side (attention.ts); 0: its parts stay kernels of their own. */
   readonly attentionBlock: number;
   readonly numerics: 'fast' | 'strict';
-  /** Whether parts of a concat are made in its memory (placement.ts). */
-  readonly placesParts: boolean;
+  /** Whether parts of a concat are made in its memory (placement.ts), and states read where they are kept (states.ts). */
+  readonly avoidsCopies: boolean;
   /** Those parts, of all regions lowered so far. */
   readonly places: Map<Value, Place>;
 }
@@ -50,8 +51,7 @@ export function lowerRegion(l: RegionLowering, region: Region): void {
   const isTaken = (n: Node): boolean =>
     rows.groups.has(n) || rows.absorbed.has(n) || attention.groups.has(n) || attention.absorbed.has(n);
   const near = l.shareRows === 'chains' ? findNearCopies(region, isTaken) : null;
-  if (l.placesParts)
-    for (const [v, place] of placeParts(region, orderOf(region, { rows, attention, near }))) l.places.set(v, place);
+  if (l.avoidsCopies) findPlaces(l, region, orderOf(region, { rows, attention, near }));
   for (const node of region.nodes) {
     const group = rows.groups.get(node);
     const attended = attention.groups.get(node);
@@ -64,6 +64,12 @@ export function lowerRegion(l: RegionLowering, region: Region): void {
     for (const bind of node.binds)
       l.p.emit({ kind: 'bind', sym: bind.sym, from: storageOf(l, node.outputs[bind.output] as Value) });
   }
+}
+
+function findPlaces(l: RegionLowering, region: Region, order: Order): void {
+  for (const [v, place] of placeParts(region, order)) l.places.set(v, place);
+  for (const n of readsInPlace(region, order))
+    if (n.kind === 'state_read') l.storage.set(n.outputs[0] as Value, stateRef(l, n.state));
 }
 
 function lowerGroup(l: RegionLowering, group: RowGroup): void {
@@ -163,6 +169,7 @@ function lowerNode(l: RegionLowering, node: Node): void {
       return lowerHostCall(l, node);
     case 'state_read': {
       const v = node.outputs[0] as Value;
+      if (l.storage.has(v)) return;
       l.storage.set(v, l.p.newBuffer(node.state, v.type, { kind: 'arena' }));
       return copyTo(l, stateRef(l, node.state), v.type, storageOf(l, v), node.origin);
     }
