@@ -79,6 +79,48 @@ const narrow = (['i8', 'u8', 'f32', 'i32'] as const).flatMap((dtype) =>
 
 const more: readonly Case[] = [
   {
+    // The sum may not take the memory it reads the transpose from.
+    name: 'a value and its transpose added up',
+    text: module(`("x": %0 f32[6, 6]) {
+    %1 "a" = generic %0 : f32[6, 6] reduce add [3] = $0[i0, i1] * f32(r0)
+    %2 "turned" = view %1 : f32[6, 6] at [i1, i0]
+    %3 "sum" = generic %1, %2 : f32[6, 6] = $0[i0, i1] * 2 + $1[i0, i1]
+    %4 "out" = generic %3, %0 : f32[6, 6] reduce add [6] = $0[i0, r0] * $1[r0, i1]
+    return "y": %4
+  }`),
+    calls: [[['x', 'f32', [6, 6]]]],
+    kernels: 3,
+  },
+  {
+    name: 'rows less their most, and the rows in another order added',
+    text: module(`("x": %0 f32[6, 6]) {
+    %1 "a" = generic %0 : f32[6, 6] reduce add [3] = $0[i0, i1] * f32(r0)
+    %2 "most" = generic %1 : f32[6, 1] reduce max [6] = $0[i0, r0]
+    %3 "turned" = view %1 : f32[6, 6] at [5 - i0, i1]
+    %4 "rows" = generic %1, %2, %3 : f32[6, 6] = ($0[i0, i1] - $1[i0, 0]) * 2 + $2[i0, i1]
+    %5 "out" = generic %4 : f32[6] reduce add [6] = $0[r0, i0] * f32(r0 + 1)
+    return "y": %5
+  }`),
+    calls: [[['x', 'f32', [6, 6]]]],
+    kernels: 3,
+  },
+  {
+    name: 'a whole and a part of it, apart and not, in one sum that could be in place',
+    text: module(`("x": %0 f32[4, 16]) {
+    %1 "a" = generic %0 : f32[4, 16] reduce add [3] = $0[i0, i1] * f32(r0)
+    %2 "b" = generic %0 : f32[4, 16] reduce add [3] = $0[i0, 15 - i1] * f32(r0)
+    %3 "joined" = concat %1, %2 : f32[4, 32] axis 1
+    %4 "sum" = generic %3, %1, %2 : f32[4, 32] = $0[i0, i1] * 2 + $1[3 - i0, div(i1, 2)] * 3 + $2[3 - i0, div(i1, 2)]
+    %5 "out" = generic %4 : f32[32] reduce add [4] = $0[r0, i0] * f32(r0 + 1)
+    %6 "longer" = concat %5, %5 : f32[64] axis 0
+    %7 "last" = generic %6, %5 : f32[64] = $0[i0] + $1[div(i0, 2)]
+    %8 "turned" = generic %7 : f32[64] = $0[63 - i0]
+    return "y": %8
+  }`),
+    calls: [[['x', 'f32', [4, 16]]]],
+    kernels: 5,
+  },
+  {
     // One concat has both for its own, the other copies all it is made of.
     name: 'a part that is there twice, and in two concats',
     text: module(`("x": %0 f32[4, 20]) {

@@ -168,6 +168,16 @@ function readAt(c: KernelContext, v: Value, index: readonly Expr[]): Expr {
   return load(c.read(v), [flatten(index, v.type.shape)], v.type.dtype);
 }
 
+/** The slot a read of a value goes to, through views: several values may be read in one. */
+export function slotOf(c: KernelContext, v: Value): number {
+  const n = v.node;
+  const place = c.apart(v);
+  if (place) return slotOf(c, place.whole);
+  if (n?.kind !== 'view') return c.read(v);
+  const source = n.inputs[0] as Value;
+  return n.map !== 'reshape' || isVirtual(source) ? slotOf(c, source) : c.read(source);
+}
+
 /** A value no buffer holds in row-major order: a re-indexing view that is no run, or a view of one. */
 export function isVirtual(v: Value): boolean {
   const n = v.node;

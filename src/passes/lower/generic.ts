@@ -12,7 +12,7 @@ import type { NodeOf, Reducer, Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
 import { accumulate } from '../schedule/loops.js';
 import type { Blocks, For } from '../schedule/nest.js';
-import { flatten, type KernelContext, lowerBody, type Output, type Ranges, readValue } from './access.js';
+import { flatten, type KernelContext, lowerBody, type Output, type Ranges, readValue, slotOf } from './access.js';
 import type { KernelTask } from './build.js';
 
 const letVar = (name: string, value: Expr, mutable = false): Stmt => ({ s: 'let', var: name, value, mutable });
@@ -151,28 +151,20 @@ export function lowerGeneric(c: KernelContext, node: NodeOf<'generic'>, out: Out
     ? { stmts: [], result: body }
     : reduceStmts(node, body, node.post ? 'i64' : type.dtype);
   const value = post ? substituteVars(post, new Map([['acc', result]])) : result;
-  const readSlots = node.inputs.map((v) => v);
   const slot = c.write(out.ref, out);
   const store: Stmt = { s: 'store', buf: slot, index: at, value };
-  return c.task(
-    nest('i', node.shape, [...stmts, store], true),
-    elementwise ? inPlaceInputs(c, node, readSlots, slot) : undefined,
-  );
+  return c.task(nest('i', node.shape, [...stmts, store], true), elementwise ? inPlaceInputs(c, node, slot) : undefined);
 }
 
-/** Inputs read only at the element being written may share its memory. */
-function inPlaceInputs(
-  c: KernelContext,
-  node: NodeOf<'generic'>,
-  inputs: readonly Value[],
-  out: number,
-): KernelTask['inPlace'] {
+/** Memory that is read only at the element being written may be its memory too. Two inputs may be in one, as a value and a view of it. */
+function inPlaceInputs(c: KernelContext, node: NodeOf<'generic'>, out: number): KernelTask['inPlace'] {
   if (c.apart(node.outputs[0] as Value)) return [];
-  const pairs: [number, number][] = [];
-  inputs.forEach((v, k) => {
-    if (isIdentityRead(node, k) && !c.apart(v)) pairs.push([out, c.read(v)]);
+  const own = new Map<number, boolean>();
+  node.inputs.forEach((v, k) => {
+    const slot = slotOf(c, v);
+    own.set(slot, (own.get(slot) ?? true) && isIdentityRead(node, k) && !c.apart(v));
   });
-  return pairs;
+  return [...own].flatMap(([slot, isOwn]) => (isOwn ? [[out, slot] as const] : []));
 }
 
 function isIdentityRead(node: NodeOf<'generic'>, operand: number): boolean {

@@ -57,8 +57,7 @@ interface Search {
   readonly stays: Map<Value, Stay>;
 }
 
-/** `nested`: within a region of a node. */
-type User = { readonly node: Node; readonly nested: boolean } | 'result';
+type User = Node | 'result';
 
 function placeInto(s: Search, concat: NodeOf<'concat'>): void {
   const parts = new Map<Value, Place>();
@@ -71,14 +70,8 @@ function placeInto(s: Search, concat: NodeOf<'concat'>): void {
   // Earliest parts hold the whole the longest: without them it may be no more than it was.
   const latest = [...parts].sort(([a], [b]) => madeAt(s, b) - madeAt(s, a));
   for (; latest.length > 0; latest.pop()) {
-    if (
-      !fitsMemory(
-        s,
-        concat,
-        latest.map(([v]) => v),
-      )
-    )
-      continue;
+    const values = latest.map(([v]) => v);
+    if (!fitsMemory(s, concat, values)) continue;
     for (const [v, place] of latest) s.found.set(v, place);
     return;
   }
@@ -148,19 +141,26 @@ function canBeApart(s: Search, concat: NodeOf<'concat'>, { value, reshapes }: Pa
   if (bounds(row)[0] < SHORTEST_RUN && !isCheap) return false;
   if ((n.kind !== 'concat' && n.kind !== 'generic') || n.binds.length > 0) return false;
   if (throughReshapes(axisVars(value.type.shape.length), value, reshapes) === null) return false;
-  return readsByIndex(s, value, new Set(reshapes)) && !readsWhole(s, n, concat.outputs[0] as Value);
+  return readsByIndex(s, value, concat, new Set(reshapes)) && !readsWhole(s, n, concat.outputs[0] as Value);
 }
 
-function readsByIndex(s: Search, v: Value, own: ReadonlySet<Value>): boolean {
+/** `own`: the reshapes between the value and the concat, which nobody else may read. */
+function readsByIndex(s: Search, v: Value, concat: Node, own: ReadonlySet<Value>): boolean {
   return s.users(v).every((user) => {
     if (user === 'result') return false;
-    const { node } = user;
-    if (node.kind === 'generic' || node.kind === 'concat' || node.kind === 'scatter') return true;
-    if (node.kind !== 'view') return false;
-    const to = node.outputs[0] as Value;
-    if (node.map !== 'reshape') return readsByIndex(s, to, own);
-    return own.has(to) && s.users(to).every((u) => u !== 'result' && u.node.kind === 'concat' && !u.nested);
+    if (user.kind === 'generic' || user.kind === 'concat' || user.kind === 'scatter') return true;
+    if (user.kind !== 'view') return false;
+    const to = user.outputs[0] as Value;
+    if (user.map !== 'reshape') return readsByIndex(s, to, concat, own);
+    return own.has(to) && isOnlyFor(s, to, concat, own);
   });
+}
+
+function isOnlyFor(s: Search, v: Value, concat: Node, own: ReadonlySet<Value>): boolean {
+  const [user, ...others] = s.users(v);
+  if (user === undefined || user === 'result' || others.length > 0) return false;
+  const to = user.outputs[0];
+  return user === concat || (to !== undefined && own.has(to) && isOnlyFor(s, to, concat, own));
 }
 
 /** What a value is in the memory of in the end. */
@@ -201,13 +201,13 @@ function usersIn(region: Region): Search['users'] {
   const add = (v: Value, user: User): void => {
     users.set(v, [...(users.get(v) ?? []), user]);
   };
-  const within = (r: Region, nested: boolean): void => {
+  const within = (r: Region): void => {
     for (const v of r.results) add(v, 'result');
     for (const node of r.nodes) {
-      for (const v of node.inputs) add(v, { node, nested });
-      for (const inside of regionsOf(node)) within(inside, true);
+      for (const v of node.inputs) add(v, node);
+      for (const inside of regionsOf(node)) within(inside);
     }
   };
-  within(region, false);
+  within(region);
   return (v) => users.get(v) ?? [];
 }

@@ -6,7 +6,7 @@ import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, load, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import type { Node, Value } from '../../ir/tensor.js';
 import { throughViews } from '../through-views.js';
-import { type KernelContext, lowerBody, type Output } from './access.js';
+import { type KernelContext, lowerBody, type Output, slotOf } from './access.js';
 import type { KernelTask } from './build.js';
 import { nest, rangesOf, reductionStmts } from './generic.js';
 import { type Generic, isOwn, isRowNumber, type RowGroup, sourceOf } from './row-groups.js';
@@ -125,13 +125,13 @@ function reduction(m: Generic, tag: string, value: Expr): { stmts: readonly Stmt
   return { stmts, result: variable(name, value.dtype) };
 }
 
-/** Operands whose memory the last result may take: read at the row being computed only, by the last member at its own element. */
+/** Memory of operands that the last result may take: read at the row being computed only, by the last member at its own element. */
 function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): KernelTask['inPlace'] {
   const last = group.members[group.members.length - 1] as Generic;
   if (group.outputs.size > 1 || c.apart(last.outputs[0] as Value)) return [];
   const type = (last.outputs[0] as Value).type;
-  const whole = new Set<Value>();
-  const bad = new Set<Value>();
+  const whole = new Set<number>();
+  const bad = new Set<number>();
   const made = new Set<Node>(group.members);
   for (const m of group.members)
     for (const body of [m.body, ...(m.post ? [m.post] : [])])
@@ -141,6 +141,7 @@ function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): Kernel
         if (v.node && made.has(v.node)) return;
         const fits =
           v.node?.kind !== 'view' &&
+          !c.apart(v) &&
           v.type.dtype === type.dtype &&
           v.type.shape.length === last.shape.length &&
           v.type.shape.every((d, k) => dimEq(d, last.shape[k] as Dim));
@@ -148,9 +149,9 @@ function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): Kernel
         const own = x.index
           .slice(0, upTo)
           .every((i, k) => isOwn(i, k, last.shape) && dimEq(v.type.shape[k] ?? -1, last.shape[k] ?? -1));
-        (fits && own && !x.guard ? whole : bad).add(v);
+        (fits && own && !x.guard ? whole : bad).add(slotOf(c, v));
       });
-  return [...whole].filter((v) => !bad.has(v) && !c.apart(v)).map((v) => [out, c.read(v)] as const);
+  return [...whole].filter((slot) => !bad.has(slot)).map((slot) => [out, slot] as const);
 }
 
 /** The nest helper counts its variables from 0; a row's loop has the last axis's name. */
