@@ -138,7 +138,8 @@ function inPlaceOperands(c: KernelContext, group: RowGroup, out: number): Kernel
       visitExpr(body, (x) => {
         if (x.k !== 'load') return;
         const v = m.inputs[x.src] as Value;
-        if (v.node && made.has(v.node)) return;
+        const { producer } = sourceOf(v);
+        if (producer && made.has(producer)) return;
         const fits =
           v.node?.kind !== 'view' &&
           !c.apart(v) &&
