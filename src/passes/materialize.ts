@@ -3,9 +3,11 @@
 
 import { axisVars } from '../ir/builder.js';
 import { rewriteModule, type Rewriter } from '../ir/rewrite.js';
-import { load } from '../ir/scalar.js';
+import { type Expr, load } from '../ir/scalar.js';
 import type { Module, Node, Value } from '../ir/tensor.js';
 import { isVirtual } from './lower/access.js';
+import { hasRunsForRows } from './lower/runs.js';
+import { throughReshape } from './through-views.js';
 
 const NEEDS_STORAGE = new Set<Node['kind']>(['kernel', 'if', 'scan', 'while', 'call', 'state_write']);
 
@@ -16,6 +18,8 @@ export function materialize(m: Module, { anyIndex = false } = {}): Module {
       const reshaped = !anyIndex && node.kind === 'view' && node.map === 'reshape';
       if (!reshaped && !NEEDS_STORAGE.has(node.kind)) return undefined;
       if (!node.inputs.some(isVirtual)) return undefined;
+      const split = reshaped ? splitRows(node) : null;
+      if (split) return w.emit({ kind: 'view', map: split }, node.inputs, [outputOf(node).type], node.origin);
       return w.emit(
         node,
         node.inputs.map((v) => stored(v, w)),
@@ -26,6 +30,16 @@ export function materialize(m: Module, { anyIndex = false } = {}): Module {
     },
     results: (results, w) => results.map((v) => stored(v, w)),
   });
+}
+
+const outputOf = (n: Node): Value => n.outputs[0] as Value;
+
+/** A reshape that only takes apart axes of rows that are runs is an index like another, and needs no copy. */
+function splitRows(reshape: Node): readonly Expr[] | null {
+  const source = reshape.inputs[0] as Value;
+  const isNear = source.node?.kind === 'view' && !isVirtual(source.node.inputs[0] as Value) && hasRunsForRows(source);
+  const { shape } = outputOf(reshape).type;
+  return isNear ? throughReshape(axisVars(shape.length), shape, source.type.shape) : null;
 }
 
 /** The value itself, or a copy in memory. */

@@ -278,6 +278,42 @@ const more: readonly Case[] = [
     kernels: 3,
   },
   {
+    name: 'a slice whose rows are taken apart',
+    text: module(`("x": %0 f32[5, 12]) {
+    %1 "a" = generic %0 : f32[5, 12] reduce add [12] = $0[4 - i0, r0] * f32(i1)
+    %2 "slice" = view %1 : f32[5, 8] at [i0, i1 + 4]
+    %3 "apart" = reshape %2 : f32[5, 2, 4]
+    %4 "turned" = view %3 : f32[2, 5, 4] at [i1, i0, i2]
+    %5 "out" = generic %4, %0 : f32[2, 5, 12] reduce add [4] = $0[i0, i1, r0] * $1[r0, i2]
+    return "y": %5
+  }`),
+    calls: [[['x', 'f32', [5, 12]]]],
+    kernels: 2,
+  },
+  {
+    // The condition, the old contents, which the branch replaces, what replaces them, and what is given.
+    name: 'a state that a branch may write',
+    text: module(
+      `("x": %0 i32[6]) {
+    %1 "old" = state_read "s" : i32[6]
+    %2 "some" = generic %0 : i1[] reduce max [6] = lt(0, $0[r0])
+    %3 "given" = if %2 : i32[6] then {
+      %4 "next" = generic %0, %1 : i32[6] = $0[i0] + $1[5 - i0]
+      state_write "s" %4
+      yield %4
+    } else {
+      %5 "same" = generic %1 : i32[6] = $0[i0] * 2
+      yield %5
+    }
+    %6 "out" = generic %1, %3 : i32[6] = $0[i0] * 10 + $1[5 - i0]
+    return "y": %6
+  }`,
+      'state "s" : i32[6] = i32[6] [1, 2, 3, 4, 5, 6]',
+    ),
+    calls: [1, 2, 3].map(() => [['x', 'i32', [6]]]),
+    kernels: 6,
+  },
+  {
     // Copies: what is read after a write, what two writes put there, and what the second of them reads.
     name: 'a state that is written before its old contents are used',
     text: module(

@@ -8,19 +8,30 @@ import type { Value } from '../../ir/tensor.js';
 
 /** Where in its source a re-indexing view lies, in elements; null where it is not one run of it. */
 export function runStart(v: Value): Dim | null {
-  const n = v.node;
-  if (n?.kind !== 'view' || n.map === 'reshape' || v.type.dtype === 'string') return null;
-  const source = (n.inputs[0] as Value).type.shape;
+  const flat = v.type.dtype === 'string' ? null : flatIndex(v);
   const { shape } = v.type;
-  const flat = n.map.reduce<Affine | null>(
-    (at, x, k) => {
-      const next = affine(x, shape);
-      return at && next && combine(scale(at, source[k] as Dim), next, 1);
-    },
-    { constant: 0, axes: shape.map(() => 0) },
-  );
   const isRun = flat?.axes.every((step, k) => shape[k] === 1 || dimEq(step, product(shape.slice(k + 1))));
   return flat && isRun ? flat.constant : null;
+}
+
+/** Whether a re-indexing view's rows are runs of its source: as good for vectors as a copy. */
+export function hasRunsForRows(v: Value): boolean {
+  const flat = flatIndex(v);
+  const steps = flat?.axes.filter((_, k) => v.type.shape[k] !== 1);
+  return steps !== undefined && (steps.at(-1) ?? 1) === 1;
+}
+
+function flatIndex(v: Value): Affine | null {
+  const n = v.node;
+  if (n?.kind !== 'view' || n.map === 'reshape') return null;
+  const source = (n.inputs[0] as Value).type.shape;
+  return n.map.reduce<Affine | null>(
+    (at, x, k) => {
+      const next = affine(x, v.type.shape);
+      return at && next && combine(scale(at, source[k] as Dim), next, 1);
+    },
+    { constant: 0, axes: v.type.shape.map(() => 0) },
+  );
 }
 
 /** constant + Σ axes[k] · i[k]. */
