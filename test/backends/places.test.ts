@@ -371,6 +371,25 @@ describe('values in their places', () => {
     expect(found).toBe(kernels);
   });
 
+  it('hold no more memory: a part is copied where the whole would wait for the others', () => {
+    const layer = (to: number, from: string, n: number, m: number): string =>
+      `%${to} = generic ${from} : f32[${n}] reduce add [${m}] = $0[r0] * f32(i0 + r0)`;
+    const program = compile(
+      module(`("x": %0 f32[8]) {
+    ${layer(1, '%0', 64, 8)}
+    ${layer(2, '%1', 1024, 64)}
+    ${layer(3, '%2', 1024, 1024)}
+    ${layer(4, '%3', 1024, 1024)}
+    %5 = concat %1, %4 : f32[1088] axis 0
+    ${layer(6, '%5', 8, 1088)}
+    return "y": %6
+  }`),
+      'wasm',
+    );
+    expect(program.entries[0]?.steps).toHaveLength(6);
+    expect(program.arenaBytes).toBe(4 * (64 + 1024 + 1088));
+  });
+
   it.each(named)('%s: interpreter', async (_, c) => expectSame(c, 'interp', { optimize: 'full' }));
   it.each(named)('%s: WebAssembly', async (_, c) => expectSame(c, 'wasm'));
   it.each(named)('%s: WebAssembly, threads', async (_, c) => expectSame(c, 'wasm', { threads: 2 }));
