@@ -15,6 +15,7 @@ import { visitNodes } from '../ir/rewrite.js';
 import type { Module } from '../ir/tensor.js';
 import type { Pass } from './pass.js';
 import { selectConcats } from './select-concat.js';
+import { storeHalves } from './store-halves.js';
 import { splitReductions } from './split-reductions.js';
 import { splitSums } from './split-sums.js';
 import { winograd } from './winograd.js';
@@ -92,6 +93,7 @@ export const PIPELINE: readonly Pass[] = [
     doc: 'Transposes constants so that vectors walk them.',
     run: (m, c) => packConstants(m, { keepsStreamed: c.numerics === 'fast' }),
   }, // where padding did not give vectors another axis
+  { name: 'halves', doc: 'Holds floats that are halves in two bytes.', run: storeHalves }, // their final layout, and values that nothing scales any more
   copyViews, // last, when all readers are known
 ];
 
@@ -99,7 +101,7 @@ export const PIPELINE: readonly Pass[] = [
 export const SMALL_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => p.name !== 'winograd');
 
 /** Passes that serve vectors of one processor: copies only cost a GPU a dispatch, narrow elements an atomic store. */
-const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd']);
+const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd', 'halves']);
 
 /** Passes that serve a GPU otherwise: it has no schedule for weights as they are stored. */
 const ON_GPU: Readonly<Record<string, Pass['run']>> = {

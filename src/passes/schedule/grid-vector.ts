@@ -27,6 +27,8 @@ export const GPU_VECTORS: ScheduleOptions = {
     registers: 16,
     loadsFirst: false,
     unrolls: true,
+    panelRows: 16,
+    prefersHalves: false,
     keepsSplats: false,
     keepsSums: false,
     longSteps: 0,
