@@ -74,7 +74,7 @@ export const PIPELINE: readonly Pass[] = [
   {
     name: 'fold',
     doc: 'Computes at compile time what is constant.',
-    run: (m, c) => foldConstants(m, c, { keepsStreamed: c.numerics === 'fast' }),
+    run: (m, c) => foldConstants(m, c, { streamed: c.numerics === 'fast', shared: c.vectors !== null }),
   },
   simplify, // before fusion: shorter bodies and fewer views between them; after folding, which shows values of constants
   { name: 'fuse', doc: 'Inlines elementwise producers, merges epilogues.', run: (m) => deadCode(fuse(m)) }, // after folding: constants are leaves
