@@ -41,6 +41,7 @@ function useOf(n: Node, weight: Value): Use {
   const [mine, ...more] = loads.filter(isMine);
   const isPlain = mine && (isWidened || !isHalf(weight)) && !loads.some((x) => isMine(x) && (x.guard || x.pad));
   if (!isPlain || (n.post && readsOf(n.post, isMine).loads.some(isMine))) return 'other';
+  if (more.length === 0 && n.reducer === null && mine.index.some(isByData)) return 'many'; // only what is picked
   if (n.reducer !== 'add' || more.length > 0) return 'single';
   if (n.body.dtype !== 'f32') return 'other'; // products of integers have their own layouts
   const rows = n.shape.flatMap((d, k) => (mine.index.some((x) => mentions(x, `i${k}`)) ? [] : [d]));
@@ -58,6 +59,11 @@ function readsOf(body: Expr, isMeant: (x: Expr) => boolean): { loads: readonly L
     if (children(x).some(isMeant) && !(x.k === 'cast' && x.dtype === 'f32')) isWidened = false;
   });
   return { loads: [...loads], isWidened: isWidened && !isMeant(body) };
+}
+
+/** A place that is itself read: of a table. */
+function isByData(index: Expr): boolean {
+  return index.k === 'load' || children(index).some(isByData);
 }
 
 const isHalf = (v: Value): boolean => v.type.dtype === 'f16' || v.type.dtype === 'bf16';
