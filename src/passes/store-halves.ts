@@ -15,7 +15,7 @@ import { readersOf, type Use, usesOf } from './weight-use.js';
 
 /** Less is as well left alone. */
 const MIN_ELEMENTS = 1024;
-/** Bytes, as floats, of all that fewer rows read. Less stays in caches, where arithmetic takes the time and widening is half
+/** Bytes, as floats, of all that one row reads. Less stays in caches, where arithmetic takes the time and widening is half
  *  of it; more is waited for, and half of it is half the wait. */
 const FAR = 8 << 20;
 
@@ -26,7 +26,7 @@ interface Stored {
 
 export function storeHalves(m: Module, { vectors }: PassContext): Module {
   if (!vectors) return m;
-  const found = findHalves(m, vectors.prefersHalves);
+  const found = findHalves(m, vectors.loadsHalves);
   if (found.size === 0) return m;
   return rewriteModule(m, {
     node(node, w, original) {
@@ -50,27 +50,30 @@ function widenLoads(body: Expr, halves: readonly (Half | undefined)[]): Expr {
   });
 }
 
-function findHalves(m: Module, always: boolean): ReadonlyMap<Value, Stored> {
+function findHalves(m: Module, loads: boolean): ReadonlyMap<Value, Stored> {
   const found = new Map<Value, Stored>();
-  const few = new Map<Value, number>();
+  const near = new Map<Value, number>();
   const readers = readersOf(m);
   for (const entry of m.entries)
     visitNodes(entry.body, (n) => {
       if (n.kind !== 'const' || !isFloats(n.data)) return;
       const value = n.outputs[0] as Value;
       const uses = usesOf(value, readers);
-      const stored = uses.length > 0 && !uses.includes('other') && isWorth(n.data, uses) ? halvesOf(n.data) : null;
+      const stored =
+        uses.length > 0 && !uses.includes('other') && isWorth(n.data, uses, loads) ? halvesOf(n.data) : null;
       if (stored) found.set(value, stored);
-      if (stored && n.data.dtype === 'f32' && uses.includes('few')) few.set(value, 4 * sizeOf(n.data.shape));
+      if (stored && n.data.dtype === 'f32' && uses.includes('one')) near.set(value, 4 * sizeOf(n.data.shape));
     });
-  const isFar = [...few.values()].reduce((sum, bytes) => sum + bytes, 0) >= FAR;
-  if (!isFar && !always) for (const value of few.keys()) found.delete(value);
+  const isFar = [...near.values()].reduce((sum, bytes) => sum + bytes, 0) >= FAR;
+  if (!isFar && !loads) for (const value of near.keys()) found.delete(value);
   return found;
 }
 
-/** What the model computes with as halves has two bytes anyway. */
-const isWorth = ({ dtype, shape }: ConstData, uses: readonly Use[]): boolean =>
-  dtype !== 'f32' || (sizeOf(shape) >= MIN_ELEMENTS && !uses.includes('single'));
+/** What the model computes with as halves has two bytes anyway. `loads`: a load widens. */
+function isWorth({ dtype, shape }: ConstData, uses: readonly Use[], loads: boolean): boolean {
+  if (dtype !== 'f32') return true;
+  return sizeOf(shape) >= MIN_ELEMENTS && !uses.includes('single') && (loads || !uses.includes('few'));
+}
 
 const isFloats = ({ dtype }: ConstData): boolean => dtype === 'f32' || dtype === 'f16' || dtype === 'bf16';
 

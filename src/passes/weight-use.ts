@@ -12,7 +12,7 @@ const MIN_WIDTH = 4;
 const MIN_ROWS = 16;
 
 /** `single`: converted for itself each time it is read. */
-export type Use = 'few' | 'many' | 'single' | 'other';
+export type Use = 'one' | 'few' | 'many' | 'single' | 'other';
 
 type Readers = ReadonlyMap<Value, readonly (Node | null)[]>;
 
@@ -33,7 +33,7 @@ export function readersOf(m: Module): Readers {
   return found;
 }
 
-/** How a node reads a constant: for few rows; for many, that share what vectors of columns make of it; one by one; or otherwise. */
+/** How a node reads a constant: for one row; for few; for many, that share what vectors of columns make of it; one by one; or otherwise. */
 function useOf(n: Node, weight: Value): Use {
   if (n.kind !== 'generic') return 'other';
   const isMine = (x: Expr): x is LoadExpr => x.k === 'load' && n.inputs[x.src] === weight;
@@ -47,7 +47,7 @@ function useOf(n: Node, weight: Value): Use {
   const rows = n.shape.flatMap((d, k) => (mine.index.some((x) => mentions(x, `i${k}`)) ? [] : [d]));
   const count = rows.reduce<number>((p, d) => p * (typeof d === 'number' ? d : MIN_ROWS), 1);
   if (count > 1 && !isColumns(n, mine, loads)) return 'single';
-  return count < MIN_ROWS ? 'few' : 'many';
+  return count === 1 ? 'one' : count < MIN_ROWS ? 'few' : 'many';
 }
 
 /** Loads, and whether floats are made of each that is meant right away. */

@@ -136,25 +136,26 @@ describe('weights that are halves', () => {
     expect(bytes(1, 64, 64)).toBe(4);
     expect(bytes(16, 64, 64)).toBe(2);
     expect(bytes(1, 1024, 2048)).toBe(2);
-    expect(bytes(4, 1024, 2048)).toBe(2);
+    expect(bytes(4, 1024, 2048)).toBe(4);
   });
 
-  it('are right in WebAssembly where few rows read many of them', async () => {
-    for (const rows of [1, 5]) {
-      const c: Case = { name: `${rows} rows`, rows, k: 1024, n: 2050 };
-      const m = moduleOf(c);
-      const wanted = createInterpreter(lowerToProgram(m, { numerics: 'strict' })).runSync(inputsOf(c)).y as Tensor;
-      const session = await instantiateWasm(lowerToProgram(m, { target: 'wasm', numerics: 'strict' }));
-      sessions.push(session);
-      const y = (await session.run(inputsOf(c))).y as Tensor;
-      expect(Buffer.from(bitsOf(y).buffer).equals(Buffer.from(bitsOf(wanted).buffer))).toBe(true);
-    }
+  it('give the same bits in WebAssembly where one row reads many of them', async () => {
+    const c: Case = { name: 'one row of many', rows: 1, k: 1024, n: 2050 };
+    const m = moduleOf(c);
+    const wanted = createInterpreter(lowerToProgram(m, { numerics: 'strict' })).runSync(inputsOf(c)).y as Tensor;
+    const program = lowerToProgram(m, { target: 'wasm', numerics: 'strict' });
+    expect(program.weightBytes).toBeLessThan(2 * c.k * c.n + 256);
+    const session = await instantiateWasm(program);
+    sessions.push(session);
+    const y = (await session.run(inputsOf(c))).y as Tensor;
+    expect(Buffer.from(bitsOf(y).buffer).equals(Buffer.from(bitsOf(wanted).buffer))).toBe(true);
   });
 
   for (const [cpu, cflags] of [
     ['generic', ['-O0']],
     ['generic', ['-O3', '-DHEDDLE_PLAIN_C']],
-    ['sse2', ['-O3', '-march=native']],
+    ['sse2', ['-O3']],
+    ['avx2', ['-O0']],
     ['avx2', ['-O3', '-march=native']],
     ['avx512', ['-O3', '-march=native']],
   ] as const)

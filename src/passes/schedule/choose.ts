@@ -52,7 +52,7 @@ export interface Setting {
   readonly inFloats?: boolean;
 }
 
-/** A panel is worth its copy from this many uses (fewer where the target says so of what is computed), and from this many steps of the reduction. */
+/** A panel is worth its copy from this many uses, and from this many steps of the reduction. */
 const MIN_REUSE = 16;
 const MIN_DEPTH = 8;
 /** Bytes of a panel that stay in a first- or second-level cache. */
@@ -221,7 +221,7 @@ function packedParts(
 ): readonly Expr[] {
   const reuse = inner.reduce((p, f) => p * (constOf(f.hi) ?? (at.shorter.has(f.var) ? 1 : MIN_REUSE)), 1);
   const depths = r.loops.map((f) => constOf(f.hi));
-  if (reuse < o.target.panelRows || depths.some((d) => d === null)) return [];
+  if (reuse < MIN_REUSE || depths.some((d) => d === null)) return [];
   const depth = (depths as number[]).reduce((p, d) => p * d, 1);
   const width = 4 * o.target.lanes * o.target.tile.vectors;
   if (depth < MIN_DEPTH || depth * width > MAX_PANEL) return [];
@@ -236,7 +236,6 @@ function packedParts(
     return x.k === 'op' ? x.args.every(visit) : x.k === 'cast' ? visit(x.arg) : false;
   };
   if (!visit(r.term) || parts.length !== 1 || parts[0] === r.term) return [];
-  if (parts[0]?.k === 'load' && reuse < MIN_REUSE) return [];
   let loads = 0;
   visitExpr(parts[0] as Expr, (x) => {
     if (x.k === 'load') loads++;

@@ -11,7 +11,7 @@ const cpu = (
   rows: number,
   registers: number,
   overlapping: number,
-  prefersHalves: boolean,
+  loadsHalves: boolean,
 ): VectorTarget => ({
   lanes,
   supports: () => true,
@@ -19,8 +19,7 @@ const cpu = (
   registers,
   loadsFirst: false,
   unrolls: true,
-  panelRows: 16,
-  prefersHalves,
+  loadsHalves,
   keepsSplats: true,
   keepsSums: false,
   longSteps: 0,
@@ -39,7 +38,7 @@ const cpu = (
 /** Rows that share their loads take code and rows in blocks memory, of which 'generic' is to have little; with long vectors the
  *  first gain nothing (measured). */
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
-  generic: { ...cpu(4, 4, 16, 1, true), rowsAtOnce: 1 },
+  generic: { ...cpu(4, 4, 16, 1, false), rowsAtOnce: 1 },
   sse2: cpu(4, 4, 16, 3, false),
   avx2: cpu(8, 6, 16, 1, true),
   avx512: cpu(16, 8, 32, 1, true),
