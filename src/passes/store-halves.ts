@@ -15,7 +15,7 @@ import { readersOf, type Use, usesOf } from './weight-use.js';
 
 /** Less is as well left alone. */
 const MIN_ELEMENTS = 1024;
-/** Bytes, as floats, of all that one row reads. Less stays in caches, where arithmetic takes the time and widening is half
+/** Bytes, as floats, of all that one row reads, or any number. Less stays in caches, where arithmetic takes the time and widening is half
  *  of it; more is waited for, and half of it is half the wait. */
 const FAR = 8 << 20;
 
@@ -62,7 +62,8 @@ function findHalves(m: Module, loads: boolean): ReadonlyMap<Value, Stored> {
       const stored =
         uses.length > 0 && !uses.includes('other') && isWorth(n.data, uses, loads) ? halvesOf(n.data) : null;
       if (stored) found.set(value, stored);
-      if (stored && n.data.dtype === 'f32' && uses.includes('one')) near.set(value, 4 * sizeOf(n.data.shape));
+      if (stored && n.data.dtype === 'f32' && uses.some((u) => u === 'one' || u === 'open'))
+        near.set(value, 4 * sizeOf(n.data.shape));
     });
   const isFar = [...near.values()].reduce((sum, bytes) => sum + bytes, 0) >= FAR;
   if (!isFar && !loads) for (const value of near.keys()) found.delete(value);

@@ -61,7 +61,7 @@ function findPairs(m: Module): ReadonlyMap<Value, Pairs> {
       if (n.kind !== 'const' || !isBytes(n.data)) return;
       const value = n.outputs[0] as Value;
       const uses = usesOf(value, readers);
-      const pairs = uses.length > 0 && uses.every((u) => u === 'many') ? pairsOf(n.data) : null;
+      const pairs = uses.length > 0 && uses.every((u) => u === 'many' || u === 'open') ? pairsOf(n.data) : null;
       if (pairs) found.set(value, pairs);
     });
   return found;

@@ -2,6 +2,7 @@
 // beside the products. Read off index maps.
 
 import { coefficient, isZero, mentions } from '../ir/affine.js';
+import { bounds, product } from '../ir/dim.js';
 import { visitNodes } from '../ir/rewrite.js';
 import { children, type Expr, type LoadExpr, visitExpr } from '../ir/scalar.js';
 import type { Module, Node, NodeOf, Value } from '../ir/tensor.js';
@@ -12,7 +13,7 @@ const MIN_WIDTH = 4;
 const MIN_ROWS = 16;
 
 /** `single`: converted for itself each time it is read. */
-export type Use = 'one' | 'few' | 'many' | 'single' | 'other';
+export type Use = 'one' | 'few' | 'many' | 'open' | 'single' | 'other';
 
 type Readers = ReadonlyMap<Value, readonly (Node | null)[]>;
 
@@ -33,7 +34,7 @@ export function readersOf(m: Module): Readers {
   return found;
 }
 
-/** How a node reads a constant: for one row; for few; for many, that share what vectors of columns make of it; one by one; or otherwise. */
+/** How a node reads a constant: for one row; for few; for many, or a number nobody knows, that share what vectors of columns make of it; one by one; or otherwise. */
 function useOf(n: Node, weight: Value): Use {
   if (n.kind !== 'generic') return 'other';
   const isMine = (x: Expr): x is LoadExpr => x.k === 'load' && n.inputs[x.src] === weight;
@@ -45,9 +46,10 @@ function useOf(n: Node, weight: Value): Use {
   if (n.reducer !== 'add' || more.length > 0) return 'single';
   if (n.body.dtype !== 'f32') return 'other'; // products of integers have their own layouts
   const rows = n.shape.flatMap((d, k) => (mine.index.some((x) => mentions(x, `i${k}`)) ? [] : [d]));
-  const count = rows.reduce<number>((p, d) => p * (typeof d === 'number' ? d : MIN_ROWS), 1);
-  if (count > 1 && !isColumns(n, mine, loads)) return 'single';
-  return count === 1 ? 'one' : count < MIN_ROWS ? 'few' : 'many';
+  const [least, most] = bounds(product(rows));
+  if (most > 1 && !isColumns(n, mine, loads)) return 'single';
+  if (least >= MIN_ROWS) return 'many';
+  return most >= MIN_ROWS ? 'open' : most > 1 ? 'few' : 'one';
 }
 
 /** Loads, and whether floats are made of each that is meant right away. */
