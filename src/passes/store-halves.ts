@@ -17,7 +17,7 @@ import { readersOf, type Use, usesOf } from './weight-use.js';
 const MIN_ELEMENTS = 1024;
 /** Bytes, as floats, of all that one row reads, or any number. Less stays in caches, where arithmetic takes the time and widening is half
  *  of it; more is waited for, and half of it is half the wait. */
-const FAR = 8 << 20;
+const FAR = 32 << 20;
 
 interface Stored {
   readonly kind: Half;
