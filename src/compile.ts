@@ -75,8 +75,12 @@ const isFull = ({ target = 'interp', optimize }: CompileOptions): boolean =>
 /** Tensor IR → better tensor IR: the passes a target wants, or those given. */
 export function optimizeModule(m: Module, options: CompileOptions = {}, passes?: readonly Pass[]): Module {
   const { numerics = 'fast' } = options;
-  return runPasses(passes ?? (isFull(options) ? pipelineFor(options) : REQUIRED), m, { numerics, evaluate }, options);
+  const context = { numerics, evaluate, vectors: vectorsOf(options) };
+  return runPasses(passes ?? (isFull(options) ? pipelineFor(options) : REQUIRED), m, context, options);
 }
+
+const vectorsOf = ({ target = 'interp', cpu = 'generic' }: CompileOptions): VectorTarget | null =>
+  target === 'c' ? CPUS[cpu] : VECTORS[target];
 
 /** C for no CPU in particular may be for a microcontroller. */
 function pipelineFor({ target, cpu = 'generic' }: CompileOptions): readonly Pass[] {
@@ -88,7 +92,7 @@ function pipelineFor({ target, cpu = 'generic' }: CompileOptions): readonly Pass
 export function lowerToProgram(m: Module, options: CompileOptions = {}): Program {
   const { numerics = 'fast', target = 'interp', threads = 1 } = options;
   const full = isFull(options);
-  const vectors = target === 'c' ? CPUS[options.cpu ?? 'generic'] : VECTORS[target];
+  const vectors = vectorsOf(options);
   const optimised = optimizeModule(m, options);
   const finish = (k: Kernel, constants: Constants): ScheduledKernel => {
     if (target === 'webgpu') return unscheduled(finishForGpu(k, { target: WASM_VECTORS, numerics }));

@@ -10,6 +10,7 @@ import {
   type ScalarOp,
   isPrimitive,
 } from '../ir/scalar.js';
+import { widenedLoad } from '../ir/halves.js';
 import { type DType, DTYPE_INFO, isInteger } from '../support/dtype.js';
 import { invariant, never } from '../support/errors.js';
 import { atom, fill, type Text } from './cell.js';
@@ -90,6 +91,10 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
     case 'load':
       return printLoad(cx, vector, print, e);
     case 'op':
+      if (e.lanes > 1 && cx.lang.vector?.loadHalves) {
+        const text = printHalves(cx, cx.lang.vector.loadHalves, print, e);
+        if (text) return text;
+      }
       if (e.lanes > 1 && isShift(e.op) && uniform(e.args[1])) {
         const cell = vector().shift?.(e.op, e.dtype, e.lanes);
         if (cell) return put(cell, asVector(e.args[0] as Expr, e.lanes), print(uniform(e.args[1]) as Expr));
@@ -180,6 +185,15 @@ function opCell(lang: Lang, op: PrimitiveOp, type: string): string {
   const cell = (lang.ops as CellLookup)[op]?.[type];
   invariant(cell !== undefined, `${lang.name} has no cell for ${op} of ${type}`);
   return cell;
+}
+
+/** Halves that a load makes floats of. */
+function printHalves(cx: ExprContext, cell: (lanes: number) => string, print: Print, e: OpExpr): Text | null {
+  const load = widenedLoad(e);
+  const local = load && cx.slots.get(load.src);
+  const [index] = load?.index ?? [];
+  if (!load || !index || local?.type !== 'i16' || load.guard || index.lanes > 1) return null;
+  return fill(cell(e.lanes), [atom(local.name), print(index)], cx.onHelper);
 }
 
 const loadCell = (lang: Lang, type: Local['type']): string =>

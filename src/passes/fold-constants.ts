@@ -12,6 +12,7 @@ import { lowerModule } from './lower/module.js';
 import { materialize } from './materialize.js';
 import type { PassContext } from './pass.js';
 import { unscheduled } from './schedule/operands.js';
+import { isShared } from './shared-weights.js';
 import { isStreamed } from './streamed-weights.js';
 
 /** A folded constant may be this many elements larger than its inputs… */
@@ -22,16 +23,23 @@ const MAX_BYTES = 16 << 20;
 
 const FOLDABLE = new Set<Node['kind']>(['generic', 'view', 'concat', 'scatter', 'kernel']);
 
-/** `keepsStreamed`: weights read once a run stay as they are stored. */
-export function foldConstants(m: Module, c: PassContext, { keepsStreamed = false } = {}): Module {
-  const readers = keepsStreamed ? readersIn(m) : null;
+/** Weights that stay as they are stored: those a run reads once, those many rows read. */
+export interface Kept {
+  readonly streamed: boolean;
+  readonly shared: boolean;
+}
+
+const NONE: Kept = { streamed: false, shared: false };
+
+export function foldConstants(m: Module, c: PassContext, keeps: Kept = NONE): Module {
+  const readers = keeps.streamed || keeps.shared ? readersIn(m) : null;
   const known = new Set<Value>();
   const order: Node[] = [];
   const wanted = new Set<Value>();
   for (const e of m.entries)
     visitNodes(e.body, (n, region) => {
       const isKept =
-        readers !== null && n.outputs.length === 1 && isStreamed(n, readers.get(n.outputs[0] as Value) ?? []);
+        readers !== null && n.outputs.length === 1 && isKeptFor(n, readers.get(n.outputs[0] as Value) ?? [], keeps);
       if (n.kind === 'const' ? n.data.dtype !== 'string' : !isKept && isFoldable(n, known)) {
         for (const v of n.outputs) known.add(v);
         order.push(n);
@@ -53,6 +61,10 @@ export function foldConstants(m: Module, c: PassContext, { keepsStreamed = false
     },
   });
 }
+
+/** Whether unpacking is left to the one who reads. */
+const isKeptFor = (n: Node, readers: readonly Node[], keeps: Kept): boolean =>
+  (keeps.streamed && isStreamed(n, readers)) || (keeps.shared && isShared(n, readers));
 
 /** Nodes by what they read; results of the module have none. */
 function readersIn(m: Module): ReadonlyMap<Value, readonly Node[]> {

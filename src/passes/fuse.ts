@@ -22,6 +22,7 @@ import type { Origin } from '../ir/program.js';
 import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
 import { type Draft, dropUnused, loadSites, MAX_OPERANDS, slotOf } from './fuse-draft.js';
 import { mergeEpilogue } from './fuse-epilogue.js';
+import { isSharedBy } from './shared-weights.js';
 import { isWorthStaging, OPEN } from './schedule/grid-stage.js';
 import { TILE } from './schedule/stage-parts.js';
 import { throughViews } from './through-views.js';
@@ -184,6 +185,7 @@ function worthInlining(
     return true;
   const once = sites === 1 && notLarger(points, most);
   if (once) return single || cost <= CHEAP_ONCE;
+  if (single && !anyIndex && isSharedBy(producer, consumer)) return true;
   if (anyIndex && single && sites === 1 && cost * tilesReading(consumer, slot) <= CHEAP_TILED) return true;
   if (consumer.reducer) return cost * sites <= CHEAP_REPEATED;
   return cost * sites <= (anyIndex && !isNumber(producer.shape) ? CHEAP_BESIDE_MEMORY : CHEAP);

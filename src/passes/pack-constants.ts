@@ -5,7 +5,7 @@
 import { coefficient, isOne, isZero, mentions } from '../ir/affine.js';
 import { countUses, type Rewriter, rewriteModule } from '../ir/rewrite.js';
 import { type LoadExpr, rewriteExpr, visitExpr } from '../ir/scalar.js';
-import type { ConstData, Module, NodeOf, Value } from '../ir/tensor.js';
+import type { ConstData, Module, Node, NodeOf, Value } from '../ir/tensor.js';
 import { STORAGE, sizeOf, type Tensor, type TypedArray } from '../support/tensor.js';
 import { streamedAxis } from './streamed-weights.js';
 
@@ -18,27 +18,41 @@ export function packConstants(m: Module, { keepsStreamed = false } = {}): Module
   return rewriteModule(m, {
     node(node, w, original) {
       if (node.kind !== 'generic' || node.reducer === null || node.reducer.startsWith('arg')) return undefined;
-      const single = (slot: number): boolean => uses.get(original.inputs[slot] as Value) === 1;
-      const choice = (keepsStreamed ? chooseStreamed(node, single) : null) ?? choosePacking(node, single);
-      if (!choice) return undefined;
-      const { slot, axis } = choice;
-      const v = node.inputs[slot] as Value;
-      if (axis === v.type.shape.length - 1) return undefined;
-      const old = v.node as NodeOf<'const'>;
-      const order = [...old.data.shape.keys()].filter((k) => k !== axis).concat(axis);
-      const packed = emitPermuted(v, old, order, w);
-      const body = rewriteExpr(node.body, (x) =>
-        x.k === 'load' && x.src === slot ? { ...x, index: order.map((k) => x.index[k] as LoadExpr) } : x,
-      );
-      const inputs = node.inputs.map((x, k) => (k === slot ? packed : x));
-      return w.emit(
-        { ...node, body },
-        inputs,
-        node.outputs.map((o) => o.type),
-        node.origin,
-      );
+      const single = (slot: number): boolean => isPrivate(original.inputs[slot] as Value, uses);
+      const streamed = keepsStreamed ? chooseStreamed(node, single) : null;
+      const choices = (streamed ? [streamed] : choosePacking(node, single)).filter(({ slot, axis }) => {
+        return axis !== (node.inputs[slot] as Value).type.shape.length - 1;
+      });
+      if (choices.length === 0) return undefined;
+      const inputs = [...node.inputs];
+      let { body } = node;
+      for (const { slot, axis } of choices) {
+        const v = node.inputs[slot] as Value;
+        const order = [...v.type.shape.keys()].filter((k) => k !== axis).concat(axis);
+        inputs[slot] = emitPermuted(v, contentsOf(v) as ConstData, order, w);
+        body = rewriteExpr(body, (x) =>
+          x.k === 'load' && x.src === slot ? { ...x, index: order.map((k) => x.index[k] as LoadExpr) } : x,
+        );
+      }
+      const types = node.outputs.map((o) => o.type);
+      return w.emit({ ...node, body }, inputs, types, node.origin);
     },
   });
+}
+
+/** Read once, by way of reshapes perhaps. */
+function isPrivate(v: Value, uses: ReadonlyMap<Value, number>): boolean {
+  return uses.get(v) === 1 && (v.node?.kind !== 'view' || isPrivate(v.node.inputs[0] as Value, uses));
+}
+
+/** What a constant holds, or a reshape of one; null where it is neither. */
+function contentsOf(v: Value): ConstData | null {
+  const n = v.node;
+  if (n?.kind === 'const') return n.data;
+  const of = n?.kind === 'view' && n.map === 'reshape' ? contentsOf(n.inputs[0] as Value) : null;
+  const shape = v.type.shape;
+  if (!of || !shape.every((d) => typeof d === 'number')) return null;
+  return { ...of, shape, read: () => ({ ...of.read(), shape }) };
 }
 
 function chooseStreamed(
@@ -53,44 +67,51 @@ function chooseStreamed(
 }
 
 /** The constant under its name, with its axes in another order. */
-export function emitPermuted(
-  v: Value,
-  { data, origin }: NodeOf<'const'>,
-  order: readonly number[],
-  w: Rewriter,
-): Value {
+export function emitPermuted(v: Value, data: ConstData, order: readonly number[], w: Rewriter): Value {
   const shape = order.map((k) => data.shape[k] as number);
   const payload = { kind: 'const', data: permuted(data, order) } as const;
-  const made = w.emit(payload, [], [{ dtype: v.type.dtype, shape }], origin)[0] as Value;
+  const made = w.emit(payload, [], [{ dtype: v.type.dtype, shape }], (v.node as Node).origin)[0] as Value;
   return Object.assign(made, { name: v.name });
 }
 
-/** The constant operand and the axis of it to put innermost, or null where nothing is gained. */
-function choosePacking(
-  node: NodeOf<'generic'>,
-  single: (slot: number) => boolean,
-): { slot: number; axis: number } | null {
+interface Choice {
+  readonly slot: number;
+  readonly axis: number;
+}
+
+/** The constant operands that walk an axis none but constants do, and the axis of each to put innermost; none where nothing is gained. */
+function choosePacking(node: NodeOf<'generic'>, single: (slot: number) => boolean): readonly Choice[] {
   const loads: LoadExpr[] = [];
   visitExpr(node.body, (x) => {
     if (x.k === 'load') loads.push(x);
   });
-  if (node.shape.some((_, k) => isVectorAxis(node, loads, `i${k}`))) return null;
-  for (const [slot, v] of node.inputs.entries()) {
-    if (v.node?.kind !== 'const' || !single(slot)) continue;
-    const mine = loads.filter((x) => x.src === slot);
-    const [load] = mine;
-    if (mine.length !== 1 || !load || load.guard || load.pad) continue;
+  if (node.shape.some((_, k) => isVectorAxis(node, loads, `i${k}`))) return [];
+  for (const slot of node.inputs.keys())
     for (let k = node.shape.length - 1; k >= 0; k--) {
       const size = node.shape[k] as number;
-      if (typeof size !== 'number' || size < MIN_WIDTH) continue;
-      const name = `i${k}`;
-      const axis = load.index.findIndex((x) => x.k === 'var' && x.name === name);
-      const alone = load.index.every((x, j) => j === axis || !mentions(x, name));
-      const others = loads.every((x) => x.src === slot || isFree(x, name));
-      if (axis >= 0 && alone && others) return { slot, axis };
+      const own = typeof size === 'number' && size >= MIN_WIDTH ? choiceFor(node, loads, slot, `i${k}`, single) : null;
+      if (!own) continue;
+      const walking = new Set(loads.filter((x) => x.src !== slot && !isFree(x, `i${k}`)).map((x) => x.src));
+      const others = [...walking].map((s) => choiceFor(node, loads, s, `i${k}`, single));
+      if (others.every((c) => c !== null)) return [own, ...others];
     }
-  }
-  return null;
+  return [];
+}
+
+/** The axis of an operand along which alone it walks `name`, if it is a constant that may be moved. */
+function choiceFor(
+  node: NodeOf<'generic'>,
+  loads: readonly LoadExpr[],
+  slot: number,
+  name: string,
+  single: (slot: number) => boolean,
+): Choice | null {
+  const [load, ...more] = loads.filter((x) => x.src === slot);
+  if (!load || more.length > 0 || load.guard || load.pad) return null;
+  if (!single(slot) || !contentsOf(node.inputs[slot] as Value)) return null;
+  const axis = load.index.findIndex((x) => x.k === 'var' && x.name === name);
+  const alone = load.index.every((x, j) => j === axis || !mentions(x, name));
+  return axis >= 0 && alone ? { slot, axis } : null;
 }
 
 const isFree = (x: LoadExpr, name: string): boolean =>

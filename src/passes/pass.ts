@@ -6,12 +6,15 @@ import type { Program } from '../ir/program.js';
 import type { Module } from '../ir/tensor.js';
 import { verifyModule } from '../ir/verify.js';
 import type { Tensor } from '../support/tensor.js';
+import type { VectorTarget } from './schedule/target.js';
 
 /** What passes may ask of their surroundings. */
 export interface PassContext {
   readonly numerics: 'fast' | 'strict';
   /** Runs the first entry of a program without inputs; constant folding uses the interpreter through it. */
   readonly evaluate: (p: Program) => readonly Tensor[];
+  /** What the target's vectors can do; null where it has none. */
+  readonly vectors: VectorTarget | null;
 }
 
 export interface Pass {

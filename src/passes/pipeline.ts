@@ -15,6 +15,8 @@ import { visitNodes } from '../ir/rewrite.js';
 import type { Module } from '../ir/tensor.js';
 import type { Pass } from './pass.js';
 import { selectConcats } from './select-concat.js';
+import { storeHalves } from './store-halves.js';
+import { storeNibbles } from './store-nibbles.js';
 import { splitReductions } from './split-reductions.js';
 import { splitSums } from './split-sums.js';
 import { winograd } from './winograd.js';
@@ -73,7 +75,7 @@ export const PIPELINE: readonly Pass[] = [
   {
     name: 'fold',
     doc: 'Computes at compile time what is constant.',
-    run: (m, c) => foldConstants(m, c, { keepsStreamed: c.numerics === 'fast' }),
+    run: (m, c) => foldConstants(m, c, { streamed: c.numerics === 'fast', shared: c.vectors !== null }),
   },
   simplify, // before fusion: shorter bodies and fewer views between them; after folding, which shows values of constants
   { name: 'fuse', doc: 'Inlines elementwise producers, merges epilogues.', run: (m) => deadCode(fuse(m)) }, // after folding: constants are leaves
@@ -92,6 +94,11 @@ export const PIPELINE: readonly Pass[] = [
     doc: 'Transposes constants so that vectors walk them.',
     run: (m, c) => packConstants(m, { keepsStreamed: c.numerics === 'fast' }),
   }, // where padding did not give vectors another axis
+  {
+    name: 'weights',
+    doc: 'Holds weights in two bytes, or half of one, where their values fit.',
+    run: (m, c) => storeNibbles(storeHalves(m, c), c),
+  }, // their layout is final, and nothing scales them any more
   copyViews, // last, when all readers are known
 ];
 
@@ -99,7 +106,7 @@ export const PIPELINE: readonly Pass[] = [
 export const SMALL_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => p.name !== 'winograd');
 
 /** Passes that serve vectors of one processor: copies only cost a GPU a dispatch, narrow elements an atomic store. */
-const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd']);
+const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd', 'weights']);
 
 /** Passes that serve a GPU otherwise: it has no schedule for weights as they are stored. */
 const ON_GPU: Readonly<Record<string, Pass['run']>> = {

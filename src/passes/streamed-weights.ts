@@ -16,7 +16,7 @@ const MIN_AXIS = 64;
 /** Scales of blocks are steady over whole vectors. */
 const VECTORS = 16;
 
-const isByte = (t: DType): boolean => isInteger(t) && DTYPE_INFO[t].bytes === 1;
+export const isByte = (t: DType): boolean => isInteger(t) && DTYPE_INFO[t].bytes === 1;
 
 /** The axis of `weight` that `reader` sums over, if that is a sum of floats that reads each of its elements once; else null. */
 function summedAxis(reader: Node, weight: Value): number | null {
@@ -59,7 +59,8 @@ function isStored(x: Expr, node: NodeOf<'generic'>): boolean {
   return load.k === 'load' && isWhole(load, node);
 }
 
-const isWhole = (x: LoadExpr, node: NodeOf<'generic'>): boolean =>
+/** Whether `x` reads a constant of bytes at the position of what `node` makes. */
+export const isWhole = (x: LoadExpr, node: NodeOf<'generic'>): boolean =>
   isByte((node.inputs[x.src] as Value).type.dtype) &&
   x.index.length === node.shape.length &&
   x.index.every((i, k) => i.k === 'var' && i.name === `i${k}`);

@@ -115,7 +115,7 @@ function tapsFirst(v: Value, tap: number, isOwn: boolean, w: Rewriter): Filter {
   const axes = [...v.type.shape.keys()];
   if (v.node?.kind !== 'const' || !isOwn) return { value: v, order: axes };
   const order = [tap, ...axes.filter((k) => k !== tap)];
-  return { value: emitPermuted(v, v.node, order, w), order };
+  return { value: emitPermuted(v, v.node.data, order, w), order };
 }
 
 /** The sum's taps: the filter's axes of outputs, chains, and the rest of its axes as they are. */

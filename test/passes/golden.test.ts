@@ -22,6 +22,8 @@ import { materialize } from '../../src/passes/materialize.js';
 import { narrowIntegers } from '../../src/passes/narrow-integers.js';
 import { packConstants } from '../../src/passes/pack-constants.js';
 import { padOperands } from '../../src/passes/pad-operands.js';
+import { storeHalves } from '../../src/passes/store-halves.js';
+import { storeNibbles } from '../../src/passes/store-nibbles.js';
 import { winograd } from '../../src/passes/winograd.js';
 import type { PassContext } from '../../src/passes/pass.js';
 
@@ -57,6 +59,8 @@ const GOLDENS: Readonly<Record<string, Run>> = {
   'pack-constants': pass((m) => deadCode(packConstants(m))),
   'select-concat': pass(selectConcats),
   'pad-operands': pass(padOperands),
+  'store-halves': pass(storeHalves),
+  'store-nibbles': pass(storeNibbles),
   winograd: pass(winograd),
   lower: kernels('interp'),
   schedule: kernels('wasm'),

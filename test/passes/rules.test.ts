@@ -247,7 +247,7 @@ describe(`tensor rules, seed ${SEED}`, () => {
       expect(instance, `test/passes/rules.test.ts has no instance of ${rule.name}`).toBeDefined();
       for (let trial = 0; trial < 4; trial++) {
         const m = moduleOf((b, x) => instance(b, x, createRandom(SEED + 31 * k + trial)));
-        const context = { numerics: 'fast' as const, evaluate: () => [] };
+        const context = { numerics: 'fast' as const, evaluate: () => [], vectors: null };
         const passes = [{ name: 'algebra', doc: '', run: (n: Module) => algebra(n, context) }];
         const after = optimizeModule(m, {}, passes);
         const applied = m.entries[0]?.body.nodes.some((n) => rule.apply(n, { emit: () => [{} as TensorValue] }));

@@ -16,6 +16,7 @@ import {
 } from '../lang.js';
 import { C_TYPES } from './lang.js';
 import { convert, simdLoad } from './vector-convert.js';
+import { halvesBody } from './vector-halves.js';
 import { defineDot, highProduct, repeatBody } from './vector-dot.js';
 import type { Body, Define, VectorType } from './vector-type.js';
 
@@ -151,6 +152,15 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
         lane: masked ? `@LANE(m, i) ? p[${at}] : @LANE(pad, i)` : `p[${at}]`,
       });
       return gather ? `@${name}($0, $1${masked ? ', $2, $3' : ''})` : `@${name}($0 + $1${masked ? ', $2, $3' : ''})`;
+    },
+    loadHalves: (lanes) => {
+      const [v, wide] = [type('f32', lanes), type('i32', lanes)];
+      const loadWide = `load_i16_${wide.name}`;
+      const lane = 'p[i]';
+      f(loadWide, wide, `const ${C_TYPES.i16} *p`, { simd: simdLoad(type('i16', lanes), wide, type), lane });
+      const name = `load_halves_${v.name}`;
+      f(name, v, `const ${C_TYPES.i16} *p`, halvesBody(v, loadWide, type));
+      return `@${name}($0 + $1)`;
     },
     store: (from, into, lanes) => {
       const [v, w] = [type(from, lanes), type(into, lanes)];

@@ -201,7 +201,9 @@ function storedParts(r: Reduction, columns: For, o: ScheduleOptions): readonly E
   const sizes = [columns, ...r.loops].map((f) => constOf(f.hi) ?? Infinity);
   const parts = loadsOf(r.term).filter((x) => x.index.some((i) => mentions(i, columns.var)));
   const [part] = parts;
-  if (!part || parts.length > 1 || part === r.term || part.dtype !== 'f32' || part.guard) return [];
+  if (!part || parts.length > 1 || part === r.term || part.guard) return [];
+  const isHalf = part.dtype === 'i32' && o.source?.kernel.params[part.src]?.dtype === 'i16' && r.init.dtype === 'f32';
+  if (part.dtype !== 'f32' && !isHalf) return [];
   let isApart = o.source?.constants.get(part.src)?.isOwn === true;
   for (const i of part.index)
     visitExpr(i, (x) => {

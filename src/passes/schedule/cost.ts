@@ -140,6 +140,7 @@ function operations(term: Expr, t: TileSchedule, rows: number, vectors: number):
   const isProduct = term.k === 'op' && term.op === 'mul';
   let count = 0;
   const visit = (x: Expr): void => {
+    if (x.k === 'bitcast') return visit(x.arg);
     if ((x.k !== 'op' && x.k !== 'cast' && x.k !== 'select') || x.dtype === 'i1') return;
     const [byColumn, byRow] = [t.columns, t.rows].map((f) => f !== null && mentions(x, f.var));
     if (x !== term || !isProduct) count += (byColumn ? vectors : 1) * (byRow ? rows : 1);

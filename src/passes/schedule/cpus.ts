@@ -6,13 +6,20 @@ import type { VectorTarget } from './target.js';
 export const CPU_NAMES = ['generic', 'sse2', 'avx2', 'avx512', 'avx512vnni', 'neon'] as const;
 export type Cpu = (typeof CPU_NAMES)[number];
 
-const cpu = (lanes: number, rows: number, registers: number, overlapping: number): VectorTarget => ({
+const cpu = (
+  lanes: number,
+  rows: number,
+  registers: number,
+  overlapping: number,
+  loadsHalves: boolean,
+): VectorTarget => ({
   lanes,
   supports: () => true,
   tile: { vectors: 2, rows, overlapping },
   registers,
   loadsFirst: false,
   unrolls: true,
+  loadsHalves,
   keepsSplats: true,
   keepsSums: false,
   longSteps: 0,
@@ -31,10 +38,10 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
 /** Rows that share their loads take code and rows in blocks memory, of which 'generic' is to have little; with long vectors the
  *  first gain nothing (measured). */
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
-  generic: { ...cpu(4, 4, 16, 1), rowsAtOnce: 1 },
-  sse2: cpu(4, 4, 16, 3),
-  avx2: cpu(8, 6, 16, 1),
-  avx512: cpu(16, 8, 32, 1),
-  avx512vnni: cpu(16, 8, 32, 1),
-  neon: cpu(4, 8, 32, 3),
+  generic: { ...cpu(4, 4, 16, 1, false), rowsAtOnce: 1 },
+  sse2: cpu(4, 4, 16, 3, false),
+  avx2: cpu(8, 6, 16, 1, true),
+  avx512: cpu(16, 8, 32, 1, true),
+  avx512vnni: cpu(16, 8, 32, 1, true),
+  neon: cpu(4, 8, 32, 3, false),
 };

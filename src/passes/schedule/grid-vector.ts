@@ -27,6 +27,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     registers: 16,
     loadsFirst: false,
     unrolls: true,
+    loadsHalves: false,
     keepsSplats: false,
     keepsSums: false,
     longSteps: 0,

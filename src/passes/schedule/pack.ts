@@ -87,7 +87,7 @@ export function packTerm(r: Reduction, s: TileSchedule, start: Expr, o: Schedule
   const { lanes } = o.target;
   const width = s.vectors * lanes;
   const depth = r.loops.reduce((p, f) => p * (constOf(f.hi) as number), 1);
-  if (s.isStored) return storedTerm(r, s, depth, panels);
+  if (s.isStored) return storedTerm(r, s, depth, o, panels);
   const slot = panels.add(part.dtype, depth * width);
   const at = e.mul(depthOf(r.loops), width);
   const wide = Array.from({ length: s.vectors }, (_, k) =>
@@ -109,9 +109,10 @@ export function packTerm(r: Reduction, s: TileSchedule, start: Expr, o: Schedule
 }
 
 /** A panel for each column tile, made at compile time; the last tile ends with the columns. */
-function storedTerm(r: Reduction, s: TileSchedule, depth: number, panels: Panels): PackedTerm {
+function storedTerm(r: Reduction, s: TileSchedule, depth: number, o: ScheduleOptions, panels: Panels): PackedTerm {
   const { columns, lanes, vectors } = s;
-  const part = s.packed[0] as Expr;
+  const part = s.packed[0] as LoadExpr;
+  const dtype = o.source?.kernel.params[part.src]?.dtype ?? part.dtype; // narrower in memory, perhaps
   const width = vectors * lanes;
   const size = constOf(columns.hi) as number;
   const tiles = Math.ceil(size / width);
@@ -119,7 +120,7 @@ function storedTerm(r: Reduction, s: TileSchedule, depth: number, panels: Panels
   const within = e.mul(depthOf(r.loops), width);
   const column = variable(`${columns.var}_c`, 'i32');
   const from = e.add(e.min(e.mul(tile, width), size - width), column);
-  const { slot } = panels.addFilled(part.dtype, tiles * depth * width, true, (own) => {
+  const { slot } = panels.addFilled(dtype, tiles * depth * width, true, (own) => {
     const value = substituteVars(part, new Map([[columns.var, from]]));
     const store: Stmt = { s: 'store', buf: own, index: e.add(e.mul(tile, depth * width), within, column), value };
     const inner = each(`${columns.var}_c`, i32(0), i32(width), 1, [store]);

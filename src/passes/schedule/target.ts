@@ -16,6 +16,8 @@ export interface VectorTarget {
   readonly loadsFirst: boolean;
   /** Whether inner loops of few steps are written out by a compiler, so that a sum over several loops costs what one does. */
   readonly unrolls: boolean;
+  /** Whether a load makes floats of halves, so that weights are better two bytes than four however near they are. */
+  readonly loadsHalves: boolean;
   /** Whether copying a scalar into all lanes is left where it is used: to a compiler, or where vectors are structs, to loops. */
   readonly keepsSplats: boolean;
   /** Whether sums of floats stay as written: a compiler may be told to re-associate them. */
