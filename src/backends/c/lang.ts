@@ -178,6 +178,7 @@ export function createCLang(reserved: Iterable<string>, vector: VectorCells): La
       `${mutable ? '' : 'const '}${lanes > 1 ? `${type}x${lanes}` : cType(type)} ${name} = ${value};`,
     loop: ({ name, lo, hi, step, mode, innermost }) => [
       ...(mode === 'parallel' && innermost ? ['@INDEPENDENT'] : []),
+      ...(mode === 'vector' ? ['@ROLLED'] : []),
       `for (int32_t ${name} = ${lo}; ${name} < ${hi}; ${step === 1 ? `++${name}` : `${name} += ${step}`}) {`,
     ],
     allocate: { hoist: false, text: (name, type, size) => `${C_TYPES[type]} ${name}[${size}];` },

@@ -11,6 +11,7 @@ const cpu = (lanes: number, rows: number, registers: number, overlapping: number
   supports: () => true,
   tile: { vectors: 2, rows, overlapping },
   registers,
+  spillsWell: registers > 16, // with 32 gcc finds room for what a step needs (measured)
   loadsFirst: false,
   unrolls: true,
   keepsSplats: true,
