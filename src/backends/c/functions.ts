@@ -153,6 +153,19 @@ const INDEPENDENT = `#if @GNU_C && defined(__clang__)
 #define INDEPENDENT
 #endif`;
 
+/** Of a value and a constant gcc finds the smaller with masks; of two values it does not know, with one instruction. */
+const kept = define(
+  'float',
+  'kept_f32',
+  'float x',
+  `#if HEDDLE_SIMD /* @LANE */
+return x;
+#else
+volatile float unknown = x; /* to the compiler, which then has an instruction for minima and maxima with it */
+return unknown;
+#endif`,
+);
+
 /** gcc writes out short loops before it looks for vectors, and finds none in what it has written. */
 const ROLLED = `#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
 #define ROLLED _Pragma("GCC unroll 1") /* becomes vectors as it stands */
@@ -279,6 +292,7 @@ export const scalarHelpers = (strict: boolean): Helpers => ({
   GNU_C,
   INDEPENDENT,
   ROLLED,
+  ...kept,
   HAS_ROUNDING,
   ...roundings('f32'),
   ...roundings('f64'),
