@@ -39,6 +39,8 @@ export interface ExprContext {
   readonly onHelper: (name: string) => void;
   /** Declares a constant with the value of `e`, before the statement at hand. */
   readonly declare: (e: Expr, name: string, text: string) => void;
+  /** A name for a constant that values are compared with; null where it stands as it is. */
+  readonly limit: (e: ConstExpr) => string | null;
 }
 
 export interface ExprPrinter {
@@ -107,7 +109,11 @@ function printNode(cx: ExprContext, vector: () => VectorCells, print: Print, e: 
       if (known !== null) return asVector(known ? e.a : e.b, e.lanes);
       const extremum = e.cond.lanes > 1 ? extremumOf(e) : null;
       if (extremum) {
-        const args = [extremum.a, extremum.b].map((x) => asVector(x, e.lanes));
+        const args = [extremum.a, extremum.b].map((x) => {
+          const every = uniform(x);
+          const name = every?.k === 'const' ? cx.limit(every) : null;
+          return name === null ? asVector(x, e.lanes) : put(vector().splat(x.dtype, e.lanes), atom(name));
+        });
         return put(vector().extremum(extremum.op, e.dtype, e.lanes), ...args);
       }
       const arms = [e.a, e.b].map((x) => (e.lanes > 1 ? asVector(x, e.lanes) : print(x)));

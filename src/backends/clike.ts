@@ -3,7 +3,7 @@
 // unused. Expressions live in clike-expr.ts; the function's head is the backend's.
 
 import { type BufferParam, type Kernel, type Stmt, VECTORS } from '../ir/kernel.js';
-import { type Expr, load, op, variable } from '../ir/scalar.js';
+import { type ConstExpr, type Expr, load, op, variable } from '../ir/scalar.js';
 import { invariant, never } from '../support/errors.js';
 import { atom, fill, type Text, useHelpers } from './cell.js';
 import { createExprPrinter, type ExprPrinter } from './clike-expr.js';
@@ -35,6 +35,8 @@ interface Walk {
   readonly slots: Map<number, Local>;
   readonly vars: Map<string, string>;
   readonly hoisted: string[];
+  /** Names of constants that values are compared with, by how they are spelled. */
+  readonly limits: Map<string, string>;
   /** Declared constants, in order. */
   readonly constants: { readonly name: string; readonly line: string }[];
   readonly exprs: ExprPrinter;
@@ -66,6 +68,7 @@ export function printKernel(kernel: Kernel, lang: Lang, onHelper: (name: string)
     slots,
     vars,
     hoisted: [],
+    limits: new Map(),
     constants: [],
     exprs: createExprPrinter({
       lang,
@@ -75,6 +78,7 @@ export function printKernel(kernel: Kernel, lang: Lang, onHelper: (name: string)
       vars,
       onHelper,
       declare: (e, name, text) => declare(w, e, name, text),
+      limit: (e) => limitName(w, e),
     }),
     onHelper,
     out: [],
@@ -85,6 +89,18 @@ export function printKernel(kernel: Kernel, lang: Lang, onHelper: (name: string)
   const syms = kernel.syms.map((s) => vars.get(s.name) as string);
   const lines = dropIdle(w, [...w.hoisted, ...w.out], [...params.map((p) => p.name), ...syms]);
   return { params, syms, lines, hasLocals: slots.size > params.length };
+}
+
+/** Limits are declared once, at the top. */
+function limitName(w: Walk, e: ConstExpr): string | null {
+  const cell = e.dtype === 'f32' ? w.lang.limit?.(w.lang.constant(e.value, e.dtype)) : undefined;
+  if (cell === undefined) return null;
+  const known = w.limits.get(cell);
+  if (known !== undefined) return known;
+  const name = w.names.fresh('limit');
+  w.limits.set(cell, name);
+  w.hoisted.push(`  ${w.lang.declare('f32', 1, name, useHelpers(cell, w.onHelper), false)}`);
+  return name;
 }
 
 const emit = (w: Walk, line: string): void => void w.out.push('  '.repeat(w.depth) + line);

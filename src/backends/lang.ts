@@ -68,6 +68,8 @@ export interface Lang {
   readonly store: (into: StoredType, from: ComputeType) => Cell;
   /** `$0` condition, `$1` where it holds, `$2` else; by default C's conditional operator. */
   readonly select?: Cell;
+  /** A constant that minima and maxima are taken with, where it is better declared than written out. */
+  readonly limit?: (text: string) => Cell;
   readonly declare: (
     type: ComputeType | StoredType,
     lanes: number,

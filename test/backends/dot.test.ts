@@ -46,6 +46,7 @@ const SIZES = [
   [70, 22, 21],
   [1, 150, 12],
   [1, 10, 150],
+  [9, 300, 12], // a few rows, columns a stretch at a time
 ] as const;
 
 const FORMS: readonly (readonly [string, string, string, string])[] = [

@@ -153,6 +153,26 @@ const INDEPENDENT = `#if @GNU_C && defined(__clang__)
 #define INDEPENDENT
 #endif`;
 
+/** Of a value and a constant gcc finds the smaller with masks; of two values it does not know, with one instruction. */
+const kept = define(
+  'float',
+  'kept_f32',
+  'float x',
+  `#if HEDDLE_SIMD /* @LANE */
+return x;
+#else
+volatile float unknown = x; /* to the compiler, which then has an instruction for minima and maxima with it */
+return unknown;
+#endif`,
+);
+
+/** gcc writes out short loops before it looks for vectors, and finds none in what it has written. */
+const ROLLED = `#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
+#define ROLLED _Pragma("GCC unroll 1") /* becomes vectors as it stands */
+#else
+#define ROLLED
+#endif`;
+
 const HAS_ROUNDING = `#if @GNU_C && (defined(__SSE4_1__) || defined(__aarch64__) || defined(__ARM_FEATURE_DIRECTED_ROUNDING) || defined(__wasm__))
 #define HAS_ROUNDING 1 /* instructions for floor, ceil, trunc and rint */
 #else
@@ -271,6 +291,8 @@ export const scalarHelpers = (strict: boolean): Helpers => ({
   ...saturations,
   GNU_C,
   INDEPENDENT,
+  ROLLED,
+  ...kept,
   HAS_ROUNDING,
   ...roundings('f32'),
   ...roundings('f64'),

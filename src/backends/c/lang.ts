@@ -176,8 +176,10 @@ export function createCLang(reserved: Iterable<string>, vector: VectorCells): La
     store: (into, from) => (into === from || isFloat(into) ? '$0[$1] = $2' : `$0[$1] = (${C_TYPES[into]})$2`),
     declare: (type, lanes, name, value, mutable) =>
       `${mutable ? '' : 'const '}${lanes > 1 ? `${type}x${lanes}` : cType(type)} ${name} = ${value};`,
+    limit: (text) => `@kept_f32(${text})`,
     loop: ({ name, lo, hi, step, mode, innermost }) => [
       ...(mode === 'parallel' && innermost ? ['@INDEPENDENT'] : []),
+      ...(mode === 'vector' ? ['@ROLLED'] : []),
       `for (int32_t ${name} = ${lo}; ${name} < ${hi}; ${step === 1 ? `++${name}` : `${name} += ${step}`}) {`,
     ],
     allocate: { hoist: false, text: (name, type, size) => `${C_TYPES[type]} ${name}[${size}];` },

@@ -81,6 +81,7 @@ function createSizes(cx: StepContext, entry: CEntry, vars: ReadonlyMap<string, s
     vars,
     onHelper: cx.onHelper,
     declare: () => undefined,
+    limit: () => null,
   });
   const read = new Set<string>();
   const print = (d: Dim): string => {

@@ -10,7 +10,7 @@ import { cast, constant, dimExpr, type Expr, i32, substituteVars, variable, visi
 import { highest, lowest } from '../../ir/build-math.js';
 import type { NodeOf, Reducer, Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
-import { accumulate } from '../schedule/loops.js';
+import { accumulate } from '../schedule/accumulate.js';
 import type { Blocks, For } from '../schedule/nest.js';
 import { flatten, type KernelContext, lowerBody, type Output, type Ranges, readValue, slotOf } from './access.js';
 import type { KernelTask } from './build.js';

@@ -20,11 +20,13 @@ const SUMS = 8;
 const MOST_ROWS = 64;
 /** Where nobody knows how many there are. */
 const FEW_ROWS = 8;
+/** Rows that pay for widening columns: it takes as long as two rows' products with them. */
+const ENOUGH_ROWS = 16;
 /** Bytes that both take: little beside what the kernel writes, and near. */
-const LEAST_BYTES = 2 << 10;
+const LEAST_BYTES = 8 << 10;
 const MOST_BYTES = 64 << 10;
-/** Products of a row alone between widening columns. */
-const CHUNK = 64;
+/** Products of a row between widening columns, where those of the whole reduction would leave room for few rows. */
+const CHUNK = 128;
 
 interface Site extends DotSite {
   /** Columns at a time; they divide every tile. */
@@ -38,6 +40,8 @@ interface Site extends DotSite {
   readonly rows: number;
   readonly wide: number;
   readonly sums: number;
+  /** Rows of a block. */
+  readonly block: number;
   /** Sums of the block's rows, where the columns have a zero point. */
   readonly rowSums: number | null;
 }
@@ -47,16 +51,17 @@ export function loopDot(d: DotSite, panels: Panels): readonly Stmt[] {
   const depth = sizeOfLoops(s.depth);
   const outputs = nest.loops.reduce((n, f) => n * (constOf(f.hi) ?? 1), 1);
   const count = l.tile % SUMS === 0 && l.rest % SUMS === 0 ? SUMS : NARROWEST;
-  const block = s.rows ? rowsOfBlock(s.rows, depth, outputs, count) : 1;
-  const chunk = block === 1 ? Math.min(depth, CHUNK) : depth;
+  const { block, chunk } = s.rows
+    ? blockOf(s.rows, depth, outputs, count)
+    : { block: 1, chunk: Math.min(depth, CHUNK) };
   const inParts = block === 1 && chunk < depth && s.depth.length === 1 && isZero(s.y.zero);
   const rows = panels.addOwn('i16', inParts ? chunk : block * depth);
   const wide = panels.addOwn('i16', count * chunk);
-  const sums = panels.addOwn('i32', count);
+  const sums = panels.addOwn('i32', chunk < depth ? block * count : count);
   const rowSums = isZero(s.y.zero) ? null : panels.addOwn('i32', block);
   const declare = [rows, wide, sums, rowSums].flatMap((p) => p?.declare ?? []);
   const slots = { rows: rows.slot, wide: wide.slot, sums: sums.slot, rowSums: rowSums?.slot ?? null };
-  const site: Site = { ...d, o: atWidth(d.o, NARROWEST), count, depth, chunk, inParts, ...slots };
+  const site: Site = { ...d, o: atWidth(d.o, NARROWEST), count, depth, chunk, inParts, block, ...slots };
   const outer = nest.loops.filter((f) => f !== s.columns && f !== s.rows);
   if (!s.rows) {
     const alone = (body: readonly Stmt[]): readonly Stmt[] => body;
@@ -74,13 +79,22 @@ export function loopDot(d: DotSite, panels: Panels): readonly Stmt[] {
   return [...declare, ...wrap(outer, [{ ...s.rows, var: `${s.rows.var}_b`, step: block, body }])];
 }
 
-/** As many rows as have room beside the widened columns, evenly over those there are; one where those alone would take too much. */
-function rowsOfBlock(rows: For, depth: number, outputs: number, count: number): number {
+/** As many rows as have room beside the widened columns, evenly over those there are. Where they are few, columns are widened
+ *  a stretch at a time, and the rows' sums wait in memory meanwhile. */
+function blockOf(rows: For, depth: number, outputs: number, count: number): { block: number; chunk: number } {
   const bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, outputs / 4));
-  const room = Math.floor(bytes / (2 * depth)) - count;
   const size = constOf(rows.hi);
-  const most = Math.max(1, Math.min(MOST_ROWS, room, size ?? FEW_ROWS));
-  return size === null ? most : Math.ceil(size / Math.ceil(size / most));
+  const most = Math.min(MOST_ROWS, size ?? FEW_ROWS);
+  const evenly = (room: number): number => {
+    const block = Math.max(1, Math.min(most, Math.floor(room)));
+    return size === null ? block : Math.ceil(size / Math.ceil(size / block));
+  };
+  const whole = evenly(bytes / (2 * depth) - count);
+  const chunk = Math.min(depth, CHUNK);
+  const inChunks = evenly((bytes - 2 * count * chunk) / (2 * depth + 4 * count));
+  return whole >= Math.min(ENOUGH_ROWS, inChunks)
+    ? { block: whole, chunk: whole === 1 ? chunk : depth }
+    : { block: inChunks, chunk };
 }
 
 /** The row at position `at` of the block, and its sum where somebody asks. */
@@ -116,7 +130,8 @@ function columnLoops(t: Site, forRows: (body: readonly Stmt[]) => readonly Stmt[
   const some = (start: Expr, from: Expr, width: number): readonly Stmt[] => {
     const row = (products: readonly Stmt[]): readonly Stmt[] => sumsOfRow(t, e.add(start, from), at, products);
     if (t.chunk === t.depth) return [...widen(t, start, from, width), ...forRows(row(products(t, at)))];
-    return forRows(row(inChunks(t, start, from, width, at)));
+    if (t.block === 1) return forRows(row(inChunks(t, start, from, width, at)));
+    return rowsInChunks(t, start, from, width, forRows, at);
   };
   const inTile = (start: Expr, width: number): readonly Stmt[] => [
     each(`${name}_w`, i32(0), i32(width), count, some(start, within, width)),
@@ -144,6 +159,30 @@ function inChunks(t: Site, start: Expr, from: Expr, width: number, at: Expr): re
   return [each('k_b', i32(0), i32(whole), chunk, part(first, chunk)), ...rest];
 }
 
+/** Several rows: the sums of each wait in memory while others have their turn with a stretch. */
+function rowsInChunks(
+  t: Site,
+  start: Expr,
+  from: Expr,
+  width: number,
+  forRows: (body: readonly Stmt[]) => readonly Stmt[],
+  at: Expr,
+): readonly Stmt[] {
+  const { depth, chunk, count, block } = t;
+  const zero: Stmt = { s: 'store', buf: t.sums, index: variable('k', 'i32'), value: i32(0) };
+  const part = (k: Expr, length: number): readonly Stmt[] => [
+    ...widen(t, start, from, width, k, length),
+    ...forRows([...declareSums(t), ...products(t, at, k, length), ...putSums(t, e.mul(at, count), true)]),
+  ];
+  const whole = depth - (depth % chunk);
+  return [
+    each('k', i32(0), i32(block * count), 1, [zero]),
+    each('k_b', i32(0), i32(whole), chunk, part(variable('k_b', 'i32'), chunk)),
+    ...(depth > whole ? part(i32(whole), depth - whole) : []),
+    ...forRows(storeAll(t, e.add(start, from), e.mul(at, count), at)),
+  ];
+}
+
 /** Columns `from` … of the tile of `width` columns at `start`, one after the other, `length` of each from `first` on, which is
  *  a multiple of a group. Groups outermost: compilers make vectors of what lies side by side, not of what lies a group apart. */
 function widen(
@@ -161,7 +200,10 @@ function widen(
     const source = e.add(tile, e.mul(g, width * l.group), e.mul(e.add(from, c), l.group), k);
     const index = e.add(e.mul(c, chunk), e.mul(g, l.group), k);
     const store: Stmt = { s: 'store', buf: t.wide, index, value: load(t.columns.slot, [source], 'i32') };
-    const group = each('c', i32(0), i32(count), 1, [each('k', i32(0), i32(lanes), 1, [store])]);
+    const group: Stmt = {
+      ...each('c', i32(0), i32(count), 1, [each('k', i32(0), i32(lanes), 1, [store])]),
+      mode: 'vector',
+    };
     return each('g', i32(lo), i32(hi), 1, [group]);
   };
   const full = Math.floor(length / l.group);
@@ -183,21 +225,39 @@ function products(t: Site, at: Expr, first: Expr = i32(0), length: number = t.de
   return [each('k', i32(0), i32(length), 1, add)];
 }
 
-/** One row with the columns from `base` on. Unsigned sums: those that wrap in C without a cast in their way, for compilers
- *  see no sum of products through casts. */
-function sumsOfRow(t: Site, base: Expr, at: Expr, body: readonly Stmt[]): readonly Stmt[] {
-  const names = Array.from({ length: t.count }, (_, c) => sumName(t, c));
-  const sum = (name: string): Expr => cast(variable(name, 'u32'), 'i32');
-  return [
-    ...names.map((name): Stmt => ({ s: 'let', var: name, value: constant(0, 'u32'), mutable: true })),
-    ...body,
-    ...names.map((name, c): Stmt => ({ s: 'store', buf: t.sums, index: i32(c), value: sum(name) })),
-    ...Array.from({ length: t.count / NARROWEST }, (_, v) => storeSums(t, e.add(base, v * NARROWEST), v, at)).flat(),
-  ];
+/** One row with the columns from `base` on. */
+const sumsOfRow = (t: Site, base: Expr, at: Expr, body: readonly Stmt[]): readonly Stmt[] => [
+  ...declareSums(t),
+  ...body,
+  ...putSums(t, i32(0)),
+  ...storeAll(t, base, i32(0), at),
+];
+
+/** Unsigned sums: those that wrap in C without a cast in their way, for compilers see no sum of products through casts. */
+const declareSums = (t: Site): readonly Stmt[] =>
+  Array.from({ length: t.count }, (_, c) => ({
+    s: 'let',
+    var: sumName(t, c),
+    value: constant(0, 'u32'),
+    mutable: true,
+  }));
+
+/** Into memory from `first` on, or on top of what is there. */
+function putSums(t: Site, first: Expr, onTop = false): readonly Stmt[] {
+  return Array.from({ length: t.count }, (_, c): Stmt => {
+    const index = e.add(first, c);
+    const sum = cast(variable(sumName(t, c), 'u32'), 'i32');
+    return { s: 'store', buf: t.sums, index, value: onTop ? e.add(load(t.sums, [index], 'i32'), sum) : sum };
+  });
 }
 
-/** The epilogue of a vector's worth of sums; where only some are columns, one by one. */
-function storeSums(t: Site, base: Expr, v: number, at: Expr): readonly Stmt[] {
+const storeAll = (t: Site, base: Expr, first: Expr, at: Expr): readonly Stmt[] =>
+  Array.from({ length: t.count / NARROWEST }, (_, v) =>
+    storeSums(t, e.add(base, v * NARROWEST), e.add(first, v * NARROWEST), v, at),
+  ).flat();
+
+/** The epilogue of a vector's worth of sums, which lie from `from` on; where only some are columns, one by one. */
+function storeSums(t: Site, base: Expr, from: Expr, v: number, at: Expr): readonly Stmt[] {
   const { nest, r, s, l, o } = t;
   const name = s.columns.var;
   const total = constOf(s.columns.hi) as number;
@@ -207,12 +267,12 @@ function storeSums(t: Site, base: Expr, v: number, at: Expr): readonly Stmt[] {
   if (first !== null && first >= total) return [];
   const sumOf = (index: Expr, lanes = 1): Expr => load(t.sums, [index], 'i32', { lanes });
   if (first !== null && first + NARROWEST > total) {
-    const value = e.add(start, sumOf(e.add(variable(name, 'i32'), v * NARROWEST - first)));
+    const value = e.add(start, sumOf(e.sub(e.add(from, variable(name, 'i32')), first)));
     const store: Stmt = { ...nest.store, value: substituteVars(nest.store.value, new Map([[r.acc, value]])) };
     return [{ ...s.columns, lo: i32(first), body: [store] }];
   }
   const acc = `${r.acc}_v${v}`;
-  const value = e.add(startsFrom(start, name, base, o), sumOf(i32(v * NARROWEST), NARROWEST));
+  const value = e.add(startsFrom(start, name, base, o), sumOf(from, NARROWEST));
   const stored = storeVector(nest.store, r.acc, variable(acc, 'i32', NARROWEST), name, base, (x) => x, o);
   return [{ s: 'let', var: acc, value, mutable: false }, ...stored];
 }

@@ -25,6 +25,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     supports: (op) => op !== 'mulhi_u' && op !== 'mulhi_s',
     tile: { vectors: 1, rows: 4, overlapping: 1 },
     registers: 16,
+    spillsWell: true,
     loadsFirst: false,
     unrolls: true,
     loadsHalves: false,

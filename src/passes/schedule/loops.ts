@@ -3,7 +3,7 @@
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, variable } from '../../ir/scalar.js';
-import type { For, Nest, Reduction } from './nest.js';
+import type { For } from './nest.js';
 import type { Source } from './operands.js';
 import type { VectorTarget } from './target.js';
 import type { Lanes } from './vectorize.js';
@@ -59,7 +59,7 @@ export const lanesAt = (name: string, base: Expr, o: ScheduleOptions, vars: Lane
   vars,
 });
 
-export const each = (name: string, lo: Expr, hi: Expr, step: number, body: readonly Stmt[]): Stmt => ({
+export const each = (name: string, lo: Expr, hi: Expr, step: number, body: readonly Stmt[]): For => ({
   s: 'for',
   var: name,
   lo,
@@ -83,50 +83,6 @@ export function tileLoop(loop: For, tile: number, start: string, body: readonly 
   const from = exact ? at : e.min(at, e.sub(loop.hi, tile));
   return { ...loop, step: tile, body: [{ s: 'let', var: start, value: from, mutable: false }, ...body] };
 }
-
-/** An accumulator and what it starts from. */
-export interface Accumulator {
-  readonly name: string;
-  readonly init: Expr;
-}
-
-/** Accumulators keep their names where no block has its own. */
-export const NO_BLOCKS = (name: string): string => name;
-
-/** The loops of a reduction around `steps`, which is told the names that the accumulators, declared before, have inside. */
-export function accumulate(
-  { loops, blocks }: Pick<Reduction, 'loops' | 'blocks'>,
-  accumulators: readonly Accumulator[],
-  steps: (inside: (name: string) => string) => readonly Stmt[],
-): readonly Stmt[] {
-  if (!blocks) return wrap(loops, steps(NO_BLOCKS));
-  const at = loops.findIndex((f) => f.var === blocks.var);
-  const cut = loops[at] as For;
-  const first = `${cut.var}_b`;
-  const part = (name: string): string => `${name}_b`;
-  const size = constOf(cut.hi);
-  const end = e.add(variable(first, 'i32'), blocks.steps);
-  const hi = size !== null && size % blocks.steps === 0 ? end : e.min(end, cut.hi);
-  const block: For = { ...cut, lo: variable(first, 'i32'), hi };
-  const body: readonly Stmt[] = [
-    ...accumulators.map((a): Stmt => ({ s: 'let', var: part(a.name), value: a.init, mutable: true })),
-    ...wrap([block, ...loops.slice(at + 1)], steps(part)),
-    ...accumulators.map((a): Stmt => {
-      const [total, more] = [a.name, part(a.name)].map((name) => variable(name, a.init.dtype, a.init.lanes));
-      return { s: 'set', var: a.name, value: e.add(total as Expr, more as Expr) };
-    }),
-  ];
-  return wrap([...loops.slice(0, at), { ...cut, var: first, step: blocks.steps }], body);
-}
-
-/** The reduction as it was lowered. */
-export const plainBody = (nest: Nest, r: Reduction): readonly Stmt[] => [
-  { s: 'let', var: r.acc, value: r.init, mutable: true },
-  ...accumulate(r, [{ name: r.acc, init: r.init }], (inside) => [
-    { s: 'set', var: inside(r.acc), value: e.op(r.op, variable(inside(r.acc), r.init.dtype), r.term) },
-  ]),
-  nest.store,
-];
 
 /** Several steps at once: what is computed, then stores, then the rest. A load behind a store would wait, in a compiler's
  *  order, for what is stored. */

@@ -5,7 +5,8 @@ import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, substituteVars, variable } from '../../ir/scalar.js';
-import { accumulate, constOf, plainBody, type ScheduleOptions, tileLoop, tileSize, wrap } from './loops.js';
+import { accumulate, plainBody } from './accumulate.js';
+import { constOf, type ScheduleOptions, tileLoop, tileSize, wrap } from './loops.js';
 import type { Nest, Reduction } from './nest.js';
 
 /** Scalars in the order they were lowered in: several sums at a time, as one alone would wait for each of its additions. */

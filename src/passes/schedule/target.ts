@@ -12,6 +12,8 @@ export interface VectorTarget {
   readonly tile: { readonly vectors: number; readonly rows: number; readonly overlapping: number };
   /** Vector registers there are for values. */
   readonly registers: number;
+  /** Whether what a loop does not need is what goes to memory where registers are too few: gcc may take sums of that loop. */
+  readonly spillsWell: boolean;
   /** Whether loads come before arithmetic wherever they may, so that many are live at once. */
   readonly loadsFirst: boolean;
   /** Whether inner loops of few steps are written out by a compiler, so that a sum over several loops costs what one does. */

@@ -8,9 +8,10 @@ import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, substituteVars, variable, vec } from '../../ir/scalar.js';
 import { isFloat } from '../../support/dtype.js';
+import { accumulate, NO_BLOCKS, putAside } from './accumulate.js';
 import type { TileSchedule } from './choose.js';
 import { allInside, guardsOf, withoutGuards } from './interior.js';
-import { accumulate, atWidth, constOf, lanesAt, NO_BLOCKS, type ScheduleOptions, tileLoop, wrap } from './loops.js';
+import { atWidth, constOf, lanesAt, type ScheduleOptions, tileLoop, wrap } from './loops.js';
 import type { For, Nest, Reduction, Store } from './nest.js';
 import { packTerm, type Panels } from './pack.js';
 import { pairedFactors, pairSteps } from './pairs.js';
@@ -28,18 +29,22 @@ export function tileParallel(
   const o = atWidth(options, lanes);
   const first = `${columns.var}_v`;
   const pack = s.packed.length > 0 ? packTerm(r, s, variable(first, 'i32'), o, panels) : null;
-  const body = bodyAtBorders(nest, r, s, o) ?? tileBody(nest, r, s, o, pack);
+  // Beside the accumulators: a vector of each column, and a row's value as it is and multiplied.
+  const values = { count: rowCount * vectors, lanes, others: vectors + 2 };
+  const aside = isUnrolled(s, r) ? null : putAside(r, values, o.target, panels);
+  const body = bodyAtBorders(nest, r, s, o) ?? tileBody(nest, r, s, o, pack, aside?.slot);
   const rowTile = (inner: readonly Stmt[]): readonly Stmt[] =>
     rows ? [tileLoop(rows, rowCount, `${rows.var}_u`, inner)] : inner;
   const columnTile = (inner: readonly Stmt[]): Stmt => tileLoop(columns, vectors * lanes, first, inner);
   const inner = s.inner.filter((f) => f !== rows);
   const others = nest.loops.filter((f) => f !== columns && f !== rows);
-  return pack
+  const tiled = pack
     ? wrap(
         others.filter((f) => !inner.includes(f)),
         [columnTile([...pack.fill, ...wrap(inner, rowTile(body))])],
       )
     : wrap(others, rowTile([columnTile(body)]));
+  return [...(aside?.declare ?? []), ...tiled];
 }
 
 /** A tile whose rows share what they read, where that may lie beyond a border: at one, rows go one by one. */
@@ -61,6 +66,7 @@ function tileBody(
   s: TileSchedule,
   o: ScheduleOptions,
   pack: ReturnType<typeof packTerm> | null,
+  aside: number | null = null,
 ): readonly Stmt[] {
   const { lanes } = o.target;
   const { columns, rows } = s;
@@ -89,7 +95,7 @@ function tileBody(
   const paired = pack ? null : pairedFactors(s, r, o);
   const writtenOut = (): readonly Stmt[] =>
     paired ? pairSteps(paired, s, r, cells, start, atRow) : inReadingOrder(unroll(left.loops, steps(NO_BLOCKS)), s);
-  const sums = isUnrolled(s, left) ? writtenOut() : accumulate(left, accumulators, steps);
+  const sums = isUnrolled(s, left) ? writtenOut() : accumulate(left, accumulators, steps, aside);
   const declare = accumulators.map((a): Let => ({ s: 'let', var: a.name, value: a.init, mutable: true }));
   if (isUnrolled(s, left) && startsAtNothing(r, o)) return [...startWithTerms(declare, sums), ...finish];
   return [...declare, ...sums, ...finish];
