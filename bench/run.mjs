@@ -15,6 +15,7 @@ import { parseTargets } from '../dist/cli/commands/parse-targets.js';
 import { startProgress } from '../dist/cli/progress.js';
 import { reportError } from '../dist/cli/report-error.js';
 import { GEMM_SIZES, SINGLE_OPS } from './single-ops.mjs';
+import { benchThreads } from './threads.mjs';
 import { benchOnGpu, formatDevice, openBrowser } from './webgpu.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
@@ -30,10 +31,16 @@ const SUITES = {
 
 const JFK = join(SHARED, 'stt', 'audio', 'jfk.wav');
 
-/** Suites that are no lists of models: Moonshine end to end on 11 s of speech, and its encoder over lengths. */
-const SPEECH = {
+/** Suites that are no lists of models: Moonshine end to end on 11 s of speech, and its encoder over lengths; threads. */
+const OTHERS = {
   speech: async (request) => benchSpeech((await readSpeech(JFK)).samples, request),
   lengths: (request) => benchSpeechLengths([1, 2, 4, 8, 15, 30, 60], request),
+  threads: (request) => {
+    const makers = Object.fromEntries(['matmul_512', 'conv3x3_64_56'].map((name) => [name, SINGLE_OPS[name]]));
+    const files = makeModels('ops', makers);
+    const models = Object.keys(makers).map((name, i) => [name, files[i]]);
+    return benchThreads(models, join(HERE, '.cache', 'threads'), request);
+  },
 };
 
 /** Several cases share one model file's contents: the plain name stands for them. */
@@ -70,13 +77,13 @@ function readFlags() {
     },
   });
   const suites = values.suite.split(',');
-  const known = Object.keys({ ...SUITES, ...SPEECH });
+  const known = Object.keys({ ...SUITES, ...OTHERS });
   const unknown = suites.find((name) => !known.includes(name));
   if (unknown) throw new Error(`there is no suite "${unknown}"; suites: ${known.join(', ')}`);
   const filter = new RegExp(values.filter);
-  const speech = suites.filter((suite) => suite in SPEECH);
-  const models = suites.flatMap((suite) => (suite in SPEECH ? [] : SUITES[suite]().map((path) => ({ suite, path }))));
-  return { ...values, speech, models: models.filter(({ path }) => filter.test(path)) };
+  const others = suites.filter((suite) => suite in OTHERS);
+  const models = suites.flatMap((suite) => (suite in OTHERS ? [] : SUITES[suite]().map((path) => ({ suite, path }))));
+  return { ...values, others, models: models.filter(({ path }) => filter.test(path)) };
 }
 
 /** A model in both numerics, C also as plain C99, as asked for. */
@@ -120,10 +127,10 @@ async function main() {
     rows.push(...all.flatMap((found) => found.rows.map((row) => ({ ...row, suite }))));
     notes.push(...all.flatMap((found) => found.notes));
   }
-  for (const suite of flags.speech) {
+  for (const suite of flags.others) {
     const say = (text) => progress.update(text);
     for (const numerics of flags.numerics.split(',')) {
-      const found = await SPEECH[suite]({ ...request, numerics, say });
+      const found = await OTHERS[suite]({ ...request, numerics, say });
       rows.push(...found.rows.map((row) => ({ ...row, suite })));
       notes.push(...found.notes);
     }

@@ -182,8 +182,8 @@ function sharedScratch(f: For, phases: readonly Phase[], site: Site, rows: numbe
   let uses = 0;
   let outside = 0;
   for (const slot of shared) {
-    uses += countUses([f], slot);
-    outside += countUses(site.body, slot);
+    uses += accessesOf([f], slot);
+    outside += accessesOf(site.body, slot);
   }
   const bytes = [...shared].reduce((n, slot) => {
     const p = site.params[slot] as BufferParam;
@@ -192,7 +192,7 @@ function sharedScratch(f: For, phases: readonly Phase[], site: Site, rows: numbe
   return uses === outside && bytes <= MOST_BYTES ? shared : null;
 }
 
-function countUses(body: readonly Stmt[], slot: number): number {
+function accessesOf(body: readonly Stmt[], slot: number): number {
   let n = 0;
   visitStmts(body, (s) => {
     if (s.s === 'store' && s.buf === slot) n++;
