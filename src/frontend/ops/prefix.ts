@@ -3,7 +3,7 @@
 // An axis known only at run time takes one triangular reduction instead.
 
 import type { Builder } from '../../ir/builder.js';
-import { bounds, ceildiv, type Dim } from '../../ir/dim.js';
+import { bounds, ceildiv, type Dim, mul } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
 import { cast, dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
@@ -41,21 +41,30 @@ function prefix(b: Builder, x: Value, axis: number, how: Combine, exclusive: boo
       },
     });
   const carried = prefix(b, blockTotals(b, x, axis, how), axis, how, true);
+  const { shape, dtype } = x.type;
+  const blocks = ceildiv(n, BLOCK);
+  const inBlocks = [...shape.slice(0, axis), blocks, BLOCK, ...shape.slice(axis + 1)];
+  // What a step of the sum reads is the same for all elements of a block: those may be the lanes of vectors.
   const within = b.generic({
-    shape: x.type.shape,
+    shape: inBlocks,
     reduce: [BLOCK],
     reducer: how,
     body: (i, r, read) => {
-      const at = i[axis] as Expr;
-      const back = e.add(r[0] as Expr, first);
-      const guard = e.le(back, e.rem(at, BLOCK));
-      return read(x, replace(i, axis, e.sub(at, back)), { guard, pad: neutral });
+      const step = r[0] as Expr;
+      const at = e.add(e.mul(i[axis] as Expr, BLOCK), step);
+      const element = read(x, [...i.slice(0, axis), at, ...i.slice(axis + 2)], {
+        guard: e.lt(at, dimExpr(n)),
+        pad: neutral,
+      });
+      return e.select(e.le(e.add(step, first), i[axis + 1] as Expr), element, neutral);
     },
   });
-  return b.generic({
-    shape: x.type.shape,
-    body: (i, _r, read) => e.op(how, read(carried, replace(i, axis, e.div(i[axis] as Expr, BLOCK))), read(within, i)),
+  const whole = b.generic({
+    shape: inBlocks,
+    body: (i, _r, read) => e.op(how, read(carried, i.filter((_x, k) => k !== axis + 1)), read(within, i)),
   });
+  const joined = b.reshape(whole, [...shape.slice(0, axis), mul(blocks, BLOCK), ...shape.slice(axis + 1)]);
+  return b.view(joined, shape, (i) => i);
 }
 
 /** Each block of BLOCK elements along `axis` reduced to one; the last block may be short. */

@@ -89,7 +89,7 @@ function describeTiles(nest: Nest, r: Reduction, columns: For, o: ScheduleOption
   const reads = (x: { index: readonly Expr[]; guard?: Expr | undefined }, f: For): boolean =>
     [...x.index, ...(x.guard ? [x.guard] : [])].some((y) => mentions(y, f.var));
   const walking = loadsOf(r.term).filter((x) => reads(x, columns));
-  if (walking.length === 0) return [];
+  if (walking.length === 0 && !mentions(r.term, columns.var)) return [];
   const inner = nest.loops.filter((f) => f !== columns && !walking.some((x) => reads(x, f)));
   const isFallback = at.shorter.size > 0;
   const { tile } = o.target;
@@ -175,7 +175,8 @@ function isSmall(r: Reduction, columns: For): boolean {
 function readsInPlace(r: Reduction, columns: For, o: ScheduleOptions): boolean {
   const loads = loadsOf(r.term);
   const strides = loads.map((x) => coefficient(x.index[0] as Expr, columns.var));
-  if (!strides.every((c) => isZero(c) || isOne(c)) || !strides.some(isOne)) return false;
+  if (!strides.every((c) => isZero(c) || isOne(c))) return false;
+  if (!strides.some(isOne) && !mentions(r.term, columns.var)) return false; // what is masked by columns walks them, too
   if (loads.some((x) => x.guard && mentions(x.guard, columns.var))) return false;
   const probe = vectorizeExpr(r.term, lanesAt(columns.var, i32(0), o));
   return probe !== null && probe.lanes > 1;
