@@ -5,7 +5,7 @@ import { coefficient, isZero, mentions } from '../ir/affine.js';
 import { bounds, product } from '../ir/dim.js';
 import { visitNodes } from '../ir/rewrite.js';
 import { children, type Expr, type LoadExpr, visitExpr } from '../ir/scalar.js';
-import type { Module, Node, NodeOf, Value } from '../ir/tensor.js';
+import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
 
 /** Narrower axes make no vectors. */
 const MIN_WIDTH = 4;
@@ -23,14 +23,18 @@ export const usesOf = (v: Value, readers: Readers): readonly Use[] =>
 /** Nodes by what they read; null where it leaves a region. */
 export function readersOf(m: Module): Readers {
   const found = new Map<Value, (Node | null)[]>();
-  const add = (v: Value, n: Node | null): void => void found.set(v, [...(found.get(v) ?? []), n]);
-  for (const entry of m.entries) {
+  const add = (v: Value, n: Node | null): void => {
+    const known = found.get(v);
+    if (known) known.push(n);
+    else found.set(v, [n]);
+  };
+  const regions = new Set<Region>(m.entries.map((entry) => entry.body));
+  for (const entry of m.entries)
     visitNodes(entry.body, (n, region) => {
       for (const v of new Set(n.inputs)) add(v, n);
-      for (const v of region.results) add(v, null);
+      regions.add(region);
     });
-    for (const v of entry.body.results) add(v, null);
-  }
+  for (const region of regions) for (const v of region.results) add(v, null);
   return found;
 }
 

@@ -199,7 +199,9 @@ function fitsMemory(s: Search, concat: NodeOf<'concat'>, parts: readonly Value[]
 function usersIn(region: Region): Search['users'] {
   const users = new Map<Value, User[]>();
   const add = (v: Value, user: User): void => {
-    users.set(v, [...(users.get(v) ?? []), user]);
+    const known = users.get(v);
+    if (known) known.push(user);
+    else users.set(v, [user]);
   };
   const within = (r: Region): void => {
     for (const v of r.results) add(v, 'result');
