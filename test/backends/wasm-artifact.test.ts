@@ -227,6 +227,8 @@ describe('wasm artifact types', () => {
     const dtype: 'f32' = out.y.dtype;
     const sizes: readonly number[] = (await model.peek({})).memory.shape;
     await model.step({ x: { data: y, shape: [2] } });
+    const again: StepOutputs = await model.step({ x: y }, { into: { y: new Float32Array(2) } });
+    await model.step({ x: again.y.data }, { outputs: [], into: { y } });
     const kept = await model.step({ x: y }, { outputs: ['y'] });
     const bytes: Uint8Array = kept.y.buffer.read();
     await model.step({ x: kept.y });
@@ -247,6 +249,9 @@ describe('wasm artifact types', () => {
     expect(wrong('await m.step({ z: new Float32Array(2) });')[0]).toMatch(/'z' does not exist/);
     expect(wrong('await m.step({ x: new Int32Array(2) });')[0]).toMatch(/Int32Array.*not assignable/);
     expect(wrong("await m.step({ x: new Float32Array(2) }, { outputs: ['z'] });")[0]).toMatch(/"z".*not assignable/);
+    expect(wrong('await m.step({ x: new Float32Array(2) }, { into: { y: new Int32Array(2) } });')[0]).toMatch(
+      /Int32Array.*not assignable/,
+    );
     expect(wrong('await m.stop();')[0]).toMatch(/'stop' does not exist/);
   });
 
