@@ -42,7 +42,11 @@ function print(rows: readonly object[], ...flags: string[]): string[] {
 
 describe('bench/table.mjs', () => {
   it('prints a line for each row and the means of each group', () => {
-    const lines = print([row('a', 1, 4, { fresh_ratio: 3.2 }), row('b', 2, 2), row('a', 3, 3, { target: 'c', build: 'plain' })]);
+    const lines = print([
+      row('a', 1, 4, { fresh_ratio: 3.2 }),
+      row('b', 2, 2),
+      row('a', 3, 3, { target: 'c', build: 'plain' }),
+    ]);
     expect(lines).toContain('| a | wasm | fast | onnxruntime-web | 1 | 4 | 4 | 3.2 | 2 |  | 4 | 12 |');
     expect(lines).toContain('| a | c (plain) | fast | onnxruntime-web | 3 | 3 | 1 |  | 2 |  | 4 | 12 |');
     expect(lines).toContain('| ops | float | wasm | fast | onnxruntime-web | 2 | 2 | 1 b |');
