@@ -41,7 +41,7 @@ function prefix(b: Builder, x: Value, axis: number, how: Combine, exclusive: boo
       },
     });
   const carried = prefix(b, blockTotals(b, x, axis, how), axis, how, true);
-  const { shape, dtype } = x.type;
+  const { shape } = x.type;
   const blocks = ceildiv(n, BLOCK);
   const inBlocks = [...shape.slice(0, axis), blocks, BLOCK, ...shape.slice(axis + 1)];
   // What a step of the sum reads is the same for all elements of a block: those may be the lanes of vectors.
