@@ -61,15 +61,10 @@ function prefix(b: Builder, x: Value, axis: number, how: Combine, exclusive: boo
   });
   const whole = b.generic({
     shape: inBlocks,
-    body: (i, _r, read) =>
-      e.op(
-        how,
-        read(
-          carried,
-          i.filter((_x, k) => k !== axis + 1),
-        ),
-        read(within, i),
-      ),
+    body: (i, _r, read) => {
+      const block = i.filter((_x, k) => k !== axis + 1);
+      return e.op(how, read(carried, block), read(within, i));
+    },
   });
   const joined = b.reshape(whole, [...shape.slice(0, axis), mul(blocks, BLOCK), ...shape.slice(axis + 1)]);
   return b.view(joined, shape, (i) => i);
