@@ -4,6 +4,7 @@
 import type { Sym } from './dim.js';
 import type { Origin } from './program.js';
 import {
+  regionsOf,
   type Bind,
   makeNode,
   type Module,
@@ -110,14 +111,7 @@ function mapRegions(
 export function visitNodes(region: Region, f: (n: Node, region: Region) => void): void {
   for (const n of region.nodes) {
     f(n, region);
-    if (n.kind === 'scan') visitNodes(n.body, f);
-    else if (n.kind === 'while') {
-      visitNodes(n.test, f);
-      visitNodes(n.body, f);
-    } else if (n.kind === 'if') {
-      visitNodes(n.then, f);
-      visitNodes(n.else, f);
-    }
+    for (const inside of regionsOf(n)) visitNodes(inside, f);
   }
 }
 
@@ -131,21 +125,27 @@ export function bindingNodes(m: Module): Map<Sym, Node> {
   return out;
 }
 
-/** How often each value is an operand or leaves a region, nested ones included. */
-export function countUses(m: Module): ReadonlyMap<Value, number> {
-  const uses = new Map<Value, number>();
-  const use = (values: readonly Value[]): void => {
-    for (const v of values) uses.set(v, (uses.get(v) ?? 0) + 1);
+/** What reads each value, as often as it does, in these regions and those inside; null where it leaves one. */
+export function readersIn(regions: Iterable<Region>): ReadonlyMap<Value, readonly (Node | null)[]> {
+  const readers = new Map<Value, (Node | null)[]>();
+  const add = (v: Value, by: Node | null): void => {
+    const known = readers.get(v);
+    if (known) known.push(by);
+    else readers.set(v, [by]);
   };
-  const leave = (r: Region): void => use(r.results);
-  for (const { body } of m.entries) {
-    leave(body);
-    visitNodes(body, (n) => {
-      use(n.inputs);
-      if (n.kind === 'scan') leave(n.body);
-      if (n.kind === 'while') [n.test, n.body].forEach(leave);
-      if (n.kind === 'if') [n.then, n.else].forEach(leave);
-    });
-  }
-  return uses;
+  const within = (r: Region): void => {
+    for (const v of r.results) add(v, null);
+    for (const n of r.nodes) {
+      for (const v of n.inputs) add(v, n);
+      regionsOf(n).forEach(within);
+    }
+  };
+  for (const r of regions) within(r);
+  return readers;
 }
+
+/** How often each value is an operand or leaves a region, nested ones included. */
+export const countUses = (m: Module): ReadonlyMap<Value, number> =>
+  new Map([...readersOf(m)].map(([v, readers]) => [v, readers.length]));
+
+export const readersOf = (m: Module): ReturnType<typeof readersIn> => readersIn(m.entries.map((entry) => entry.body));

@@ -2,7 +2,7 @@
 // run once in the interpreter. Nothing is folded that would make the artifact much larger than its inputs.
 
 import { isConst } from '../ir/dim.js';
-import { rewriteModule, visitNodes } from '../ir/rewrite.js';
+import { readersOf, rewriteModule, visitNodes } from '../ir/rewrite.js';
 import type { ConstData, Module, Node, Value } from '../ir/tensor.js';
 import { DTYPE_INFO, isFloat } from '../support/dtype.js';
 import { sizeOf } from '../support/tensor.js';
@@ -32,7 +32,7 @@ export interface Kept {
 const NONE: Kept = { streamed: false, shared: false };
 
 export function foldConstants(m: Module, c: PassContext, keeps: Kept = NONE): Module {
-  const readers = keeps.streamed || keeps.shared ? readersIn(m) : null;
+  const readers = keeps.streamed || keeps.shared ? readersOf(m) : null;
   const known = new Set<Value>();
   const order: Node[] = [];
   const wanted = new Set<Value>();
@@ -63,18 +63,8 @@ export function foldConstants(m: Module, c: PassContext, keeps: Kept = NONE): Mo
 }
 
 /** Whether unpacking is left to the one who reads. */
-const isKeptFor = (n: Node, readers: readonly Node[], keeps: Kept): boolean =>
+const isKeptFor = (n: Node, readers: readonly (Node | null)[], keeps: Kept): boolean =>
   (keeps.streamed && isStreamed(n, readers)) || (keeps.shared && isShared(n, readers));
-
-/** Nodes by what they read; results of the module have none. */
-function readersIn(m: Module): ReadonlyMap<Value, readonly Node[]> {
-  const found = new Map<Value, Node[]>();
-  for (const e of m.entries)
-    visitNodes(e.body, (n) => {
-      for (const v of n.inputs) found.set(v, [...(found.get(v) ?? []), n]);
-    });
-  return found;
-}
 
 /** Views stay views of what was folded, which is what is wanted. */
 function want(v: Value, known: ReadonlySet<Value>, wanted: Set<Value>): void {

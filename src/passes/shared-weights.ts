@@ -3,23 +3,22 @@
 
 import { mentions } from '../ir/affine.js';
 import { isConst } from '../ir/dim.js';
-import { type Expr, type LoadExpr, visitExpr } from '../ir/scalar.js';
+import type { Expr, LoadExpr } from '../ir/scalar.js';
 import type { Node, NodeOf, Value } from '../ir/tensor.js';
 import { sizeOf } from '../support/tensor.js';
+import { loadsOf } from './schedule/nest.js';
 import { isByte, isWhole } from './streamed-weights.js';
+import { MIN_ROWS, MIN_WIDTH } from './weight-use.js';
 
 type Generic = NodeOf<'generic'>;
 
 /** Less is as well unpacked. */
 const MIN_ELEMENTS = 1 << 14;
-/** Rows among which a panel's cost is shared out. */
-const MIN_ROWS = 16;
-const MIN_WIDTH = 4;
 /** Scales and zero points are few beside weights. */
 const MIN_SHARE = 8;
 
 /** Whether unpacking a constant, which is what `node` does, is better left to its only reader. */
-export function isShared(node: Node, readers: readonly Node[]): boolean {
+export function isShared(node: Node, readers: readonly (Node | null)[]): boolean {
   const [reader] = readers;
   return readers.length === 1 && reader?.kind === 'generic' && isSharedBy(node, reader);
 }
@@ -69,9 +68,3 @@ function isReadByColumns(reader: Generic, weight: Value): boolean {
 
 const isPlain = (x: LoadExpr): boolean =>
   !x.guard && !x.pad && x.index.length > 0 && x.index.every((i) => i.k === 'var' || i.k === 'const');
-
-function loadsOf(x: Expr): readonly LoadExpr[] {
-  const found = new Set<LoadExpr>();
-  visitExpr(x, (y) => void (y.k === 'load' && found.add(y)));
-  return [...found];
-}

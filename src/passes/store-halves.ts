@@ -4,14 +4,14 @@
 // Where it pays is a matter of how often an element is widened (docs/decisions/0036).
 
 import { widenHalf } from '../ir/halves.js';
-import { rewriteModule, visitNodes } from '../ir/rewrite.js';
+import { readersOf, rewriteModule, visitNodes } from '../ir/rewrite.js';
 import { type Expr, rewriteExpr } from '../ir/scalar.js';
 import type { ConstData, Module, Value } from '../ir/tensor.js';
 import { exactHalves, type Half } from '../support/exact-halves.js';
 import { decodeFloats } from '../support/float.js';
 import { sizeOf } from '../support/tensor.js';
 import type { PassContext } from './pass.js';
-import { readersOf, type Use, usesOf } from './weight-use.js';
+import { type Use, usesOf } from './weight-use.js';
 
 /** Less is as well left alone. */
 const MIN_ELEMENTS = 1024;

@@ -3,13 +3,13 @@
 // vectors go along bytes and all their lanes take the same half. One row reads whole bytes, as its products are made of them.
 
 import { e } from '../ir/expr.js';
-import { rewriteModule, visitNodes } from '../ir/rewrite.js';
+import { readersOf, rewriteModule, visitNodes } from '../ir/rewrite.js';
 import { cast, type Expr, i32, type LoadExpr, rewriteExpr } from '../ir/scalar.js';
 import type { ConstData, Module, Value } from '../ir/tensor.js';
-import { DTYPE_INFO, isInteger } from '../support/dtype.js';
 import { sizeOf } from '../support/tensor.js';
 import type { PassContext } from './pass.js';
-import { readersOf, usesOf } from './weight-use.js';
+import { isByte } from './streamed-weights.js';
+import { usesOf } from './weight-use.js';
 
 /** Less is as well left alone. */
 const MIN_ELEMENTS = 1024;
@@ -68,7 +68,7 @@ function findPairs(m: Module): ReadonlyMap<Value, Pairs> {
 }
 
 const isBytes = ({ dtype, shape }: ConstData): boolean =>
-  isInteger(dtype) && DTYPE_INFO[dtype].bytes === 1 && shape.length >= 2 && sizeOf(shape) >= MIN_ELEMENTS;
+  isByte(dtype) && shape.length >= 2 && sizeOf(shape) >= MIN_ELEMENTS;
 
 function pairsOf(data: ConstData): Pairs | null {
   const { shape } = data;

@@ -39,7 +39,7 @@ function summedAxis(reader: Node, weight: Value): number | null {
 }
 
 /** Whether unpacking a constant, which is what `node` does, is better left to its only reader. */
-export function isStreamed(node: Node, readers: readonly Node[]): boolean {
+export function isStreamed(node: Node, readers: readonly (Node | null)[]): boolean {
   const [reader] = readers;
   const [weight] = node.outputs;
   if (node.kind !== 'generic' || node.reducer !== null || node.body.dtype !== 'f32') return false;

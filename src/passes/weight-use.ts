@@ -3,40 +3,20 @@
 
 import { coefficient, isZero, mentions } from '../ir/affine.js';
 import { bounds, product } from '../ir/dim.js';
-import { visitNodes } from '../ir/rewrite.js';
+import type { readersIn } from '../ir/rewrite.js';
 import { children, type Expr, type LoadExpr, visitExpr } from '../ir/scalar.js';
-import type { Module, Node, NodeOf, Region, Value } from '../ir/tensor.js';
+import type { Node, NodeOf, Value } from '../ir/tensor.js';
 
 /** Narrower axes make no vectors. */
-const MIN_WIDTH = 4;
+export const MIN_WIDTH = 4;
 /** Rows of a sum that make converting cheap beside the products: a panel is converted once for all. */
-const MIN_ROWS = 16;
+export const MIN_ROWS = 16;
 
 /** `single`: converted for itself each time it is read. */
 export type Use = 'one' | 'few' | 'many' | 'open' | 'single' | 'other';
 
-type Readers = ReadonlyMap<Value, readonly (Node | null)[]>;
-
-export const usesOf = (v: Value, readers: Readers): readonly Use[] =>
+export const usesOf = (v: Value, readers: ReturnType<typeof readersIn>): readonly Use[] =>
   (readers.get(v) ?? []).map((r) => (r ? useOf(r, v) : 'other'));
-
-/** Nodes by what they read; null where it leaves a region. */
-export function readersOf(m: Module): Readers {
-  const found = new Map<Value, (Node | null)[]>();
-  const add = (v: Value, n: Node | null): void => {
-    const known = found.get(v);
-    if (known) known.push(n);
-    else found.set(v, [n]);
-  };
-  const regions = new Set<Region>(m.entries.map((entry) => entry.body));
-  for (const entry of m.entries)
-    visitNodes(entry.body, (n, region) => {
-      for (const v of new Set(n.inputs)) add(v, n);
-      regions.add(region);
-    });
-  for (const region of regions) for (const v of region.results) add(v, null);
-  return found;
-}
 
 /** How a node reads a constant: for one row; for few; for many, or a number nobody knows, that share what vectors of columns make of it; one by one; or otherwise. */
 function useOf(n: Node, weight: Value): Use {

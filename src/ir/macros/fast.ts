@@ -1,5 +1,5 @@
 // Cheaper forms of four functions for fast numerics, in f32 alone; rules in passes/rules/scalar.ts bring them in. About
-// half the operations of the careful ones, none of which waits long for another, and no branches of value: errors of a few
+// half the operations of the careful ones, in Horner's scheme, and no branches of value: errors of a few
 // ulp (docs/numerics.md), and what is smaller than a normal number is 0. Wider types keep the careful definitions.
 
 import { type Expr, rawOp } from '../scalar.js';

@@ -6,8 +6,9 @@
 import { axisVars } from '../../ir/builder.js';
 import { add, bounds, type Dim, mul, product } from '../../ir/dim.js';
 import { e } from '../../ir/expr.js';
+import { readersIn } from '../../ir/rewrite.js';
 import { dimExpr, type Expr } from '../../ir/scalar.js';
-import { type Node, type NodeOf, type Region, regionsOf, type Value } from '../../ir/tensor.js';
+import type { Node, NodeOf, Region, Value } from '../../ir/tensor.js';
 import { invariant } from '../../support/errors.js';
 import { bodyCost } from '../fuse.js';
 import { throughReshape } from '../through-views.js';
@@ -40,7 +41,8 @@ export function placeParts(region: Region, order: Order): Places {
   if (!region.nodes.some((n) => n.kind === 'concat')) return found;
   const homes = new Set(region.nodes);
   const live = liveBytes(region, order);
-  const s: Search = { region, order, found, live, users: usersIn(region), homes, stays: new Map() };
+  const users = readersIn([region]);
+  const s: Search = { region, order, found, live, users: (v) => users.get(v) ?? [], homes, stays: new Map() };
   // From the last on: whether a concat is apart itself is known before its parts are looked at.
   for (const n of [...region.nodes].reverse()) if (n.kind === 'concat') placeInto(s, n);
   return found;
@@ -57,7 +59,8 @@ interface Search {
   readonly stays: Map<Value, Stay>;
 }
 
-type User = Node | 'result';
+/** Null where it leaves a region. */
+type User = Node | null;
 
 function placeInto(s: Search, concat: NodeOf<'concat'>): void {
   const parts = new Map<Value, Place>();
@@ -147,7 +150,7 @@ function canBeApart(s: Search, concat: NodeOf<'concat'>, { value, reshapes }: Pa
 /** `own`: the reshapes between the value and the concat, which nobody else may read. */
 function readsByIndex(s: Search, v: Value, concat: Node, own: ReadonlySet<Value>): boolean {
   return s.users(v).every((user) => {
-    if (user === 'result') return false;
+    if (user === null) return false;
     if (user.kind === 'generic' || user.kind === 'concat' || user.kind === 'scatter') return true;
     if (user.kind !== 'view') return false;
     const to = user.outputs[0] as Value;
@@ -158,7 +161,7 @@ function readsByIndex(s: Search, v: Value, concat: Node, own: ReadonlySet<Value>
 
 function isOnlyFor(s: Search, v: Value, concat: Node, own: ReadonlySet<Value>): boolean {
   const [user, ...others] = s.users(v);
-  if (user === undefined || user === 'result' || others.length > 0) return false;
+  if (!user || others.length > 0) return false;
   const to = user.outputs[0];
   return user === concat || (to !== undefined && own.has(to) && isOnlyFor(s, to, concat, own));
 }
@@ -194,22 +197,4 @@ function fitsMemory(s: Search, concat: NodeOf<'concat'>, parts: readonly Value[]
   s.stays.set(whole, next);
   for (const v of parts) s.stays.set(v, { bytes: 0, first, last });
   return true;
-}
-
-function usersIn(region: Region): Search['users'] {
-  const users = new Map<Value, User[]>();
-  const add = (v: Value, user: User): void => {
-    const known = users.get(v);
-    if (known) known.push(user);
-    else users.set(v, [user]);
-  };
-  const within = (r: Region): void => {
-    for (const v of r.results) add(v, 'result');
-    for (const node of r.nodes) {
-      for (const v of node.inputs) add(v, node);
-      for (const inside of regionsOf(node)) within(inside);
-    }
-  };
-  within(region);
-  return (v) => users.get(v) ?? [];
 }

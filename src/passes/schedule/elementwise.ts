@@ -6,7 +6,7 @@ import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, substituteVars, variable } from '../../ir/scalar.js';
 import { isFloat } from '../../support/dtype.js';
-import { measure, vectorsAtOnce } from './latency.js';
+import { LONG_STEP, measure, vectorsAtOnce } from './latency.js';
 import { atWidth, constOf, lanesAt, NARROWEST, type ScheduleOptions, storesLast, widthsFor, wrap } from './loops.js';
 import { type For, loadsOf, type Nest, type Store } from './nest.js';
 import { evenAndOdd } from './even-odd.js';
@@ -94,12 +94,10 @@ function unrollsOf(
   if (size === null) return [1];
   const { count } = measure([value]);
   const vectors = size / target.lanes;
-  const isLong = isFloat(value.dtype) && count > SHORT && vectors * times >= MANY;
-  const wanted = isLong ? vectorsAtOnce([value], target) : count <= SHORT ? target.shortSteps : 1;
+  const isLong = isFloat(value.dtype) && count > LONG_STEP && vectors * times >= MANY;
+  const wanted = isLong ? vectorsAtOnce([value], target) : count <= LONG_STEP ? target.shortSteps : 1;
   return wanted > 1 && vectors >= 2 * wanted ? [wanted, 1] : [1];
 }
 
-/** Operations of a step that waits for memory rather than for itself. */
-const SHORT = 12;
 /** Vectors from which more code pays. */
 const MANY = 256;

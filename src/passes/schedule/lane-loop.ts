@@ -5,7 +5,7 @@
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec } from '../../ir/scalar.js';
-import { measure, vectorsAtOnce } from './latency.js';
+import { LONG_STEP, measure, vectorsAtOnce } from './latency.js';
 import { atWidth, constOf, lanesAt, type ScheduleOptions, storesLast, widths, wrap } from './loops.js';
 import type { For, Reduction, Store } from './nest.js';
 import type { VectorTarget } from './target.js';
@@ -74,9 +74,7 @@ function unrollOf(l: LaneLoop, size: number | null, target: VectorTarget): numbe
 
 /** Steps so long that a sum has been added to long before the next needs it: one is enough, and leaves registers. */
 const isLong = (l: LaneLoop): boolean =>
-  measure([...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)]).count > LONG;
-
-const LONG = 12;
+  measure([...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)]).count > LONG_STEP;
 
 const partial = (s: Sum, k: number): string => `${s.acc}_v${k}`;
 const ordered = (s: Sum): string => `${s.acc}_ordered`;

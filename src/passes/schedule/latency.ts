@@ -6,6 +6,8 @@ import type { VectorTarget } from './target.js';
 
 /** Operations of a step up to which two vectors hide one another's latency on every target, and four. */
 const TWO = 12;
+/** Operations above which a step is busy with itself: it is neither memory nor the loop around it that it waits for. */
+export const LONG_STEP = TWO;
 const FOUR = 6;
 /** Operations a step has to offer at any time: from here on two vectors are as good as four. */
 const WIDE = 1.8;
