@@ -72,16 +72,36 @@ const CONVOLUTION: Case = {
 };
 
 /** Both operands known only at run time: packed there. */
-const RUN_TIME: Case = {
-  name: 'two inputs',
+const atRunTime = (
+  name: string,
+  [m, k, n]: readonly [number, number, number],
+  a: string,
+  b: string,
+  term: string,
+): Case => ({
+  name: `two inputs, ${name} ${m}×${k}×${n}`,
   text: `module "inputs" {
-  entry "run" ("a": %0 u8[37, 30], "b": %1 i8[30, 18]) {
-    %2 "y" = generic %0, %1 : i32[37, 18] reduce add [30] = (i32($0[i0, r0]) - 99) * i32($1[r0, i1]) @ MatMulInteger "y" 0
+  entry "run" ("a": %0 ${a}[${m}, ${k}], "b": %1 ${b}[${k}, ${n}]) {
+    %2 "y" = generic %0, %1 : i32[${m}, ${n}] reduce add [${k}] = ${term} @ MatMulInteger "y" 0
     return "y": %2
   }
 }
 `,
-};
+});
+
+/** Whole tiles and parts of one, pairs of the reduction and one left over, and columns that are sums themselves. */
+const RUN_TIME: readonly Case[] = (
+  [
+    [37, 30, 18],
+    [21, 30, 32],
+    [21, 31, 32],
+    [16, 64, 24],
+  ] as const
+).flatMap((size) => [
+  atRunTime('row zero point', size, 'u8', 'i8', '(i32($0[i0, r0]) - 99) * i32($1[r0, i1])'),
+  atRunTime('both zero points', size, 'u8', 'u8', '(i32($0[i0, r0]) - 99) * (i32($1[r0, i1]) - 7)'),
+  atRunTime('products', size, 'i8', 'i8', '(i32($0[i0, r0]) * 3 - i32($0[i0, r0])) * (i32($1[r0, i1]) * -250 + 5)'),
+]);
 
 /** A number of rows known only at run time: fewer than a tile, than a block of tiles, and more. */
 const openRows = (m: number): Case => ({
@@ -102,7 +122,7 @@ const CASES: readonly Case[] = [
   ...[3, 4, 61, 64, 150].map(openRows),
   ...FORMS.flatMap(([name, a, b, term]) => SIZES.map((size) => product(name, size, a, b, term))),
   CONVOLUTION,
-  RUN_TIME,
+  ...RUN_TIME,
 ];
 
 const sessions: Session[] = [];

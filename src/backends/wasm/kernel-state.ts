@@ -40,6 +40,8 @@ export interface KernelState {
   readonly natural: Set<string>;
   /** Pointers of the innermost `for`. */
   pointers: readonly Pointer[];
+  /** Names read in its body; null outside loops, where all are. */
+  needed: ReadonlySet<string> | null;
   /** Label that `break` leaves by. */
   breakLabel: number | null;
   /** Sub-expressions used more than once in the statement being written. */

@@ -12,7 +12,8 @@ import { CodeWriter, type Local } from './code.js';
 import type { FunctionBody } from './encoder.js';
 import { computeType, valueType, writeAs, writeExpr } from './expr.js';
 import { isNatural, type KernelState, type Slot, slotOf, variableOf } from './kernel-state.js';
-import { advancePointers, closePointers, type ForStmt, openPointers } from './pointers.js';
+import { neededNames } from './needed.js';
+import { advancePointers, closePointers, type ForStmt, openPointers, writeEnd } from './pointers.js';
 import { planStorage } from './registers.js';
 import { takeClamps } from './saturate.js';
 import { onesVector } from './vector-cells.js';
@@ -70,6 +71,7 @@ export function newState(
     linear: new Map(),
     natural: new Set(),
     pointers: [],
+    needed: null,
     breakLabel: null,
     shared: new Set(),
     computed: new Map(),
@@ -108,6 +110,7 @@ function isPolynomial(e: Expr, mutable: ReadonlySet<string>): boolean {
 function writeBody(k: KernelState, body: readonly Stmt[]): void {
   const declared: string[] = [];
   for (const s of body) {
+    if (s.s === 'let' && !s.mutable && k.needed?.has(s.var) === false) continue;
     if (s.s === 'let') declared.push(s.var);
     writeStmt(k, s);
   }
@@ -206,24 +209,32 @@ function writeFor(k: KernelState, s: ForStmt): void {
 
 function writeLoop(k: KernelState, s: ForStmt, block: number, i: Local, writeLimit: () => void): void {
   const c = k.c;
-  const outer = { pointers: k.pointers, breakLabel: k.breakLabel };
+  const outer = { pointers: k.pointers, needed: k.needed, breakLabel: k.breakLabel };
   const pointers = openPointers(k, s, (e) => writeExpr(k, e));
   k.pointers = pointers;
+  k.needed = neededNames(k, s.body);
   k.breakLabel = block;
+  const counting = k.needed.has(s.var) ? null : writeEnd(k, s, pointers);
   const loop = c.open('loop');
   writeBody(k, s.body);
   advancePointers(k, pointers);
-  c.get(i);
-  c.i32(s.step);
-  c.op('i32.add');
-  c.tee(i);
-  writeLimit();
-  c.op('i32.lt_s');
+  if (counting) {
+    c.get(counting.pointer);
+    c.get(counting.end);
+    c.op('i32.ne');
+  } else {
+    c.get(i);
+    c.i32(s.step);
+    c.op('i32.add');
+    c.tee(i);
+    writeLimit();
+    c.op('i32.lt_s');
+  }
   c.branch(loop, true);
   c.close();
   closePointers(k, pointers);
-  k.pointers = outer.pointers;
-  k.breakLabel = outer.breakLabel;
+  if (counting) c.free(counting.end);
+  Object.assign(k, outer);
 }
 
 function writeWhile(k: KernelState, cond: Expr, body: readonly Stmt[]): void {

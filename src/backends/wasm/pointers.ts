@@ -195,6 +195,26 @@ export function advancePointers(k: KernelState, pointers: readonly LivePointer[]
   }
 }
 
+/** The pointer that tells when a loop of known length ends, and what it then is. */
+export function writeEnd(
+  k: KernelState,
+  loop: ForStmt,
+  pointers: readonly LivePointer[],
+): { readonly pointer: Local; readonly end: Local } | null {
+  if (loop.lo.k !== 'const' || loop.hi.k !== 'const') return null;
+  const steps = Math.ceil((Number(loop.hi.value) - Number(loop.lo.value)) / loop.step);
+  for (const { local: pointer, stride } of pointers) {
+    if (typeof stride !== 'number' || stride === 0) continue;
+    const end = k.c.local('i32');
+    k.c.get(pointer);
+    k.c.i32(stride * steps);
+    k.c.op('i32.add');
+    k.c.set(end);
+    return { pointer, end };
+  }
+  return null;
+}
+
 export function closePointers(k: KernelState, pointers: readonly LivePointer[]): void {
   for (const { local, stride, isOwn } of pointers)
     k.c.free(...(typeof stride === 'number' || !isOwn ? [local] : [local, stride]));

@@ -6,13 +6,14 @@ import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
-import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
+import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
 import { invariant } from '../../support/errors.js';
 import { type DotSchedule, sizeOfLoops } from './dot.js';
 import { constOf, each, lanesAt, type ScheduleOptions, wrap } from './loops.js';
 import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
-import { narrowLanes, splat, vectorizeExpr } from './vectorize.js';
+import { halfLanes } from './half-lanes.js';
+import { splat, vectorizeExpr } from './vectorize.js';
 
 /** Positions in the packed columns. */
 export interface ColumnLayout {
@@ -67,11 +68,12 @@ export interface DotSite {
   readonly o: ScheduleOptions;
 }
 
-export function packColumns(s: DotSchedule, l: ColumnLayout, panels: Panels): PackedColumns {
+export function packColumns(s: DotSchedule, l: ColumnLayout, panels: Panels, o: ScheduleOptions): PackedColumns {
   const size = sizeOfLoops(s.used) * stretch(l);
+  const isFull = l.whole + l.rest === constOf(s.columns.hi) && l.depth === sizeOfLoops(s.depth);
   const columns = panels.addFilled(s.y.dtype, size, s.isConstant, (slot) => [
-    clear(slot, size),
-    ...wrap(s.used, [...fillColumns(s, l, slot)]),
+    ...(isFull ? [] : [clear(slot, size)]),
+    ...wrap(s.used, fillColumns(s, l, slot, o)),
   ]);
   if (isZero(s.x.zero)) return { slot: columns.slot, sums: null, fill: columns.fill };
   const count = sizeOfLoops(s.used) * (l.whole + l.rest);
@@ -85,13 +87,15 @@ export function packColumns(s: DotSchedule, l: ColumnLayout, panels: Panels): Pa
 const clear = (slot: number, size: number): Stmt =>
   each('z', i32(0), i32(size), 1, [{ s: 'store', buf: slot, index: variable('z', 'i32'), value: i32(0) }]);
 
-function fillColumns(s: DotSchedule, l: ColumnLayout, slot: number): readonly Stmt[] {
+function fillColumns(s: DotSchedule, l: ColumnLayout, slot: number, o: ScheduleOptions): readonly Stmt[] {
   const width = constOf(s.columns.hi) as number;
   const start = variable('tile', 'i32');
   const column = variable('column', 'i32');
   const k = variable('k', 'i32');
   const tileOf = (from: number, to: number, step: number, real: number): readonly Stmt[] => {
     if (to <= from) return [];
+    const pairs = fillPairs(s, l, slot, { start, width: step, real }, o);
+    if (pairs) return [each('tile', i32(from), i32(to), step, pairs)];
     const group = e.mul(e.div(k, l.group), step * l.group);
     const at = e.add(tileAt(s, l, start), group, e.mul(column, l.group), e.rem(k, l.group));
     const value = substituteVars(s.y.value, new Map([[s.columns.var, e.add(start, column)]]));
@@ -104,6 +108,35 @@ function fillColumns(s: DotSchedule, l: ColumnLayout, slot: number): readonly St
     ...tileOf(0, l.whole, l.tile, l.tile),
     ...tileOf(l.whole, l.whole + l.rest, Math.max(1, l.rest), width - l.whole),
   ];
+}
+
+/** A tile's columns two steps of the reduction at a time, lanes of both taken in turn; null where that is not to be had. */
+function fillPairs(
+  s: DotSchedule,
+  l: ColumnLayout,
+  slot: number,
+  { start, width, real }: { readonly start: Expr; readonly width: number; readonly real: number },
+  o: ScheduleOptions,
+): readonly Stmt[] | null {
+  const lanes = 2 * s.lanes;
+  const last = s.depth[s.depth.length - 1] as For;
+  if (!o.target.dot?.zips || l.group !== 2 || real % lanes !== 0 || (constOf(last.hi) as number) % 2 !== 0) return null;
+  const value = halfLanes(s.y.value, s.columns.var, lanes, o);
+  if (!value) return null;
+  const at = (column: number, step: number): Expr =>
+    substituteVars(
+      value,
+      new Map([
+        [s.columns.var, e.add(start, column)],
+        [last.var, e.add(variable(last.var, 'i32'), step)],
+      ]),
+    );
+  const stores = Array.from({ length: (2 * real) / lanes }, (_, n): Stmt => {
+    const column = Math.floor(n / 2) * lanes;
+    const index = e.add(tileAt(s, l, start), e.mul(positionIn(s.depth), width), n * lanes);
+    return { s: 'store', buf: slot, index, value: vec('zip', [at(column, 0), at(column, 1)], 'i16', lanes, n % 2) };
+  });
+  return wrap(s.depth.slice(0, -1), [{ ...last, step: 2, body: stores }]);
 }
 
 function sumColumn(s: DotSchedule, l: ColumnLayout, slot: number): readonly Stmt[] {
@@ -159,7 +192,7 @@ function fillRow(s: DotSchedule, value: Expr, slot: number, first: Expr, o: Sche
   const last = s.depth[s.depth.length - 1] as For;
   const size = constOf(last.hi) as number;
   const wide = vectorizeExpr(value, lanesAt(last.var, variable(last.var, 'i32'), o));
-  const vectors = [s.x.dtype === 'i16' ? narrowLanes(value, last.var, 2 * o.target.lanes, o) : null, wide];
+  const vectors = [s.x.dtype === 'i16' ? halfLanes(value, last.var, 2 * o.target.lanes, o) : null, wide];
   const inner: Stmt[] = [];
   let from = 0;
   for (const v of [...vectors, value]) {

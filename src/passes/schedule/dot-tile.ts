@@ -42,7 +42,7 @@ export function tileDot(
   panels: Panels,
 ): readonly Stmt[] {
   const l = layoutColumns(s, s.rows ? dot.tile.vectors : dot.tile.alone);
-  const columns = packColumns(s, l, panels);
+  const columns = packColumns(s, l, panels, o);
   const count = rowsOfTile(s, dot);
   const width = constOf(s.columns.hi) as number;
   const spill = l.whole + l.rest > width ? panels.addOwn('i32', count * l.rest) : null;

@@ -9,7 +9,7 @@ import { simplifyExpr } from '../kernel/simplify-index.js';
 import type { TileSchedule } from './choose.js';
 import { constOf, type ScheduleOptions } from './loops.js';
 import type { Reduction } from './nest.js';
-import { narrowLanes } from './vectorize.js';
+import { narrowLanes } from './half-lanes.js';
 import { isUnrolled, positions } from './window.js';
 
 type Factors = readonly [LoadExpr, LoadExpr];

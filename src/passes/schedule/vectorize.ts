@@ -1,20 +1,9 @@
 // One expression along a loop variable: its value for `lanes` consecutive values of the variable, as a vector.
 // Null where the target cannot: the caller keeps the scalar loop or goes lane by lane.
 
-import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
+import { coefficient, isOne, isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
-import {
-  children,
-  type ConstExpr,
-  constant,
-  type Expr,
-  isPrimitive,
-  type LoadExpr,
-  select,
-  substituteVars,
-  vec,
-} from '../../ir/scalar.js';
-import type { ScheduleOptions } from './loops.js';
+import { children, type Expr, isPrimitive, type LoadExpr, select, substituteVars, vec } from '../../ir/scalar.js';
 import { SIMD_32, type VectorTarget } from './target.js';
 
 export interface Lanes {
@@ -122,22 +111,6 @@ function buildLoad(x: LoadExpr, l: Lanes, go: (x: Expr) => Expr | null, varies: 
   if (isZero(stride)) return null;
   const vectorIndex = go(index);
   return vectorIndex && { ...x, index: [splat(vectorIndex, lanes)], pad: x.pad && splat(x.pad, lanes), lanes };
-}
-
-const NARROW = new Set(['i8', 'u8', 'i16']);
-
-/** A bare load of small integers as `lanes` lanes of i16 along a loop variable; null where it is another or goes beyond a border. */
-export function narrowLanes(x: Expr, name: string, lanes: number, o: ScheduleOptions): LoadExpr | null {
-  if (
-    x.k !== 'load' ||
-    !NARROW.has(o.source?.kernel.params[x.src]?.dtype ?? '') ||
-    !isOne(coefficient(x.index[0] as Expr, name))
-  )
-    return null;
-  if (x.guard && mentions(x.guard, name)) return null;
-  if (x.pad && (x.pad.k !== 'const' || Math.abs(Number(x.pad.value)) >= 2 ** 15)) return null;
-  const pad = x.pad && vec('splat', [constant(Number((x.pad as ConstExpr).value), 'i16')], 'i16', lanes);
-  return { ...x, dtype: 'i16', lanes, pad };
 }
 
 /** The scalar value of one lane. */
