@@ -161,6 +161,7 @@ function vecCell(cells: VectorCells, e: Expr & { k: 'vec' }): string {
   const arg = e.args[0];
   if (e.op === 'dot') return cells.dot((e.args[1] as Expr).dtype, (e.args[2] as Expr).dtype, e.lanes);
   if (e.op === 'zip') return cells.zip(e.dtype, e.lanes, e.lane);
+  if (e.op === 'evens') return cells.evens(e.dtype, e.lanes);
   if (e.op === 'splat' && arg && arg.lanes > 1) return cells.repeat(e.dtype, arg.lanes, e.lanes);
   if (e.op === 'splat') return cells.splat(e.dtype, e.lanes);
   if (e.op === 'iota') return cells.iota(e.dtype, e.lanes);

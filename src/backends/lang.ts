@@ -117,6 +117,8 @@ export interface VectorCells {
   readonly dot: (a: DType, b: DType, lanes: number) => Cell;
   /** `$0` and `$1` in turn, of their first halves or their second. */
   readonly zip: (type: DType, lanes: number, half: number) => Cell;
+  /** Every other element of `$0` and then `$1`, which begins with the last of `$0`. */
+  readonly evens: (type: DType, lanes: number) => Cell;
   /** `$0` vector. */
   readonly extract: (type: DType, lanes: number, lane: number) => Cell;
   /** `$0` first value. */

@@ -230,6 +230,10 @@ function createParser(s: ExprScope) {
       if (args.length !== 2 || lane > 1) return t.fail('zip takes two vectors, of which it has half 0 or 1', at);
       return { k: 'vec', op: name, args, lane, dtype, lanes };
     }
+    if (name === 'evens') {
+      if (args.length !== 2) return t.fail('evens takes two vectors', at);
+      return { k: 'vec', op: name, args, lane, dtype, lanes };
+    }
     if (name === 'dot') {
       if (args.length !== 3) return t.fail('dot takes a sum and two vectors', at);
       return { k: 'vec', op: name, args, lane, dtype, lanes };

@@ -85,8 +85,9 @@ export const isPrimitive = (op: ScalarOp): op is PrimitiveOp => op in PRIMITIVES
 
 /** Vector-only operations, made by the vectoriser and the micro-kernels. `lane` selects in `extract`. `splat` repeats a
  *  scalar, or a short vector as a group. `dot(acc, a, b)`: each i32 lane plus the products of its group of narrow lanes,
- *  acc[j] + Σ a[g·j+t]·b[g·j+t] for t < g, wrapping; i16 × i16 with g = 2, u8 × i8 with g = 4. */
-export type VectorOp = 'splat' | 'extract' | 'iota' | 'dot' | 'zip';
+ *  acc[j] + Σ a[g·j+t]·b[g·j+t] for t < g, wrapping; i16 × i16 with g = 2, u8 × i8 with g = 4. `evens(a, b)`: every other
+ *  one of 2n − 1 elements of which a has the first n and b the last: a[0], a[2], …, then b[1], b[3], …; n is even. */
+export type VectorOp = 'splat' | 'extract' | 'iota' | 'dot' | 'zip' | 'evens';
 
 export type Expr =
   | ConstExpr

@@ -175,7 +175,7 @@ async function expectLanewise(cflags: readonly string[]): Promise<void> {
   }
 }
 
-/** Widening loads, narrowing stores, gathers, iota, lanes in turn and a mutable vector sum: a dot product of i8 by 16 lanes. */
+/** Widening loads, narrowing stores, gathers, iota, lanes in turn and apart, and a mutable vector sum: a dot product of i8 by 16 lanes. */
 function narrow(lanes: number): Program {
   return buildProgram('narrow', (b) => {
     const x = b.input('x', 'i8', [32]);
@@ -183,6 +183,8 @@ function narrow(lanes: number): Program {
     const sum = b.output('sum', 'i32', [lanes]);
     const odd = b.output('odd', 'f32', [lanes]);
     const turns = b.output('turns', 'i32', [2 * lanes]);
+    const apart = b.output('apart', 'i32', [lanes]);
+    const floats = b.output('floats', 'f32', [lanes]);
     const at = op('mul', iv('i'), i32(lanes));
     const v = load(0, [at], 'i32', { lanes });
     const acc: Expr = { k: 'var', name: 'acc', dtype: 'i32', lanes };
@@ -226,6 +228,18 @@ function narrow(lanes: number): Program {
           return store(1, i32(half * lanes), vec('zip', halves, 'i32', lanes, half));
         }),
       ),
+      b.kernel(
+        'apart',
+        [
+          [x, 'read'],
+          [apart, 'write'],
+          [floats, 'write'],
+        ],
+        (['i32', 'f32'] as const).map((type, k) => {
+          const parts = [1, lanes].map((from) => cast(load(0, [i32(from)], 'i32', { lanes }), type));
+          return store(1 + k, i32(0), vec('evens', parts, type, lanes));
+        }),
+      ),
     );
   });
 }
@@ -242,7 +256,10 @@ async function expectNarrow(open: (lanes: number) => Promise<Session>): Promise<
     expect([...(got.sum!.data as Int32Array)]).toEqual(sums);
     const turns = Array.from({ length: lanes }, (_, l) => [x[l], x[l + lanes]]).flat();
     expect([...(got.turns!.data as Int32Array)]).toEqual(turns);
-    expect([...(got.odd!.data as Float32Array)]).toEqual(Array.from({ length: lanes }, (_, l) => x[2 * l + 1]));
+    for (const name of ['odd', 'apart', 'floats'])
+      expect([...(got[name]!.data as Float32Array)], name).toEqual(
+        Array.from({ length: lanes }, (_, l) => x[2 * l + 1]),
+      );
     await session.close();
   }
 }

@@ -166,6 +166,7 @@ describe('wasm vector operations', () => {
         { name: 'iota', to: t, expr: () => vec('iota', [], t, lanes) },
         { name: 'turns', to: t, expr: (p, q) => vec('zip', [p, q], t, lanes) },
         { name: 'turns of second halves', to: t, expr: (p, q) => vec('zip', [p, q], t, lanes, 1) },
+        { name: 'apart', to: t, expr: (p, q) => vec('evens', [p, q], t, lanes) },
       ],
     );
     const turns = (from: number): Value[] =>
@@ -173,6 +174,10 @@ describe('wasm vector operations', () => {
         const at = i - (i % lanes) + from + Math.floor((i % lanes) / 2);
         return (i % 2 ? y[at] : a[at]) as Value;
       });
+    const apart = a.map((_, i) => {
+      const at = i + (i % lanes);
+      return (2 * (i % lanes) < lanes ? a[at] : y[at - lanes + 1]) as Value;
+    });
     const five = isFloatType(t) ? 5 : 5n;
     const want: Record<string, Value[]> = {
       select: a.map((v, i) => (isEqual(i) ? v : five)),
@@ -183,6 +188,7 @@ describe('wasm vector operations', () => {
       iota: a.map((_, i) => i % lanes),
       turns: turns(0),
       'turns of second halves': turns(lanes / 2),
+      apart,
     };
     for (const [name, values] of Object.entries(want)) {
       expect(difference(got[name] as Tensor, values, a, y), `${name} ${t}`).toBeNull();

@@ -236,6 +236,12 @@ const KERNEL: Kernel = {
           value: e.add(variable('total', 'f32', 4), load(0, [variable('i', 'i32')], 'f32', { lanes: 4 })),
         },
         { s: 'store', buf: 3, index: i32(0), value: vec('extract', [variable('total', 'f32', 4)], 'f32', 1, 2) },
+        {
+          s: 'store',
+          buf: 3,
+          index: i32(4),
+          value: vec('evens', [variable('total', 'f32', 4), variable('total', 'f32', 4)], 'f32', 4),
+        },
         { s: 'atomic', op: 'max', buf: 1, index: variable('i', 'i32'), value: e.cast(load(2, [i32(1)], 'u8'), 'i32') },
         {
           s: 'if',

@@ -126,6 +126,15 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       f(`zip${half}_${v.name}`, v, `@${v.name} a, @${v.name} b`, { simd: undefined, lane });
       return `@zip${half}_${v.name}($0, $1)`;
     },
+    evens: (t, lanes) => {
+      const v = type(t, lanes);
+      const lane = `i < ${lanes / 2} ? @LANE(a, 2 * i) : @LANE(b, 2 * i - ${lanes - 1})`;
+      f(`evens_${v.name}`, v, `@${v.name} a, @${v.name} b`, {
+        simd: laneBytes(v) === 4 ? simdEvens(type('i32', lanes)) : undefined,
+        lane,
+      });
+      return `@evens_${v.name}($0, $1)`;
+    },
     extract: (t, lanes, lane) => {
       const v = type(t, lanes);
       return v.isMask ? `@LANE($0, ${lane}) != 0` : `@LANE($0, ${lane})`;
@@ -256,6 +265,17 @@ function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undef
 }
 
 /** By each lane of b, or by `n` in all. */
+function simdEvens({ name, lanes }: VectorType): string {
+  const order = Array.from({ length: lanes }, (_, i) => (i < lanes / 2 ? 2 * i : 2 * i + 1)).join(', ');
+  return [
+    '#if defined(__clang__)',
+    `  return __builtin_shufflevector(a, b, ${order});`,
+    '#else',
+    `  return __builtin_shuffle(a, b, (@${name}){${order}});`,
+    '#endif',
+  ].join('\n');
+}
+
 function simdShift(op: Shift, v: VectorType, by: 'b' | 'n'): string {
   const { bits } = DTYPE_INFO[v.lane];
   const sign = op === 'shr_s' ? 'i' : 'u';

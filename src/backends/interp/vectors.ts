@@ -32,6 +32,7 @@ export function vectorCells(scalars: Scalars): VectorCells {
       const from = (half * lanes) / 2;
       return `@lanewise((p, q) => [p, q], $0, $1).slice(${from}, ${from + lanes / 2}).flat()`;
     },
+    evens: () => '[...$0.filter((_, k) => k % 2 === 0), ...$1.filter((_, k) => k % 2 === 1)]',
     extract: (_type, _lanes, lane) => `$0[${lane}]`,
     iota: (_type, lanes) => `Array(${lanes}).fill($0).map((p, k) => p + k)`,
     load: (_from, _to, lanes, { gather, masked }) => {

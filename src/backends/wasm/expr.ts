@@ -84,6 +84,7 @@ function writeNode(k: KernelState, e: Expr): void {
       if (e.op === 'iota') return writeIota(k, arg ?? null, e.dtype, e.lanes, write);
       invariant(arg, `${e.op} without a value`);
       if (e.op === 'zip') return writeZip(k, e);
+      if (e.op === 'evens') return writeEvens(k, e);
       if (e.op === 'splat') return writeSplat(k, arg, e.dtype, e.lanes, write);
       writeExpr(k, arg);
       return writeExtract(k.c, e.dtype, arg.lanes, e.lane);
@@ -172,6 +173,17 @@ function writeZip(k: KernelState, { args, lane: half, lanes }: Extract<Expr, { k
     Array.from({ length: 16 }, (_, i) => {
       const [lane, byte] = [Math.floor(i / bytes), i % bytes];
       return (lane % 2) * 16 + 8 * half + Math.floor(lane / 2) * bytes + byte;
+    }),
+  );
+}
+
+function writeEvens(k: KernelState, { args, lanes }: Extract<Expr, { k: 'vec' }>): void {
+  for (const x of args) writeExpr(k, x);
+  const bytes = 16 / lanes;
+  k.c.shuffle(
+    Array.from({ length: 16 }, (_, i) => {
+      const [lane, byte] = [Math.floor(i / bytes), i % bytes];
+      return (lane < lanes / 2 ? 2 * lane : 2 * lane + 1) * bytes + byte;
     }),
   );
 }

@@ -205,7 +205,13 @@ export function vectorCast(from: DType, to: DType, lanes: number): Cell | null {
 }
 
 /** What may be asked of a vector beside the operations: a cast is asked with `wasmVectorCast`. */
-export type VectorQuery = PrimitiveOp | Exclude<VectorOp, 'dot' | 'zip'> | 'select' | 'load' | 'store' | 'bitcast';
+export type VectorQuery =
+  | PrimitiveOp
+  | Exclude<VectorOp, 'dot' | 'zip' | 'evens'>
+  | 'select'
+  | 'load'
+  | 'store'
+  | 'bitcast';
 
 /** Whether `op` exists on vectors of `lanes` elements of `dtype`; for comparisons `dtype` is the operands'.
  *  Shifts take one count for all lanes. */

@@ -15,6 +15,7 @@ export const WASM_VECTORS = {
   loadsHalves: false,
   keepsSplats: false,
   keepsSums: true,
+  separates: true,
   longSteps: 48, // V8 takes turns between independent chains
   shortSteps: 4, // V8 moves each pointer, looks at the stack's limit and compares, in each step it writes out as well
   rowsAtOnce: 4,

@@ -95,6 +95,9 @@ export const WGSL_VECTORS: VectorCells = {
   zip: () => {
     throw new Error('WGSL schedules take no vectors in turn');
   },
+  evens: () => {
+    throw new Error('WGSL schedules take no vectors apart');
+  },
   extract: (_type, _lanes, lane) => `$0.${'xyzw'[lane]}`,
   iota: () => '(vec4<i32>($0) + vec4<i32>(0, 1, 2, 3))',
   load: (from, _to, _lanes, { gather, masked }) => {

@@ -13,6 +13,7 @@ import { shareKernel } from '../schedule/share.js';
 import type { VectorTarget } from '../schedule/target.js';
 import { bindLets } from './bind-lets.js';
 import { boundExtrema } from './bounded-extrema.js';
+import { orderExtrema } from './ordered-extrema.js';
 import { propagateCopies } from './copies.js';
 import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
@@ -38,7 +39,8 @@ export function finishScheduled(
   const scheduled = scheduleKernel(known, schedule, constants);
   const again = simplifyKernel(scheduled.kernel, { unloop: true }); // tile bounds decide guards
   const small = addSmallCasts(again, schedule.target); // looks for extrema
-  const spelled = boundExtrema(small, schedule.numerics); // after scheduling, which looks for reductions by max
+  const ordered = orderExtrema(small, schedule.numerics); // after scheduling, which looks for reductions by max
+  const spelled = boundExtrema(ordered, schedule.numerics);
   const blocked = blockRows({ kernel: spelled, operands: scheduled.operands }, schedule.target.rowsAtOnce);
   const shared = threads > 1 ? shareKernel(blocked.kernel, threads) : blocked.kernel; // when loops have their final steps
   const operands = blocked.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));

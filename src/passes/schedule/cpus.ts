@@ -23,6 +23,7 @@ const cpu = (
   loadsHalves,
   keepsSplats: true,
   keepsSums: false,
+  separates: true,
   longSteps: 0,
   shortSteps: 1,
   rowsAtOnce: 4,
@@ -37,9 +38,9 @@ const cpu = (
 });
 
 /** Rows that share their loads take code and rows in blocks memory, of which 'generic' is to have little; with long vectors the
- *  first gain nothing (measured). */
+ *  first gain nothing (measured). Without vector types, as 'generic' may be built, two vectors taken apart are worse than elements. */
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
-  generic: { ...cpu(4, 4, 16, 1, false), rowsAtOnce: 1 },
+  generic: { ...cpu(4, 4, 16, 1, false), rowsAtOnce: 1, separates: false },
   sse2: cpu(4, 4, 16, 3, false),
   avx2: cpu(8, 6, 16, 1, true),
   avx512: cpu(16, 8, 32, 1, true),

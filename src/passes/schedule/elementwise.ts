@@ -12,7 +12,7 @@ import { type For, loadsOf, type Nest, type Store } from './nest.js';
 import { evenAndOdd } from './even-odd.js';
 import { cutSegments, type Segment } from './segments.js';
 import { SIMD_32 } from './target.js';
-import { splat, vectorizeExpr } from './vectorize.js';
+import { isApart, type Lanes, splat, vectorizeExpr } from './vectorize.js';
 
 export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly Stmt[] {
   const inner = nest.loops[nest.loops.length - 1] as For;
@@ -22,15 +22,18 @@ export function vectorizeElementwise(nest: Nest, o: ScheduleOptions): readonly S
   if (!isOne(coefficient(nest.store.index, inner.var)) || (size !== null && size < NARROWEST)) return plain;
   const loads = loadsOf(nest.store.value).filter((x) => x.index.some((y) => mentions(y, inner.var)));
   const contiguous = loads.filter((x) => isOne(coefficient(x.index[0] as Expr, inner.var)));
-  const isApart = loads.length > 2 * contiguous.length;
-  const paired = isApart ? evenAndOdd(nest.store, inner) : null;
+  const pairs = loads.filter((x) => isApart(x, along(inner, o)));
+  const isScattered = loads.length > 2 * (contiguous.length + pairs.length);
+  const paired = isScattered ? evenAndOdd(nest.store, inner) : null;
   if (paired) return wrap(nest.loops.slice(0, -1), paired);
   const times = nest.loops.slice(0, -1).reduce((n, f) => n * (constOf(f.hi) ?? 1), 1);
   const run = (store: Store): readonly Stmt[] =>
-    cutSegments(store, inner).flatMap((part) => (isApart ? [singly(part, inner)] : vectorLoops(part, inner, times, o)));
+    cutSegments(store, inner).flatMap((part) =>
+      isScattered ? [singly(part, inner)] : vectorLoops(part, inner, times, o),
+    );
   if (!around) return run(nest.store);
   const whole = cutSegments(nest.store, around);
-  const rows = isApart || !isKnown(whole) ? [{ from: i32(0), to: around.hi, store: nest.store }] : whole;
+  const rows = isScattered || !isKnown(whole) ? [{ from: i32(0), to: around.hi, store: nest.store }] : whole;
   return wrap(
     nest.loops.slice(0, -2),
     rows.map(({ from, to, store }): Stmt => ({ ...around, lo: from, hi: to, body: run(store) })),
@@ -43,6 +46,12 @@ const isKnown = (rows: readonly Segment[]): boolean =>
 
 /** Two borders and what is between them. */
 const MAX_KINDS = 3;
+
+const along = (inner: For, o: ScheduleOptions): Lanes => ({
+  ...lanesAt(inner.var, variable(inner.var, 'i32'), o),
+  gather: true,
+  apart: true,
+});
 
 const singly = ({ store, from, to }: Segment, inner: For): Stmt => ({ ...inner, lo: from, hi: to, body: [store] });
 
@@ -59,12 +68,12 @@ function vectorLoops(
   let from = start;
   for (const lanes of widthsFor(o.target, size)) {
     const narrow = atWidth(o, lanes);
-    const along = { ...lanesAt(inner.var, variable(inner.var, 'i32'), narrow), gather: true };
-    const value = vectorizeExpr(store.value, along);
+    const here = along(inner, narrow);
+    const value = vectorizeExpr(store.value, here);
     if (!value || !SIMD_32.has(value.dtype)) break;
     const step = (k: number): Stmt => {
       const base = e.add(variable(inner.var, 'i32'), k * lanes);
-      const there = k === 0 ? value : vectorizeExpr(store.value, { ...along, base });
+      const there = k === 0 ? value : vectorizeExpr(store.value, { ...here, base });
       return {
         ...store,
         index: substituteVars(store.index, new Map([[inner.var, base]])),

@@ -31,6 +31,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     loadsHalves: false,
     keepsSplats: false,
     keepsSums: false,
+    separates: false,
     longSteps: 0,
     shortSteps: 1,
     rowsAtOnce: 1,

@@ -50,12 +50,13 @@ export const wrap = (loops: readonly For[], body: readonly Stmt[]): readonly Stm
 
 export const constOf = (x: Expr): number | null => (x.k === 'const' ? Number(x.value) : null);
 
-/** Lanes along `name` from `base`, without gathers. */
+/** Lanes along `name` from `base`, without gathers, or vectors made of two. */
 export const lanesAt = (name: string, base: Expr, o: ScheduleOptions, vars: Lanes['vars'] = new Map()): Lanes => ({
   target: o.target,
   name,
   base,
   gather: false,
+  apart: false,
   vars,
 });
 

@@ -91,7 +91,7 @@ export function packTerm(r: Reduction, s: TileSchedule, start: Expr, o: Schedule
   const slot = panels.add(part.dtype, depth * width);
   const at = e.mul(depthOf(r.loops), width);
   const wide = Array.from({ length: s.vectors }, (_, k) =>
-    vectorizeExpr(part, lanesAt(s.columns.var, e.add(start, k * lanes), o)),
+    vectorizeExpr(part, { ...lanesAt(s.columns.var, e.add(start, k * lanes), o), apart: true }),
   );
   const vectors = wide.every((x) => x !== null && x.lanes > 1);
   const stores = vectors

@@ -24,6 +24,8 @@ export interface VectorTarget {
   readonly keepsSplats: boolean;
   /** Whether sums of floats stay as written: a compiler may be told to re-associate them. */
   readonly keepsSums: boolean;
+  /** Whether every other element of two vectors is had by about one instruction. */
+  readonly separates: boolean;
   /** Operations up to which a step is worth writing out for several vectors. A compiler that keeps the order of what it is
    *  given does little more than the processor does by itself. */
   readonly longSteps: number;

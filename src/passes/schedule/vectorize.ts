@@ -13,6 +13,8 @@ export interface Lanes {
   readonly base: Expr;
   /** Whether loads with a stride may go lane by lane. */
   readonly gather: boolean;
+  /** Whether loads of every other element may be made of two vectors. */
+  readonly apart: boolean;
   /** Vectors that stand for scalar variables (accumulators). */
   readonly vars: ReadonlyMap<string, Expr>;
 }
@@ -102,6 +104,11 @@ function buildLoad(x: LoadExpr, l: Lanes, go: (x: Expr) => Expr | null, varies: 
     const moved = substituteVars(index, at);
     return { ...x, index: [moved], pad: x.pad && splat(x.pad, lanes), lanes };
   }
+  if (!guardVaries && isApart(x, l)) {
+    const first = substituteVars(index, at);
+    const part = (from: Expr): Expr => ({ ...x, index: [from], pad: x.pad && splat(x.pad, lanes), lanes });
+    return vec('evens', [part(first), part(e.add(first, lanes - 1))], x.dtype, lanes);
+  }
   if (!l.gather) return null;
   if (guardVaries) {
     const guard = isOne(stride) && x.guard ? go(x.guard) : null;
@@ -111,6 +118,12 @@ function buildLoad(x: LoadExpr, l: Lanes, go: (x: Expr) => Expr | null, varies: 
   if (isZero(stride)) return null;
   const vectorIndex = go(index);
   return vectorIndex && { ...x, index: [splat(vectorIndex, lanes)], pad: x.pad && splat(x.pad, lanes), lanes };
+}
+
+/** Whether lanes hold every other element of a row, and that is better read in two vectors: the last ends where the row does. */
+export function isApart({ index }: LoadExpr, { name, target, apart }: Lanes): boolean {
+  const stride = coefficient(index[0] as Expr, name);
+  return apart && target.separates && stride?.k === 'const' && Number(stride.value) === 2;
 }
 
 /** The scalar value of one lane. */
