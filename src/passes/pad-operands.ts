@@ -1,5 +1,5 @@
 // Re-lays an operand of a contraction where its reads could then be vectors. A padded operand that is contiguous along
-// the output's innermost axis (a depthwise convolution over rows) would need a test for every element; one read with a
+// the output's innermost axis that is no phase or other short one (a depthwise convolution over rows) would need a test for every element; one read with a
 // stride would need a gather. Both are copied once: with the padding written out, and each residue of the stride by
 // itself, so that neighbours in the output are neighbours in memory. Nothing is done where another axis already serves.
 
@@ -48,9 +48,11 @@ interface Site {
 
 /** The one read that walks the innermost output axis, if it is the only obstacle to vectors along it. */
 function strideSite(node: NodeOf<'generic'>): Site | null {
-  const axis = `i${node.shape.length - 1}`;
-  const size = node.shape[node.shape.length - 1];
-  if (size === undefined || (typeof size === 'number' && size < MIN_WIDTH)) return null;
+  const isLong = (d: Dim | undefined): boolean => typeof d !== 'number' || d >= MIN_WIDTH;
+  const at = [...node.shape.keys()].reverse().find((k) => isLong(node.shape[k]));
+  if (at === undefined) return null;
+  const axis = `i${at}`;
+  const size = node.shape[at] as Dim;
   const loads: LoadExpr[] = [];
   visitExpr(node.body, (x) => {
     if (x.k === 'load') loads.push(x);

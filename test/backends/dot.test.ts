@@ -55,6 +55,7 @@ const FORMS: readonly (readonly [string, string, string, string])[] = [
   ['both zero points', 'u8', 'u8', '(i32($0[i0, r0]) - 131) * (i32($1[r0, i1]) - 7)'],
   ['zero points by column', 'i8', 'u8', '(i32($0[i0, r0]) - -5) * (i32($1[r0, i1]) - i32($2[i1]))'],
   ['sixteen bits', 'i16', 'i16', 'i32($0[i0, r0]) * i32($1[r0, i1])'],
+  ['products', 'i8', 'i8', 'i32($0[i0, r0]) * (i32($1[r0, i1]) * -250 + 5)'],
 ];
 
 const CONVOLUTION: Case = {

@@ -77,8 +77,12 @@ function inPhases(b: Builder, spec: TransposeSpec, axes: readonly SplitAxis[]): 
     body: (i, r, read) => {
       const at = layout.parts(i);
       const { o, c } = channels(at.channel, r[0] as Expr, groups, perGroupOut, perGroupIn);
-      const from = axes.map((a, k) => e.sub(e.add(at.spatial[2 * k] as Expr, a.first), r[k + 1] as Expr));
-      const taps = axes.map((a, k) => e.add(e.mul(r[k + 1] as Expr, a.stride), at.spatial[2 * k + 1] as Expr));
+      // The last tap first, so that the input is read forwards.
+      const from = axes.map((a, k) => e.add(at.spatial[2 * k] as Expr, r[k + 1] as Expr, a.first + 1 - a.taps));
+      const taps = axes.map((a, k) => {
+        const j = e.sub(a.taps - 1, r[k + 1] as Expr);
+        return e.add(e.mul(j, a.stride), at.spatial[2 * k + 1] as Expr);
+      });
       const left = read(x, layout.place(at.batch, c, from), { pad: 0 });
       return e.mul(e.cast(left, acc), e.cast(read(w, weights.place(o, c, taps)), acc));
     },

@@ -94,7 +94,7 @@ function fillColumns(s: DotSchedule, l: ColumnLayout, slot: number, o: ScheduleO
   const k = variable('k', 'i32');
   const tileOf = (from: number, to: number, step: number, real: number): readonly Stmt[] => {
     if (to <= from) return [];
-    const pairs = fillPairs(s, l, slot, { start, width: step, real }, o);
+    const pairs = s.isConstant ? null : fillPairs(s, l, slot, { start, width: step, real }, o); // at compile time elements do
     if (pairs) return [each('tile', i32(from), i32(to), step, pairs)];
     const group = e.mul(e.div(k, l.group), step * l.group);
     const at = e.add(tileAt(s, l, start), group, e.mul(column, l.group), e.rem(k, l.group));
