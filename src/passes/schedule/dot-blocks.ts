@@ -13,7 +13,7 @@ import type { DotTarget } from './target.js';
 
 /** Fewer tiles of rows do not pay for widening. */
 const LEAST_TILES = 4;
-const MOST_TILES = 32;
+const MOST_TILES = 16;
 /** Bytes of packed rows that stay near. */
 const NEAR = 128 << 10;
 
