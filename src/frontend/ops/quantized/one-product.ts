@@ -1,0 +1,176 @@
+// Requantisation by one product and one shift. The reference rounds twice, half away from zero the second time: two high
+// products where shifts differ by channel. One product with a few more bits, an offset and a shift give the same
+// levels where no step lies too near to another result, which steps.ts proves for the multipliers at hand. Offsets
+// hold both roundings and the zero point; where the signs want different ones, negative products get a further one.
+
+import type { Builder, Read } from '../../../ir/builder.js';
+import { e } from '../../../ir/expr.js';
+import { type Expr, i32 } from '../../../ir/scalar.js';
+import type { Range } from './affine.js';
+import type { Rounding } from './fixed-point.js';
+import {
+  factorOf,
+  type Interval,
+  isEmpty,
+  meet,
+  type Offsets,
+  offsetsFor,
+  type Points,
+  type Requantization,
+  stepsOf,
+} from './steps.js';
+
+/** The level of an accumulator; `channel` is the index along the axis the multipliers run over. */
+export type Requantizer = (x: Expr, read: Read, channel: Expr) => Expr;
+
+/** (high(x·left·factor) + offsets) >> shift, x clamped first where `clamps` are given; `factor` 0 bits wide of high: a plain product. */
+interface Form {
+  readonly high: boolean;
+  readonly lefts: readonly number[];
+  readonly factors: readonly number[];
+  readonly shift: number;
+  readonly clamps: readonly Range[] | null;
+}
+
+/** Requantisers of one range and zero point; null where none of the short forms is exact. */
+export function oneProduct(b: Builder, channels: readonly Requantization[], rounding: Rounding): Requantizer | null {
+  const range = channels[0]?.range;
+  if (!range || range.hi - range.lo > 255) return null;
+  const points: Points[] = [];
+  for (const c of channels) {
+    const steps = stepsOf(c, rounding);
+    if (!steps) return null;
+    points.push(steps);
+  }
+  const within = points.map(reach);
+  const isConstant = points.map(({ levels }) => levels[0] === levels[levels.length - 1]);
+  const factors = channels.map((c, i) => (isConstant[i] ? 0 : factorOf(c.multiplier)));
+  for (const [high, clamped, alike] of FORMS) {
+    const domains = channels.map((c, i) => (clamped || isConstant[i] ? (within[i] as Range) : c.domain));
+    const form = formOf(factors, domains, { high, clamped, alike });
+    const offsets = form && prove(form, points, range);
+    if (form && offsets) return build(b, form, offsets, range);
+  }
+  return null;
+}
+
+/** Cheapest first: a plain product or a high one, of clamped accumulators or all, shifted alike or by channel before. */
+const FORMS: readonly (readonly [high: boolean, clamped: boolean, alike: boolean])[] = [
+  [false, false, true],
+  [true, false, true],
+  [true, false, false],
+  [true, true, true],
+  [true, true, false],
+];
+
+/** The values between which levels change; 0 where they do not. */
+function reach({ values, levels }: Points): Range {
+  const first = values[levels.lastIndexOf(levels[0] as number)] as number;
+  const last = values[levels.indexOf(levels[levels.length - 1] as number)] as number;
+  return first < last ? { lo: first, hi: last } : { lo: 0, hi: 0 };
+}
+
+const sizeOf = ({ lo, hi }: Range): number => Math.max(Math.abs(lo), Math.abs(hi), 1);
+
+/** As many bits behind the point as fit. */
+function formOf(
+  factors: readonly number[],
+  domains: readonly Range[],
+  { high, clamped, alike }: { readonly high: boolean; readonly clamped: boolean; readonly alike: boolean },
+): Form | null {
+  const sizes = domains.map(sizeOf);
+  const most = factors.reduce((m, f, c) => Math.max(m, f * (sizes[c] as number)), 1);
+  const clamps = clamped ? domains : null;
+  for (let shift = Math.min(MOST_BITS, Math.floor(29 - Math.log2(most))); shift >= LEAST_BITS; shift--) {
+    const scaledUp = factors.map((f) => f * 2 ** (high ? shift + 32 : shift));
+    const own = scaledUp.map((f) => (high ? Math.max(0, Math.floor(Math.log2(Math.max(f, 1))) - 30) : 0));
+    const common = Math.max(...own);
+    const lefts = own.map((k) => (alike ? common : k));
+    const whole = scaledUp.map((f, c) => Math.round(f / 2 ** (lefts[c] as number)));
+    const fits = whole.every((f, c) => f < 2 ** 31 && (sizes[c] as number) * 2 ** (lefts[c] as number) < 2 ** 31);
+    if (fits) return { high, lefts, factors: whole, shift, clamps };
+  }
+  return null;
+}
+
+/** Levels have 8 bits, and what is beyond them some more; below, steps are too coarse to succeed. */
+const MOST_BITS = 21;
+const LEAST_BITS = 8;
+
+function prove(form: Form, points: readonly Points[], range: Range): readonly Offsets[] | null {
+  const found: Offsets[] = [];
+  for (const [c, all] of points.entries()) {
+    const product = productOf(form, c);
+    const clamp = form.clamps?.[c];
+    const clamped = clamp ? (x: number) => product(Math.min(clamp.hi, Math.max(clamp.lo, x))) : product;
+    const offsets = offsetsFor(all, clamped, form.shift, range);
+    if (!offsets) return null;
+    found.push(offsets);
+  }
+  return found;
+}
+
+/** Exact: by halves of a factor of 31 bits, as doubles hold 53. */
+function productOf({ high, lefts, factors }: Form, c: number): (x: number) => number {
+  const factor = factors[c] as number;
+  if (!high) return (x) => x * factor;
+  const left = 2 ** (lefts[c] as number);
+  const [upper, lower] = [left * (factor >>> 16), left * (factor & 0xffff)];
+  return (x) => Math.floor((x * upper + Math.floor((x * lower) / 65536)) / 65536);
+}
+
+function build(b: Builder, form: Form, found: readonly Offsets[], range: Range): Requantizer {
+  const both = found.map((o) => meet(o.positive, o.negative));
+  const isOne = !both.some(isEmpty);
+  const offsets = choose(isOne ? both : found.map((o) => o.positive));
+  const further = choose(
+    found.map(({ negative: n }, c) => ({
+      least: n.least - (offsets[c] as number),
+      most: n.most - (offsets[c] as number),
+    })),
+  );
+  const [factor, offset] = [values(b, form.factors), values(b, offsets)];
+  const below = isOne ? null : values(b, further);
+  const { lefts, clamps, shift } = form;
+  const left = lefts.every((k) => k === lefts[0])
+    ? null
+    : values(
+        b,
+        lefts.map((k) => 2 ** k),
+      );
+  const [least, most] = clamps
+    ? [
+        values(
+          b,
+          clamps.map((c) => c.lo),
+        ),
+        values(
+          b,
+          clamps.map((c) => c.hi),
+        ),
+      ]
+    : [null, null];
+  return (x, read, c) => {
+    const inside = least && most ? e.clamp(x, least(read, c), most(read, c)) : x;
+    const raised = left ? e.mul(inside, left(read, c)) : lefts[0] ? e.shl(inside, lefts[0]) : inside;
+    const product = form.high ? e.op('mulhi_s', raised, factor(read, c)) : e.mul(raised, factor(read, c));
+    const sum = e.add(product, offset(read, c));
+    const rounded = below ? e.add(sum, e.and(e.shrS(product, 31), below(read, c))) : sum;
+    return e.clamp(e.shrS(rounded, shift), range.lo, range.hi);
+  };
+}
+
+/** One value for all channels where there is one; else the middle of each interval. */
+function choose(intervals: readonly Interval[]): readonly number[] {
+  const common = intervals.reduce(meet);
+  const middle = (i: Interval): number => Math.floor((i.least + i.most) / 2);
+  return isEmpty(common) ? intervals.map(middle) : intervals.map(() => middle(common));
+}
+
+/** A constant, or a table of constants read by channel. */
+function values(b: Builder, xs: readonly number[]): (read: Read, channel: Expr) => Expr {
+  const first = xs[0] as number;
+  if (xs.every((x) => x === first)) return () => i32(first);
+  const table = b.constant({ dtype: 'i32', shape: [xs.length], data: Int32Array.from(xs) });
+  return (read, c) => read(table, [c]);
+}

@@ -1,0 +1,126 @@
+// Proofs that a cheaper form of requantisation gives the reference's levels, value by value. A level is what is stored: a
+// scaled integer plus zero point, clamped. Two non-decreasing functions that agree on both sides of each step of one of
+// them agree everywhere, so the steps are all that is looked at.
+
+import type { Range } from './affine.js';
+import { type Multiplier, type Rounding, scaled } from './fixed-point.js';
+
+/** A requantisation as the reference does it. */
+export interface Requantization {
+  readonly multiplier: Multiplier;
+  readonly zero: number;
+  /** What is stored is clamped to. */
+  readonly range: Range;
+  /** Values there can be. */
+  readonly domain: Range;
+}
+
+/** Values in order, each with its level: the ends of the domain and both sides of each step. */
+export interface Points {
+  readonly values: Int32Array;
+  readonly levels: Int32Array;
+}
+
+/** The factor a multiplier stands for. */
+export const factorOf = ({ q, shift }: Multiplier): number => q * 2 ** (shift - 31);
+
+/** Null where the reference's own arithmetic may overflow. Also holds both sides of 0, where a form may change. */
+export function stepsOf(r: Requantization, rounding: Rounding): Points | null {
+  const { multiplier, zero, range, domain } = r;
+  const factor = factorOf(multiplier);
+  const size = Math.max(Math.abs(domain.lo), Math.abs(domain.hi));
+  if (size * Math.max(factor, 2 ** Math.max(0, multiplier.shift)) >= 2 ** 31) return null;
+  const level = (x: number): number => Math.min(range.hi, Math.max(range.lo, scaled(x, multiplier, rounding) + zero));
+  const [first, last] = [level(domain.lo), level(domain.hi)];
+  const most = 2 * (last - first) + 4;
+  const [values, levels] = [new Int32Array(most), new Int32Array(most)];
+  let count = 0;
+  const push = (x: number, k: number): void => {
+    if (count > 0 && values[count - 1] === x) count--;
+    values[count] = x;
+    levels[count++] = k;
+  };
+  const pushZero = (before: number): void => {
+    if (domain.lo >= 0 || domain.hi < 0 || before < 0 || (count > 0 && (values[count - 1] as number) >= 0)) return;
+    push(-1, level(-1));
+    push(0, level(0));
+  };
+  const start = firstReaching(multiplier, rounding);
+  push(domain.lo, first);
+  for (let k = first + 1; k <= last; k++) {
+    const x = start(k - zero);
+    pushZero(x - 1);
+    if (x > (values[count - 1] as number)) push(x - 1, k - 1);
+    push(x, k);
+  }
+  pushZero(domain.hi);
+  push(domain.hi, last);
+  return { values: values.subarray(0, count), levels: levels.subarray(0, count) };
+}
+
+/** The least x that is scaled to j or more. Where a quotient of floats does not decide, the reference does. */
+function firstReaching(m: Multiplier, rounding: Rounding): (j: number) => number {
+  const right = Math.max(0, -m.shift);
+  const [unit, half] = [2 ** right, right > 0 ? 2 ** (right - 1) : 0];
+  const inverse = 2 ** (30 - Math.max(0, m.shift)) / m.q;
+  const once = 2 ** (30 - m.shift) / m.q;
+  return (j) => {
+    const least = j * unit - half + (j <= 0 && right > 0 ? 1 : 0); // of the first rounding's results; ties go away from 0
+    const quotient = rounding === 'single' ? (2 * j - 1) * once : (2 * least - 1) * inverse;
+    let x = Math.ceil(quotient);
+    if (Math.abs(quotient - Math.round(quotient)) > DOUBT) return x;
+    while (scaled(x - 1, m, rounding) >= j) x--;
+    while (scaled(x, m, rounding) < j) x++;
+    return x;
+  };
+}
+
+/** More than the error of a quotient below 2^31. */
+const DOUBT = 2 ** -20;
+
+/** What may be added so that a shift to the right gives the wanted levels: to products from 0 up, and to negative ones. */
+export interface Offsets {
+  readonly positive: Interval;
+  readonly negative: Interval;
+}
+
+export interface Interval {
+  readonly least: number;
+  readonly most: number;
+}
+
+export const meet = (a: Interval, b: Interval): Interval => ({
+  least: Math.max(a.least, b.least),
+  most: Math.min(a.most, b.most),
+});
+
+export const isEmpty = (i: Interval): boolean => i.least > i.most;
+
+/** Offsets o for which clamp((product + o) >> shift) is the level of each point; null where there are none, or sums overflow. */
+export function offsetsFor(
+  { values, levels }: Points,
+  product: (x: number) => number,
+  shift: number,
+  range: Range,
+): Offsets | null {
+  const unit = 2 ** shift;
+  let [low, high, lowBelow, highBelow] = [-LARGEST, LARGEST, -LARGEST, LARGEST];
+  for (let i = 0; i < values.length; i++) {
+    const level = levels[i] as number;
+    const p = product(values[i] as number);
+    const least = (level > range.lo ? level * unit : -LARGEST) - p;
+    const most = (level < range.hi ? (level + 1) * unit - 1 : LARGEST) - p;
+    if (p >= 0) {
+      if (least > low) low = least;
+      if (most < high) high = most;
+    } else {
+      if (least > lowBelow) lowBelow = least;
+      if (most < highBelow) highBelow = most;
+    }
+  }
+  if (low > high || lowBelow > highBelow) return null;
+  return { positive: { least: low, most: high }, negative: { least: lowBelow, most: highBelow } };
+}
+
+/** Well within 32 bits: two offsets and a product are added. */
+const LARGEST = 2 ** 30;
