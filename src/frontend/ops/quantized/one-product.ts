@@ -45,22 +45,32 @@ export function oneProduct(b: Builder, channels: readonly Requantization[], roun
   const within = points.map(reach);
   const isConstant = points.map(({ levels }) => levels[0] === levels[levels.length - 1]);
   const factors = channels.map((c, i) => (isConstant[i] ? 0 : factorOf(c.multiplier)));
-  for (const [high, clamped, alike] of FORMS) {
-    const domains = channels.map((c, i) => (clamped || isConstant[i] ? (within[i] as Range) : c.domain));
-    const form = formOf(factors, domains, { high, clamped, alike });
+  for (const kind of KINDS) {
+    const domains = channels.map((c, i) => (kind.clamped || isConstant[i] ? (within[i] as Range) : c.domain));
+    const form = kind.usual ? formOf(factors, domains, USUAL_BITS, kind) : mostPrecise(factors, domains, kind);
     const offsets = form && prove(form, points, range);
     if (form && offsets) return build(b, form, offsets, range);
   }
   return null;
 }
 
-/** Cheapest first: a plain product or a high one, of clamped accumulators or all, shifted alike or by channel before. */
-const FORMS: readonly (readonly [high: boolean, clamped: boolean, alike: boolean])[] = [
-  [false, false, true],
-  [true, false, true],
-  [true, false, false],
-  [true, true, true],
-  [true, true, false],
+/** A plain product or a high one, of all accumulators or clamped ones, shifted alike or by channel before, with the usual shifts or
+ *  as many bits as fit. */
+interface Kind {
+  readonly high: boolean;
+  readonly clamped: boolean;
+  readonly alike: boolean;
+  readonly usual: boolean;
+}
+
+/** Cheapest first, but layers that shift alike share their code. */
+const KINDS: readonly Kind[] = [
+  { high: false, clamped: false, alike: true, usual: false },
+  { high: true, clamped: false, alike: true, usual: true },
+  { high: true, clamped: false, alike: false, usual: true },
+  { high: true, clamped: false, alike: true, usual: false },
+  { high: true, clamped: false, alike: false, usual: false },
+  { high: true, clamped: true, alike: false, usual: false },
 ];
 
 /** The values between which levels change; 0 where they do not. */
@@ -73,29 +83,37 @@ function reach({ values, levels }: Points): Range {
 const sizeOf = ({ lo, hi }: Range): number => Math.max(Math.abs(lo), Math.abs(hi), 1);
 
 /** As many bits behind the point as fit. */
-function formOf(
-  factors: readonly number[],
-  domains: readonly Range[],
-  { high, clamped, alike }: { readonly high: boolean; readonly clamped: boolean; readonly alike: boolean },
-): Form | null {
-  const sizes = domains.map(sizeOf);
-  const most = factors.reduce((m, f, c) => Math.max(m, f * (sizes[c] as number)), 1);
-  const clamps = clamped ? domains : null;
-  for (let shift = Math.min(MOST_BITS, Math.floor(29 - Math.log2(most))); shift >= LEAST_BITS; shift--) {
-    const scaledUp = factors.map((f) => f * 2 ** (high ? shift + 32 : shift));
-    const own = scaledUp.map((f) => (high ? Math.max(0, Math.floor(Math.log2(Math.max(f, 1))) - 30) : 0));
-    const common = Math.max(...own);
-    const lefts = own.map((k) => (alike ? common : k));
-    const whole = scaledUp.map((f, c) => Math.round(f / 2 ** (lefts[c] as number)));
-    const fits = whole.every((f, c) => f < 2 ** 31 && (sizes[c] as number) * 2 ** (lefts[c] as number) < 2 ** 31);
-    if (fits) return { high, lefts, factors: whole, shift, clamps };
+function mostPrecise(factors: readonly number[], domains: readonly Range[], kind: Kind): Form | null {
+  for (let bits = MOST_BITS; bits >= LEAST_BITS; bits--) {
+    const form = formOf(factors, domains, bits, kind);
+    if (form) return form;
   }
   return null;
 }
 
 /** Levels have 8 bits, and what is beyond them some more; below, steps are too coarse to succeed. */
 const MOST_BITS = 21;
-const LEAST_BITS = 8;
+const USUAL_BITS = 16;
+const LEAST_BITS = 10;
+const USUAL_LEFTS = 4;
+
+function formOf(
+  factors: readonly number[],
+  domains: readonly Range[],
+  shift: number,
+  { high, clamped, alike, usual }: Kind,
+): Form | null {
+  if (factors.some((f, c) => f * sizeOf(domains[c] as Range) * 2 ** shift > 2 ** 29)) return null;
+  const scaledUp = factors.map((f) => f * 2 ** (high ? shift + 32 : shift));
+  const least = scaledUp.map((f) => (high ? Math.max(0, Math.floor(Math.log2(Math.max(f, 1))) - 30) : 0));
+  const most = domains.map((d) => Math.ceil(30 - Math.log2(sizeOf(d))));
+  const common = Math.max(...least);
+  const left = usual ? Math.ceil(common / USUAL_LEFTS) * USUAL_LEFTS : common;
+  const lefts = alike ? least.map(() => left) : least;
+  const whole = scaledUp.map((f, c) => Math.round(f / 2 ** (lefts[c] as number)));
+  const fits = whole.every((f, c) => f < 2 ** 31 && (lefts[c] as number) <= (most[c] as number));
+  return fits ? { high, lefts, factors: whole, shift, clamps: clamped ? domains : null } : null;
+}
 
 function prove(form: Form, points: readonly Points[], range: Range): readonly Offsets[] | null {
   const found: Offsets[] = [];
