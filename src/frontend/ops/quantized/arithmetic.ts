@@ -4,13 +4,26 @@
 
 import type { Builder } from '../../../ir/builder.js';
 import { e } from '../../../ir/expr.js';
-import type { Expr } from '../../../ir/scalar.js';
+import { cast, type Expr } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
+import type { DType } from '../../../support/dtype.js';
 import type { LowerContext } from '../record.js';
-import { type Affine, centred, fusedRange, inputAffine, mapRead, outputAffine, outputType, store } from './affine.js';
+import {
+  type Affine,
+  centred,
+  fusedRange,
+  inputAffine,
+  mapRead,
+  outputAffine,
+  outputType,
+  type Range,
+  store,
+  typeRange,
+} from './affine.js';
 import { type Multiplier, quantizeMultiplier, reciprocal } from './fixed-point.js';
 import { mulHigh, scale, shiftRight } from './fixed-point-expr.js';
 import { lookUp, tabulate } from './tables.js';
+import { weightedSum } from './weighted-sum.js';
 
 interface Pair {
   readonly x: Value;
@@ -49,20 +62,67 @@ const lifted = (x: Expr, bits: number, m: Multiplier, ctx: LowerContext): Expr =
 
 /** ADD and SUB: 20 extra bits for 8-bit operands, 15 for 16-bit ones. */
 const sumWith =
-  (join: (p: Expr, q: Expr) => Expr): Integer =>
+  (isDifference: boolean): Integer =>
   (inputs, _a, b, ctx) => {
     const s = setupOf(ctx);
     const bits = inputs.x.type.dtype === 'i16' ? 15 : 20;
     const twice = 2 * Math.max(s.left.scale, s.right.scale);
     const [left, right] = [s.multiplier(s.left.scale / twice), s.multiplier(s.right.scale / twice)];
     const out = s.multiplier(twice / (2 ** bits * s.output.scale));
-    return combine(b, inputs, ctx, s, (p, q) =>
-      scale(join(lifted(p, bits, left, ctx), lifted(q, bits, right, ctx)), out, ctx.rounding, 2 ** 30),
-    );
+    const short = shortSum(inputs, ctx, s, { left, right, out, bits, isDifference });
+    if (short) return short(b);
+    return combine(b, inputs, ctx, s, (p, q) => {
+      const [x, y] = [lifted(p, bits, left, ctx), lifted(q, bits, right, ctx)];
+      return scale(isDifference ? e.sub(x, y) : e.add(x, y), out, ctx.rounding, 2 ** 30);
+    });
   };
 
-export const addIntegers = sumWith((p, q) => e.add(p, q));
-export const subtractIntegers = sumWith(e.sub);
+interface SumFactors {
+  readonly left: Multiplier;
+  readonly right: Multiplier;
+  readonly out: Multiplier;
+  readonly bits: number;
+  readonly isDifference: boolean;
+}
+
+/** Of 8-bit operands, where a short form is proved. */
+function shortSum(
+  { x, y }: Pair,
+  ctx: LowerContext,
+  s: Setup,
+  { left, right, out, bits, isDifference }: SumFactors,
+): ((b: Builder) => Value) | null {
+  const dtype = outputType(ctx);
+  if (![x.type.dtype, y.type.dtype, dtype].every(isByte)) return null;
+  const range = fusedRange(ctx, s.output, dtype);
+  const level = weightedSum(
+    {
+      terms: [
+        { domain: domainOf(x, s.left), multiplier: left, isNegative: false },
+        { domain: domainOf(y, s.right), multiplier: right, isNegative: isDifference },
+      ],
+      bits,
+      out,
+      zero: s.output.zero,
+      range,
+    },
+    ctx.rounding,
+  );
+  return (
+    level && ((b) => b.map([x, y], (p, q) => cast(level(centred(p, s.left.zero), centred(q, s.right.zero)), dtype)))
+  );
+}
+
+const isByte = (t: DType): boolean => t === 'i8' || t === 'u8';
+
+/** Values of a tensor without its zero point. */
+function domainOf(x: Value, { zero }: Affine): Range {
+  const { lo, hi } = typeRange(x.type.dtype);
+  return { lo: lo - zero, hi: hi - zero };
+}
+
+export const addIntegers = sumWith(false);
+export const subtractIntegers = sumWith(true);
 
 /** ADD_N: operands of one scale, each with 20 extra bits. */
 export const addAllIntegers = (
