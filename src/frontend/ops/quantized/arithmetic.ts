@@ -11,6 +11,7 @@ import type { LowerContext } from '../record.js';
 import {
   type Affine,
   centred,
+  domainOf,
   fusedRange,
   inputAffine,
   mapRead,
@@ -18,10 +19,11 @@ import {
   outputType,
   type Range,
   store,
-  typeRange,
 } from './affine.js';
+import { constantProduct } from './constant-factor.js';
 import { type Multiplier, quantizeMultiplier, reciprocal } from './fixed-point.js';
 import { mulHigh, scale, shiftRight } from './fixed-point-expr.js';
+import { requantized } from './one-product.js';
 import { lookUp, tabulate } from './tables.js';
 import { weightedSum } from './weighted-sum.js';
 
@@ -115,12 +117,6 @@ function shortSum(
 
 const isByte = (t: DType): boolean => t === 'i8' || t === 'u8';
 
-/** Values of a tensor without its zero point. */
-function domainOf(x: Value, { zero }: Affine): Range {
-  const { lo, hi } = typeRange(x.type.dtype);
-  return { lo: lo - zero, hi: hi - zero };
-}
-
 export const addIntegers = sumWith(false);
 export const subtractIntegers = sumWith(true);
 
@@ -146,9 +142,26 @@ export const addAllIntegers = (
 
 export const multiplyIntegers: Integer = (inputs, _a, b, ctx) => {
   const s = setupOf(ctx);
-  const m = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
-  return combine(b, inputs, ctx, s, (p, q) => scale(e.mul(p, q), m, ctx.rounding, 2 ** 30));
+  const multiplier = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
+  const dtype = outputType(ctx);
+  const [range, zero] = [fusedRange(ctx, s.output, dtype), s.output.zero];
+  const { x, y } = inputs;
+  if ([x, y].every((v) => isByte(v.type.dtype)) && isByte(dtype)) {
+    const form = { multiplier, zero, range, dtype };
+    const short =
+      constantProduct(b, { x, from: s.left, by: y, byZero: s.right.zero, ...form }, ctx.rounding) ??
+      constantProduct(b, { x: y, from: s.right, by: x, byZero: s.left.zero, ...form }, ctx.rounding);
+    if (short) return short;
+  }
+  const domain = productOf(domainOf(x, s.left), domainOf(y, s.right));
+  const level = requantized(b, { multiplier, zero, range, domain }, ctx.rounding, 2 ** 30);
+  return b.map([x, y], (p, q) => cast(level(e.mul(centred(p, s.left.zero), centred(q, s.right.zero))), dtype));
 };
+
+function productOf(p: Range, q: Range): Range {
+  const corners = [p.lo * q.lo, p.lo * q.hi, p.hi * q.lo, p.hi * q.hi];
+  return { lo: Math.min(...corners), hi: Math.max(...corners) };
+}
 
 /** SQUARED_DIFFERENCE: 7 extra bits for 8-bit operands, none for 16-bit ones. */
 export const squareDifferences: Integer = (inputs, _a, b, ctx) => {
@@ -184,9 +197,17 @@ export const parametricRelu = (
   const s = setupOf(ctx);
   const plain = s.multiplier(s.left.scale / s.output.scale);
   const sloped = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
-  return combine(b, { x, y: slope }, ctx, s, (p, q) =>
-    e.select(e.ge(p, 0), scale(p, plain, ctx.rounding, 2 ** 16), scale(e.mul(p, q), sloped, ctx.rounding, 2 ** 25)),
-  );
+  const dtype = outputType(ctx);
+  const [range, zero] = [fusedRange(ctx, s.output, dtype), s.output.zero];
+  const [from, by] = [domainOf(x, s.left), domainOf(slope, s.right)];
+  const piece = (multiplier: Multiplier, domain: Range, bound: number): ((v: Expr) => Expr) =>
+    requantized(b, { multiplier, zero, range, domain }, ctx.rounding, bound);
+  const above = piece(plain, { lo: Math.max(0, from.lo), hi: from.hi }, 2 ** 16);
+  const below = piece(sloped, productOf(from, by), 2 ** 25);
+  return b.map([x, slope], (v, w) => {
+    const [p, q] = [centred(v, s.left.zero), centred(w, s.right.zero)];
+    return cast(e.select(e.ge(p, 0), above(p), below(e.mul(p, q))), dtype);
+  });
 };
 
 /**

@@ -6,13 +6,12 @@
 import type { Builder, Read } from '../../../ir/builder.js';
 import { e } from '../../../ir/expr.js';
 import { type Expr, i32 } from '../../../ir/scalar.js';
-import type { Range } from './affine.js';
+import { levelFrom, type Range } from './affine.js';
 import type { Rounding } from './fixed-point.js';
+import { scale } from './fixed-point-expr.js';
 import {
+  chooseOffsets,
   factorOf,
-  type Interval,
-  isEmpty,
-  meet,
   type Offsets,
   offsetsFor,
   type Points,
@@ -53,6 +52,30 @@ export function oneProduct(b: Builder, channels: readonly Requantization[], roun
   }
   return null;
 }
+
+/** clamp((product + offset) >> shift), with a further offset for negative products. */
+export function levelFromProduct(
+  product: Expr,
+  offset: Expr | number,
+  below: Expr | number | null,
+  { shift, range }: { readonly shift: number; readonly range: Range },
+): Expr {
+  const sum = e.add(product, offset);
+  const rounded = below === null ? sum : e.add(sum, e.and(e.shrS(product, 31), below));
+  return e.clamp(e.shrS(rounded, shift), range.lo, range.hi);
+}
+
+/** The level of x by one multiplier: by one product where that is exact, else as the reference does it. `bound` as for `scale`. */
+export function requantized(b: Builder, r: Requantization, rounding: Rounding, bound?: number): (x: Expr) => Expr {
+  const short = oneProduct(b, [r], rounding);
+  if (short) return (x) => short(x, readNothing, i32(0));
+  return (x) => levelFrom(scale(x, r.multiplier, rounding, bound), r.zero, r.range);
+}
+
+/** One channel's values are constants. */
+const readNothing: Read = () => {
+  throw new Error('nothing is read for one multiplier');
+};
 
 /** A plain product or a high one, of all accumulators or clamped ones, shifted alike or by channel before, with the usual shifts or
  *  as many bits as fit. */
@@ -117,16 +140,18 @@ function formOf(
 
 function prove(form: Form, points: readonly Points[], range: Range): readonly Offsets[] | null {
   const found: Offsets[] = [];
-  for (const [c, all] of points.entries()) {
+  for (const [c, { values: at, levels }] of points.entries()) {
     const product = productOf(form, c);
-    const clamp = form.clamps?.[c];
-    const clamped = clamp ? (x: number) => product(Math.min(clamp.hi, Math.max(clamp.lo, x))) : product;
-    const offsets = offsetsFor(all, clamped, form.shift, range);
+    const clamp = form.clamps?.[c] ?? EVERY;
+    const clamped = (i: number): number => product(Math.min(clamp.hi, Math.max(clamp.lo, at[i] as number)));
+    const offsets = offsetsFor(levels, clamped, form.shift, range);
     if (!offsets) return null;
     found.push(offsets);
   }
   return found;
 }
+
+const EVERY: Range = { lo: -(2 ** 31), hi: 2 ** 31 - 1 };
 
 /** Exact: by halves of a factor of 31 bits, as doubles hold 53. */
 function productOf({ high, lefts, factors }: Form, c: number): (x: number) => number {
@@ -138,57 +163,30 @@ function productOf({ high, lefts, factors }: Form, c: number): (x: number) => nu
 }
 
 function build(b: Builder, form: Form, found: readonly Offsets[], range: Range): Requantizer {
-  const both = found.map((o) => meet(o.positive, o.negative));
-  const isOne = !both.some(isEmpty);
-  const offsets = choose(isOne ? both : found.map((o) => o.positive));
-  const further = choose(
-    found.map(({ negative: n }, c) => ({
-      least: n.least - (offsets[c] as number),
-      most: n.most - (offsets[c] as number),
-    })),
-  );
-  const [factor, offset] = [values(b, form.factors), values(b, offsets)];
-  const below = isOne ? null : values(b, further);
+  const { offsets, below: further } = chooseOffsets(found);
   const { lefts, clamps, shift } = form;
-  const left = lefts.every((k) => k === lefts[0])
-    ? null
-    : values(
-        b,
-        lefts.map((k) => 2 ** k),
-      );
-  const [least, most] = clamps
-    ? [
-        values(
-          b,
-          clamps.map((c) => c.lo),
-        ),
-        values(
-          b,
-          clamps.map((c) => c.hi),
-        ),
-      ]
-    : [null, null];
+  const [factor, offset] = [values(b, form.factors), values(b, offsets)];
+  const below = further && values(b, further);
+  const power = isSame(lefts) ? null : values(b, lefts.map(powerOfTwo));
+  const [least, most] = [clamps && values(b, clamps.map(lowOf)), clamps && values(b, clamps.map(highOf))];
   return (x, read, c) => {
     const inside = least && most ? e.clamp(x, least(read, c), most(read, c)) : x;
-    const raised = left ? e.mul(inside, left(read, c)) : lefts[0] ? e.shl(inside, lefts[0]) : inside;
+    const raised = power ? e.mul(inside, power(read, c)) : shiftedLeft(inside, lefts[0] ?? 0);
     const product = form.high ? e.op('mulhi_s', raised, factor(read, c)) : e.mul(raised, factor(read, c));
-    const sum = e.add(product, offset(read, c));
-    const rounded = below ? e.add(sum, e.and(e.shrS(product, 31), below(read, c))) : sum;
-    return e.clamp(e.shrS(rounded, shift), range.lo, range.hi);
+    return levelFromProduct(product, offset(read, c), below?.(read, c) ?? null, { shift, range });
   };
 }
 
-/** One value for all channels where there is one; else the middle of each interval. */
-function choose(intervals: readonly Interval[]): readonly number[] {
-  const common = intervals.reduce(meet);
-  const middle = (i: Interval): number => Math.floor((i.least + i.most) / 2);
-  return isEmpty(common) ? intervals.map(middle) : intervals.map(() => middle(common));
-}
+const powerOfTwo = (k: number): number => 2 ** k;
+const lowOf = (r: Range): number => r.lo;
+const highOf = (r: Range): number => r.hi;
+const isSame = (xs: readonly number[]): boolean => xs.every((x) => x === xs[0]);
+const shiftedLeft = (x: Expr, k: number): Expr => (k === 0 ? x : e.shl(x, k));
 
 /** A constant, or a table of constants read by channel. */
 function values(b: Builder, xs: readonly number[]): (read: Read, channel: Expr) => Expr {
   const first = xs[0] as number;
-  if (xs.every((x) => x === first)) return () => i32(first);
+  if (isSame(xs)) return () => i32(first);
   const table = b.constant({ dtype: 'i32', shape: [xs.length], data: Int32Array.from(xs) });
   return (read, c) => read(table, [c]);
 }

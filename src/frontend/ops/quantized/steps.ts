@@ -21,16 +21,20 @@ export interface Points {
   readonly levels: Int32Array;
 }
 
+/** The level of x, as the reference computes it. */
+export const levelOf = (x: number, r: Omit<Requantization, 'domain'>, rounding: Rounding): number =>
+  Math.min(r.range.hi, Math.max(r.range.lo, scaled(x, r.multiplier, rounding) + r.zero));
+
 /** The factor a multiplier stands for. */
 export const factorOf = ({ q, shift }: Multiplier): number => q * 2 ** (shift - 31);
 
 /** Null where the reference's own arithmetic may overflow. Also holds both sides of 0, where a form may change. */
 export function stepsOf(r: Requantization, rounding: Rounding): Points | null {
-  const { multiplier, zero, range, domain } = r;
+  const { multiplier, zero, domain } = r;
   const factor = factorOf(multiplier);
   const size = Math.max(Math.abs(domain.lo), Math.abs(domain.hi));
   if (size * Math.max(factor, 2 ** Math.max(0, multiplier.shift)) >= 2 ** 31) return null;
-  const level = (x: number): number => Math.min(range.hi, Math.max(range.lo, scaled(x, multiplier, rounding) + zero));
+  const level = (x: number): number => levelOf(x, r, rounding);
   const [first, last] = [level(domain.lo), level(domain.hi)];
   const most = 2 * (last - first) + 4;
   const [values, levels] = [new Int32Array(most), new Int32Array(most)];
@@ -84,30 +88,30 @@ export interface Offsets {
   readonly negative: Interval;
 }
 
-export interface Interval {
+interface Interval {
   readonly least: number;
   readonly most: number;
 }
 
-export const meet = (a: Interval, b: Interval): Interval => ({
+const meet = (a: Interval, b: Interval): Interval => ({
   least: Math.max(a.least, b.least),
   most: Math.min(a.most, b.most),
 });
 
-export const isEmpty = (i: Interval): boolean => i.least > i.most;
+const isEmpty = (i: Interval): boolean => i.least > i.most;
 
 /** Offsets o for which clamp((product + o) >> shift) is the level of each point; null where there are none, or sums overflow. */
 export function offsetsFor(
-  { values, levels }: Points,
-  product: (x: number) => number,
+  levels: Int32Array,
+  product: (point: number) => number,
   shift: number,
   range: Range,
 ): Offsets | null {
   const unit = 2 ** shift;
   let [low, high, lowBelow, highBelow] = [-LARGEST, LARGEST, -LARGEST, LARGEST];
-  for (let i = 0; i < values.length; i++) {
+  for (let i = 0; i < levels.length; i++) {
     const level = levels[i] as number;
-    const p = product(values[i] as number);
+    const p = product(i);
     const least = (level > range.lo ? level * unit : -LARGEST) - p;
     const most = (level < range.hi ? (level + 1) * unit - 1 : LARGEST) - p;
     if (p >= 0) {
@@ -124,3 +128,26 @@ export function offsetsFor(
 
 /** Well within 32 bits: two offsets and a product are added. */
 const LARGEST = 2 ** 30;
+
+/** One offset each, the same for all where there is one; `below` is added to it for negative products, if anything is. */
+export interface Chosen {
+  readonly offsets: readonly number[];
+  readonly below: readonly number[] | null;
+}
+
+export function chooseOffsets(found: readonly Offsets[]): Chosen {
+  const both = found.map((o) => meet(o.positive, o.negative));
+  if (!both.some(isEmpty)) return { offsets: middles(both), below: null };
+  const offsets = middles(found.map((o) => o.positive));
+  const further = found.map(({ negative }, c) => ({
+    least: negative.least - (offsets[c] as number),
+    most: negative.most - (offsets[c] as number),
+  }));
+  return { offsets, below: middles(further) };
+}
+
+function middles(intervals: readonly Interval[]): readonly number[] {
+  const common = intervals.reduce(meet);
+  const middle = (i: Interval): number => Math.floor((i.least + i.most) / 2);
+  return isEmpty(common) ? intervals.map(middle) : intervals.map(() => middle(common));
+}

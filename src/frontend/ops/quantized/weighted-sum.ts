@@ -5,7 +5,8 @@ import { e } from '../../../ir/expr.js';
 import type { Expr } from '../../../ir/scalar.js';
 import type { Range } from './affine.js';
 import { type Multiplier, type Rounding, scaled } from './fixed-point.js';
-import { factorOf, type Interval, isEmpty, meet, type Points, stepsOf } from './steps.js';
+import { levelFromProduct } from './one-product.js';
+import { chooseOffsets, factorOf, offsetsFor, type Points, stepsOf } from './steps.js';
 
 /** One operand: its values without zero point, and how the reference scales value·2^bits. */
 export interface Term {
@@ -37,8 +38,13 @@ export function weightedSum(sum: WeightedSum, rounding: Rounding): ((p: Expr, q:
   const [first, second] = real.map((f) => Math.round(f * 2 ** shift)) as [number, number];
   for (const [d, g] of NEAR) {
     const factors: readonly [number, number] = [first + d, second + g];
-    const found = offsets(sum, pairs, factors, shift);
-    if (found) return build(sum.range, factors, shift, found);
+    const found = offsetsFor(pairs, productsOf(sum, factors), shift, sum.range);
+    if (!found) continue;
+    const { offsets, below } = chooseOffsets([found]);
+    return (p, q) => {
+      const products = e.add(e.mul(p, factors[0]), e.mul(q, factors[1]));
+      return levelFromProduct(products, offsets[0] as number, below?.[0] ?? null, { shift, range: sum.range });
+    };
   }
   return null;
 }
@@ -87,55 +93,10 @@ function startsOf({ values, levels }: Points, range: Range): Float64Array {
   return starts;
 }
 
-interface Found {
-  readonly offset: number;
-  /** Added where the products' sum is negative. */
-  readonly below: number;
+/** 256 values each. */
+function productsOf({ terms }: WeightedSum, [first, second]: readonly [number, number]): (pair: number) => number {
+  const along = (at: Range, factor: number): Float64Array =>
+    Float64Array.from({ length: at.hi - at.lo + 1 }, (_, k) => (at.lo + k) * factor);
+  const [p, q] = [along(terms[0].domain, first), along(terms[1].domain, second)];
+  return (i) => (p[i >> 8] as number) + (q[i & 255] as number);
 }
-
-function offsets(
-  { terms, range }: WeightedSum,
-  levels: Int32Array,
-  [first, second]: readonly [number, number],
-  shift: number,
-): Found | null {
-  const unit = 2 ** shift;
-  const [p, q] = [terms[0].domain, terms[1].domain];
-  let [low, high, lowBelow, highBelow] = [-LARGEST, LARGEST, -LARGEST, LARGEST];
-  let at = 0;
-  for (let a = p.lo; a <= p.hi; a++) {
-    let v = a * first + q.lo * second;
-    for (let b = q.lo; b <= q.hi; b++, v += second) {
-      const level = levels[at++] as number;
-      const least = (level > range.lo ? level * unit : -LARGEST) - v;
-      const most = (level < range.hi ? (level + 1) * unit - 1 : LARGEST) - v;
-      if (v >= 0) {
-        if (least > low) low = least;
-        if (most < high) high = most;
-      } else {
-        if (least > lowBelow) lowBelow = least;
-        if (most < highBelow) highBelow = most;
-      }
-    }
-    if (low > high || lowBelow > highBelow) return null;
-  }
-  const [positive, negative]: [Interval, Interval] = [
-    { least: low, most: high },
-    { least: lowBelow, most: highBelow },
-  ];
-  const both = meet(positive, negative);
-  if (!isEmpty(both)) return { offset: middle(both), below: 0 };
-  return { offset: middle(positive), below: middle(negative) - middle(positive) };
-}
-
-const LARGEST = 2 ** 30;
-const middle = (i: Interval): number => Math.floor((i.least + i.most) / 2);
-
-const build =
-  (range: Range, [first, second]: readonly [number, number], shift: number, { offset, below }: Found) =>
-  (p: Expr, q: Expr): Expr => {
-    const products = e.add(e.mul(p, first), e.mul(q, second));
-    const sum = e.add(products, offset);
-    const rounded = below === 0 ? sum : e.add(sum, e.and(e.shrS(products, 31), below));
-    return e.clamp(e.shrS(rounded, shift), range.lo, range.hi);
-  };
