@@ -11,7 +11,7 @@ import { toNumbers } from '../../../support/tensor.js';
 import { type Affine, centred, domainOf, type Range } from './affine.js';
 import type { Multiplier, Rounding } from './fixed-point.js';
 import { levelFromProduct } from './one-product.js';
-import { chooseOffsets, factorOf, levelOf, type Offsets, offsetsFor } from './steps.js';
+import { chooseOffsets, factorOf, leveler, type Offsets, offsetsFor } from './steps.js';
 
 export interface ConstantProduct {
   readonly x: Value;
@@ -37,11 +37,12 @@ export function constantProduct(b: Builder, spec: ConstantProduct, rounding: Rou
   const shift = Math.min(MOST_BITS, Math.floor(29 - Math.log2(most)));
   const factors = real.map((f) => Math.round(f * 2 ** shift));
   const found: Offsets[] = [];
+  const level = leveler(spec, rounding);
+  const all = Float64Array.from({ length: domain.hi - domain.lo + 1 }, (_, i) => domain.lo + i);
   for (const [k, value] of kinds.entries()) {
-    const levels = Int32Array.from({ length: domain.hi - domain.lo + 1 }, (_, i) =>
-      levelOf((domain.lo + i) * (value - byZero), spec, rounding),
-    );
-    const offsets = offsetsFor(levels, (i) => (domain.lo + i) * (factors[k] as number), shift, range);
+    const levels = new Int32Array(all.map((p) => level(p * (value - byZero))));
+    const products = all.map((p) => p * (factors[k] as number));
+    const offsets = offsetsFor(levels, products, shift, range);
     if (!offsets) return null;
     found.push(offsets);
   }

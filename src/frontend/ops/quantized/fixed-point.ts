@@ -75,11 +75,23 @@ export function shiftSaturated(x: number, exponent: number): number {
 }
 
 /** x times a multiplier, as the 32-bit kernels compute it (overflow of the left shift wraps). */
-export function scaled(x: number, { q, shift }: Multiplier, rounding: Rounding): number {
-  if (rounding === 'single') return scaledOnce(x, q, 31 - shift);
-  const shifted = shift > 0 ? (x * 2 ** shift) | 0 : x;
-  return shiftRight(mulHigh(shifted, q), Math.max(0, -shift));
+export const scaled = (x: number, m: Multiplier, rounding: Rounding): number => scalerOf(m, rounding)(x);
+
+/** `scaled` by one multiplier, for many values. */
+export function scalerOf({ q, shift }: Multiplier, rounding: Rounding): (x: number) => number {
+  if (rounding === 'single') return (x) => scaledOnce(x, q, 31 - shift);
+  const left = 2 ** Math.max(0, shift);
+  const unit = 2 ** Math.max(0, -shift);
+  const [half, inverse] = [unit / 2, 1 / unit];
+  const [upper, lower] = [q >>> 16, q & 0xffff];
+  return (x) => {
+    const a = (x * left) | 0;
+    const high = Math.floor((a * upper + Math.floor((a * lower + TWO_30) / 65536)) / 32768); // as mulHigh
+    return unit === 1 ? high : Math.floor((high + half - (high < 0 ? 1 : 0)) * inverse); // as shiftRight
+  };
 }
+
+const TWO_30 = 2 ** 30;
 
 /** (x·q + 2^(total-1)) >> total. */
 function scaledOnce(x: number, q: number, total: number): number {

@@ -140,27 +140,36 @@ function formOf(
 
 function prove(form: Form, points: readonly Points[], range: Range): readonly Offsets[] | null {
   const found: Offsets[] = [];
-  for (const [c, { values: at, levels }] of points.entries()) {
-    const product = productOf(form, c);
-    const clamp = form.clamps?.[c] ?? EVERY;
-    const clamped = (i: number): number => product(Math.min(clamp.hi, Math.max(clamp.lo, at[i] as number)));
-    const offsets = offsetsFor(levels, clamped, form.shift, range);
+  const products = new Float64Array(Math.max(...points.map((p) => p.values.length)));
+  for (const c of hardestFirst(form)) {
+    const { values: at, levels } = points[c] as Points;
+    writeProducts(products, form, c, at);
+    const offsets = offsetsFor(levels, products, form.shift, range);
     if (!offsets) return null;
-    found.push(offsets);
+    found[c] = offsets;
   }
   return found;
 }
 
-const EVERY: Range = { lo: -(2 ** 31), hi: 2 ** 31 - 1 };
+/** The smaller a factor, the nearer results lie to steps. */
+function hardestFirst({ factors, lefts }: Form): readonly number[] {
+  const sizes = factors.map((f, c) => f * 2 ** (lefts[c] as number));
+  return [...factors.keys()].sort((c, d) => (sizes[c] as number) - (sizes[d] as number));
+}
 
 /** Exact: by halves of a factor of 31 bits, as doubles hold 53. */
-function productOf({ high, lefts, factors }: Form, c: number): (x: number) => number {
+function writeProducts(to: Float64Array, { high, lefts, factors, clamps }: Form, c: number, at: Int32Array): void {
   const factor = factors[c] as number;
-  if (!high) return (x) => x * factor;
   const left = 2 ** (lefts[c] as number);
   const [upper, lower] = [left * (factor >>> 16), left * (factor & 0xffff)];
-  return (x) => Math.floor((x * upper + Math.floor((x * lower) / 65536)) / 65536);
+  const { lo, hi } = clamps?.[c] ?? EVERY;
+  for (let i = 0; i < at.length; i++) {
+    const x = Math.min(hi, Math.max(lo, at[i] as number));
+    to[i] = high ? Math.floor((x * upper + Math.floor((x * lower) / 65536)) / 65536) : x * factor;
+  }
 }
+
+const EVERY: Range = { lo: -(2 ** 31), hi: 2 ** 31 - 1 };
 
 function build(b: Builder, form: Form, found: readonly Offsets[], range: Range): Requantizer {
   const { offsets, below: further } = chooseOffsets(found);

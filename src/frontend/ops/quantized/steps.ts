@@ -3,7 +3,7 @@
 // them agree everywhere, so the steps are all that is looked at.
 
 import type { Range } from './affine.js';
-import { type Multiplier, type Rounding, scaled } from './fixed-point.js';
+import { type Multiplier, type Rounding, scalerOf } from './fixed-point.js';
 
 /** A requantisation as the reference does it. */
 export interface Requantization {
@@ -21,9 +21,12 @@ export interface Points {
   readonly levels: Int32Array;
 }
 
-/** The level of x, as the reference computes it. */
-export const levelOf = (x: number, r: Omit<Requantization, 'domain'>, rounding: Rounding): number =>
-  Math.min(r.range.hi, Math.max(r.range.lo, scaled(x, r.multiplier, rounding) + r.zero));
+/** The level of a value, as the reference computes it. */
+export function leveler(r: Omit<Requantization, 'domain'>, rounding: Rounding): (x: number) => number {
+  const { range, zero } = r;
+  const scale = scalerOf(r.multiplier, rounding);
+  return (x) => Math.min(range.hi, Math.max(range.lo, scale(x) + zero));
+}
 
 /** The factor a multiplier stands for. */
 export const factorOf = ({ q, shift }: Multiplier): number => q * 2 ** (shift - 31);
@@ -31,52 +34,52 @@ export const factorOf = ({ q, shift }: Multiplier): number => q * 2 ** (shift - 
 /** Null where the reference's own arithmetic may overflow. Also holds both sides of 0, where a form may change. */
 export function stepsOf(r: Requantization, rounding: Rounding): Points | null {
   const { multiplier, zero, domain } = r;
-  const factor = factorOf(multiplier);
   const size = Math.max(Math.abs(domain.lo), Math.abs(domain.hi));
-  if (size * Math.max(factor, 2 ** Math.max(0, multiplier.shift)) >= 2 ** 31) return null;
-  const level = (x: number): number => levelOf(x, r, rounding);
+  if (size * Math.max(factorOf(multiplier), 2 ** Math.max(0, multiplier.shift)) >= 2 ** 31) return null;
+  const level = leveler(r, rounding);
   const [first, last] = [level(domain.lo), level(domain.hi)];
-  const most = 2 * (last - first) + 4;
+  const starts = startsOf(multiplier, rounding, first + 1 - zero, last - zero);
+  const most = 2 * starts.length + 4;
   const [values, levels] = [new Int32Array(most), new Int32Array(most)];
-  let count = 0;
-  const push = (x: number, k: number): void => {
-    if (count > 0 && values[count - 1] === x) count--;
-    values[count] = x;
-    levels[count++] = k;
-  };
-  const pushZero = (before: number): void => {
-    if (domain.lo >= 0 || domain.hi < 0 || before < 0 || (count > 0 && (values[count - 1] as number) >= 0)) return;
-    push(-1, level(-1));
-    push(0, level(0));
-  };
-  const start = firstReaching(multiplier, rounding);
-  push(domain.lo, first);
-  for (let k = first + 1; k <= last; k++) {
-    const x = start(k - zero);
-    pushZero(x - 1);
-    if (x > (values[count - 1] as number)) push(x - 1, k - 1);
-    push(x, k);
+  values[0] = domain.lo;
+  levels[0] = first;
+  let count = 1;
+  let isBelow = domain.lo < 0 && domain.hi >= 0;
+  for (let k = 0; k <= starts.length; k++) {
+    const x = k < starts.length ? (starts[k] as number) : domain.hi + 1;
+    const at = first + k;
+    if (isBelow && x > 0) {
+      isBelow = false;
+      if ((values[count - 1] as number) < -1) [values[count], levels[count++]] = [-1, at];
+      if ((values[count - 1] as number) < 0) [values[count], levels[count++]] = [0, at];
+    }
+    if ((values[count - 1] as number) < x - 1) [values[count], levels[count++]] = [x - 1, at];
+    if (k === starts.length) break;
+    if (values[count - 1] === x) count--; // two steps at once
+    [values[count], levels[count++]] = [x, at + 1];
   }
-  pushZero(domain.hi);
-  push(domain.hi, last);
   return { values: values.subarray(0, count), levels: levels.subarray(0, count) };
 }
 
-/** The least x that is scaled to j or more. Where a quotient of floats does not decide, the reference does. */
-function firstReaching(m: Multiplier, rounding: Rounding): (j: number) => number {
+/** The least x that is scaled to j or more, for j from `from` to `to`. Where a quotient of floats does not decide, the reference does. */
+function startsOf(m: Multiplier, rounding: Rounding, from: number, to: number): Float64Array {
   const right = Math.max(0, -m.shift);
   const [unit, half] = [2 ** right, right > 0 ? 2 ** (right - 1) : 0];
   const inverse = 2 ** (30 - Math.max(0, m.shift)) / m.q;
   const once = 2 ** (30 - m.shift) / m.q;
-  return (j) => {
+  const scale = scalerOf(m, rounding);
+  const starts = new Float64Array(Math.max(0, to - from + 1));
+  for (let j = from; j <= to; j++) {
     const least = j * unit - half + (j <= 0 && right > 0 ? 1 : 0); // of the first rounding's results; ties go away from 0
     const quotient = rounding === 'single' ? (2 * j - 1) * once : (2 * least - 1) * inverse;
     let x = Math.ceil(quotient);
-    if (Math.abs(quotient - Math.round(quotient)) > DOUBT) return x;
-    while (scaled(x - 1, m, rounding) >= j) x--;
-    while (scaled(x, m, rounding) < j) x++;
-    return x;
-  };
+    if (Math.abs(quotient - Math.round(quotient)) <= DOUBT) {
+      while (scale(x - 1) >= j) x--;
+      while (scale(x) < j) x++;
+    }
+    starts[j - from] = x;
+  }
+  return starts;
 }
 
 /** More than the error of a quotient below 2^31. */
@@ -101,17 +104,12 @@ const meet = (a: Interval, b: Interval): Interval => ({
 const isEmpty = (i: Interval): boolean => i.least > i.most;
 
 /** Offsets o for which clamp((product + o) >> shift) is the level of each point; null where there are none, or sums overflow. */
-export function offsetsFor(
-  levels: Int32Array,
-  product: (point: number) => number,
-  shift: number,
-  range: Range,
-): Offsets | null {
+export function offsetsFor(levels: Int32Array, products: Float64Array, shift: number, range: Range): Offsets | null {
   const unit = 2 ** shift;
   let [low, high, lowBelow, highBelow] = [-LARGEST, LARGEST, -LARGEST, LARGEST];
   for (let i = 0; i < levels.length; i++) {
     const level = levels[i] as number;
-    const p = product(i);
+    const p = products[i] as number;
     const least = (level > range.lo ? level * unit : -LARGEST) - p;
     const most = (level < range.hi ? (level + 1) * unit - 1 : LARGEST) - p;
     if (p >= 0) {

@@ -19,7 +19,7 @@ export interface ConstantFactors {
 export function sumRanges({ x, input, w, zero, axis, bias }: ConstantFactors): readonly Range[] | null {
   if (w.node?.kind !== 'const' || (bias && bias.node?.kind !== 'const')) return null;
   const { shape } = w.node.data;
-  const weights = toNumbers(w.node.data.read());
+  const weights = w.node.data.read().data as ArrayLike<number>; // of 16 bits or less
   const added = bias?.node?.kind === 'const' ? toNumbers(bias.node.data.read()) : null;
   const channels = shape[axis] as number;
   const inner = shape.slice(axis + 1).reduce((n, d) => n * d, 1);

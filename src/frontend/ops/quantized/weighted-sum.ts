@@ -4,7 +4,7 @@
 import { e } from '../../../ir/expr.js';
 import type { Expr } from '../../../ir/scalar.js';
 import type { Range } from './affine.js';
-import { type Multiplier, type Rounding, scaled } from './fixed-point.js';
+import { type Multiplier, type Rounding, scalerOf } from './fixed-point.js';
 import { levelFromProduct } from './one-product.js';
 import { chooseOffsets, factorOf, offsetsFor, type Points, stepsOf } from './steps.js';
 
@@ -60,12 +60,11 @@ const NEAR: readonly (readonly [number, number])[] = [0, 1, 2].flatMap((far) =>
 
 /** Levels of all pairs, the second operand varying fastest. */
 function levelsOf({ terms, bits, out, zero, range }: WeightedSum, rounding: Rounding): Int32Array | null {
-  const [p, q] = terms.map(({ domain, multiplier, isNegative }) =>
-    Float64Array.from({ length: domain.hi - domain.lo + 1 }, (_, k) => {
-      const v = scaled((domain.lo + k) * 2 ** bits, multiplier, rounding);
-      return isNegative ? -v : v;
-    }),
-  ) as [Float64Array, Float64Array];
+  const [p, q] = terms.map(({ domain, multiplier, isNegative }) => {
+    const scale = scalerOf(multiplier, rounding);
+    const lifted = (k: number): number => scale((domain.lo + k) * 2 ** bits);
+    return Float64Array.from({ length: domain.hi - domain.lo + 1 }, (_, k) => (isNegative ? -lifted(k) : lifted(k)));
+  }) as [Float64Array, Float64Array];
   const domain = { lo: Math.min(...p) + Math.min(...q), hi: Math.max(...p) + Math.max(...q) };
   const points = stepsOf({ multiplier: out, zero, range, domain }, rounding);
   if (!points) return null;
@@ -93,10 +92,11 @@ function startsOf({ values, levels }: Points, range: Range): Float64Array {
   return starts;
 }
 
-/** 256 values each. */
-function productsOf({ terms }: WeightedSum, [first, second]: readonly [number, number]): (pair: number) => number {
-  const along = (at: Range, factor: number): Float64Array =>
-    Float64Array.from({ length: at.hi - at.lo + 1 }, (_, k) => (at.lo + k) * factor);
-  const [p, q] = [along(terms[0].domain, first), along(terms[1].domain, second)];
-  return (i) => (p[i >> 8] as number) + (q[i & 255] as number);
+/** Of all pairs, as `levelsOf` has them. */
+function productsOf({ terms }: WeightedSum, [first, second]: readonly [number, number]): Float64Array {
+  const [p, q] = [terms[0].domain, terms[1].domain];
+  const products = new Float64Array((p.hi - p.lo + 1) * (q.hi - q.lo + 1));
+  let at = 0;
+  for (let a = p.lo; a <= p.hi; a++) for (let b = q.lo; b <= q.hi; b++) products[at++] = a * first + b * second;
+  return products;
 }
