@@ -1,4 +1,4 @@
-// A sum of two 8-bit tensors as two products, an offset and a shift: the reference scales each operand, rounds, adds, scales and rounds
+// A sum of two 8-bit tensors as products, an offset and a shift: the reference scales each operand, rounds, adds, scales and rounds
 // again. There are 65,536 pairs of operands, and every one is looked at: a form that gives the reference's level for all of them is exact.
 
 import { e } from '../../../ir/expr.js';
@@ -35,28 +35,57 @@ export function weightedSum(sum: WeightedSum, rounding: Rounding): ((p: Expr, q:
     1,
   );
   const shift = Math.min(MOST_BITS, Math.floor(30 - Math.log2(most)));
-  const [first, second] = real.map((f) => Math.round(f * 2 ** shift)) as [number, number];
-  for (const [d, g] of NEAR) {
-    const factors: readonly [number, number] = [first + d, second + g];
-    const found = offsetsFor(pairs, productsOf(sum, factors), shift, sum.range);
+  for (const weights of weightsFor(real.map((f) => f * 2 ** shift))) {
+    const found = offsetsFor(pairs, productsOf(sum, weights), shift, sum.range);
     if (!found) continue;
     const { offsets, below } = chooseOffsets([found]);
-    return (p, q) => {
-      const products = e.add(e.mul(p, factors[0]), e.mul(q, factors[1]));
-      return levelFromProduct(products, offsets[0] as number, below?.[0] ?? null, { shift, range: sum.range });
-    };
+    return (p, q) =>
+      levelFromProduct(sumOf(p, q, weights), offsets[0] as number, below?.[0] ?? null, { shift, range: sum.range });
   }
   return null;
 }
 
 const MOST_BITS = 21;
 
-/** Factors that are tried, nearest first. */
-const NEAR: readonly (readonly [number, number])[] = [0, 1, 2].flatMap((far) =>
-  [-2, -1, 0, 1, 2].flatMap((d) =>
-    [-2, -1, 0, 1, 2].filter((g) => Math.max(Math.abs(d), Math.abs(g)) === far).map((g): [number, number] => [d, g]),
+/** Factors of both operands; `fine` are further bits behind them, which take two more products. */
+interface Weights {
+  readonly factors: readonly [number, number];
+  readonly fine: readonly [number, number] | null;
+}
+
+/** The nearest whole factors, then others near them, then some more bits. */
+function weightsFor(real: readonly number[]): readonly Weights[] {
+  const [first, second] = real.map(Math.round) as [number, number];
+  const near = NEAR.map(([d, g]): Weights => ({ factors: [first + d, second + g], fine: null }));
+  const fine = real.map((f) => Math.round((f - Math.round(f)) * 2 ** FINE_BITS)) as [number, number];
+  return [...near, { factors: [first, second], fine }];
+}
+
+const FINE_BITS = 10;
+
+const NEAR: readonly (readonly [number, number])[] = [0, 1].flatMap((far) =>
+  [-1, 0, 1].flatMap((d) =>
+    [-1, 0, 1].filter((g) => Math.max(Math.abs(d), Math.abs(g)) === far).map((g): [number, number] => [d, g]),
   ),
 );
+
+function sumOf(p: Expr, q: Expr, { factors, fine }: Weights): Expr {
+  const whole = e.add(e.mul(p, factors[0]), e.mul(q, factors[1]));
+  return fine ? e.add(whole, e.shrS(e.add(e.mul(p, fine[0]), e.mul(q, fine[1])), FINE_BITS)) : whole;
+}
+
+/** `sumOf` of all pairs, as `levelsOf` has them. */
+function productsOf({ terms }: WeightedSum, { factors, fine }: Weights): Float64Array {
+  const [p, q] = [terms[0].domain, terms[1].domain];
+  const products = new Float64Array((p.hi - p.lo + 1) * (q.hi - q.lo + 1));
+  const [first, second] = factors;
+  const [fineFirst, fineSecond] = fine ?? [0, 0];
+  let at = 0;
+  for (let a = p.lo; a <= p.hi; a++)
+    for (let b = q.lo; b <= q.hi; b++)
+      products[at++] = a * first + b * second + ((a * fineFirst + b * fineSecond) >> FINE_BITS);
+  return products;
+}
 
 /** Levels of all pairs, the second operand varying fastest. */
 function levelsOf({ terms, bits, out, zero, range }: WeightedSum, rounding: Rounding): Int32Array | null {
@@ -90,13 +119,4 @@ function startsOf({ values, levels }: Points, range: Range): Float64Array {
   for (let i = 1; i < values.length; i++)
     starts.fill(values[i] as number, (levels[i - 1] as number) - range.lo + 1, (levels[i] as number) - range.lo + 1);
   return starts;
-}
-
-/** Of all pairs, as `levelsOf` has them. */
-function productsOf({ terms }: WeightedSum, [first, second]: readonly [number, number]): Float64Array {
-  const [p, q] = [terms[0].domain, terms[1].domain];
-  const products = new Float64Array((p.hi - p.lo + 1) * (q.hi - q.lo + 1));
-  let at = 0;
-  for (let a = p.lo; a <= p.hi; a++) for (let b = q.lo; b <= q.hi; b++) products[at++] = a * first + b * second;
-  return products;
 }
