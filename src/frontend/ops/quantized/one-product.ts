@@ -22,9 +22,10 @@ import {
 /** The level of an accumulator; `channel` is the index along the axis the multipliers run over. */
 export type Requantizer = (x: Expr, read: Read, channel: Expr) => Expr;
 
-/** (high(x·left·factor) + offsets) >> shift, x clamped first where `clamps` are given; `factor` 0 bits wide of high: a plain product. */
+/** (x·2^left·factor + offset) >> shift, of a product's upper 32 bits where it is `high`; x is clamped first where `clamps` are given. */
 interface Form {
   readonly high: boolean;
+  /** Exponents. */
   readonly lefts: readonly number[];
   readonly factors: readonly number[];
   readonly shift: number;
@@ -194,8 +195,8 @@ const shiftedLeft = (x: Expr, k: number): Expr => (k === 0 ? x : e.shl(x, k));
 
 /** A constant, or a table of constants read by channel. */
 function values(b: Builder, xs: readonly number[]): (read: Read, channel: Expr) => Expr {
-  const first = xs[0] as number;
-  if (isSame(xs)) return () => i32(first);
+  const first = i32((xs[0] as number) | 0);
+  if (isSame(xs)) return () => first;
   const table = b.constant({ dtype: 'i32', shape: [xs.length], data: Int32Array.from(xs) });
   return (read, c) => read(table, [c]);
 }

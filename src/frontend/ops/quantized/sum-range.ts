@@ -24,7 +24,7 @@ export function sumRanges({ x, input, w, zero, axis, bias }: ConstantFactors): r
   const channels = shape[axis] as number;
   const inner = shape.slice(axis + 1).reduce((n, d) => n * d, 1);
   const type = typeRange(x.type.dtype);
-  const [least, most] = [type.lo - input.zero, type.hi - input.zero];
+  const [least, most] = [Math.min(0, type.lo - input.zero), Math.max(0, type.hi - input.zero)]; // 0: beyond the input
   const lo = new Float64Array(channels);
   const hi = new Float64Array(channels);
   for (let at = 0, run = 0; at < weights.length; run++) {
