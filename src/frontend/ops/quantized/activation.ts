@@ -8,9 +8,27 @@ import type { Value } from '../../../ir/tensor.js';
 import { isFloat } from '../../../support/dtype.js';
 import { quantizeValue } from '../../quantization.js';
 import type { LowerContext } from '../record.js';
-import { activationRange, centred, inputAffine, outputAffine, outputType, store, typeRange } from './affine.js';
-import { inverseSquareRoot, quantizeMultiplier, roundAway, scaled, shiftRight } from './fixed-point.js';
+import {
+  activationRange,
+  centred,
+  domainOf,
+  inputAffine,
+  levelFrom,
+  outputAffine,
+  outputType,
+  type Range,
+  typeRange,
+} from './affine.js';
+import {
+  inverseSquareRoot,
+  type Multiplier,
+  quantizeMultiplier,
+  roundAway,
+  scaled,
+  shiftRight,
+} from './fixed-point.js';
 import { scale } from './fixed-point-expr.js';
+import { requantized } from './one-product.js';
 import { onTable, sigmoid16, sigmoidTable, tableInput, tanh16 } from './sigmoid16.js';
 import { mapByTable, type TableType } from './tables.js';
 
@@ -39,18 +57,22 @@ export const tableOf =
     });
   };
 
-/** A piecewise linear function: pieces scaled by their own multipliers. */
+/** A piecewise linear function: `f` is given the way to a piece's level, by its multiplier, for values within a domain. */
 function linear(
   b: Builder,
   x: Value,
   ctx: LowerContext,
-  f: (x: Expr, zero: number) => Expr,
+  f: (x: Expr, piece: (m: Multiplier, domain?: Range) => (x: Expr) => Expr) => Expr,
   activation = 'NONE',
 ): Value {
   const [from, to] = [inputAffine(ctx, 0), outputAffine(ctx)];
   const dtype = outputType(ctx);
   const range = activationRange(activation, to, dtype, ctx);
-  return b.map([x], (p) => store(f(centred(p, from.zero), to.zero), to.zero, range, dtype));
+  const whole = domainOf(x, from);
+  const bound = x.type.dtype === 'i32' ? 2 ** 31 : 2 ** 17;
+  const piece = (multiplier: Multiplier, domain = whole): ((p: Expr) => Expr) =>
+    requantized(b, { multiplier, zero: to.zero, range, domain }, ctx.rounding, bound);
+  return b.map([x], (p) => cast(f(centred(p, from.zero), piece), dtype));
 }
 
 /** Ratio of input to output scale in float32, as a multiplier. */
@@ -64,24 +86,29 @@ const ratio = (ctx: LowerContext, factor = 1) =>
 export const clampedRelu =
   (activation: string): Integer =>
   ({ x }, _a, b, ctx) =>
-    linear(b, x, ctx, (p) => scale(p, ratio(ctx), ctx.rounding, 2 ** 17), activation);
+    linear(b, x, ctx, (p, piece) => piece(ratio(ctx))(p), activation);
 
 export const leakyRelu: Integer<{ readonly alpha: number }> = ({ x }, { alpha }, b, ctx) => {
   const [plain, sloped] = [ratio(ctx), ratio(ctx, Math.abs(alpha))];
-  return linear(b, x, ctx, (p) => {
-    const below = scale(p, sloped, ctx.rounding, 2 ** 17);
-    return e.select(e.ge(p, 0), scale(p, plain, ctx.rounding, 2 ** 17), alpha < 0 ? e.neg(below) : below);
+  const { lo, hi } = domainOf(x, inputAffine(ctx, 0));
+  const to = outputAffine(ctx);
+  const range = typeRange(outputType(ctx));
+  const mirrored = (p: Expr): Expr => levelFrom(e.neg(scale(p, sloped, ctx.rounding, 2 ** 17)), to.zero, range);
+  return linear(b, x, ctx, (p, piece) => {
+    const above = piece(plain, { lo: Math.max(lo, 0), hi })(p);
+    return e.select(e.ge(p, 0), above, alpha < 0 ? mirrored(p) : piece(sloped, { lo, hi: Math.min(hi, 0) })(p));
   });
 };
 
 export const absolute: Integer = ({ x }, _a, b, ctx) =>
-  linear(b, x, ctx, (p) => scale(e.abs(p), ratio(ctx), ctx.rounding, 2 ** 17));
+  linear(b, x, ctx, (p, piece) => piece(ratio(ctx), magnitudes(domainOf(x, inputAffine(ctx, 0))))(e.abs(p)));
+
+const magnitudes = ({ lo, hi }: Range): Range => ({ lo: 0, hi: Math.max(-lo, hi) });
 
 /** QUANTIZE from integers: ratio of scales in double. */
 export const requantize: Integer = ({ x }, _a, b, ctx) => {
   const m = quantizeMultiplier(inputAffine(ctx, 0).scale / outputAffine(ctx).scale, ctx.rounding);
-  const bound = x.type.dtype === 'i32' ? 2 ** 31 : 2 ** 17;
-  return linear(b, x, ctx, (p) => scale(p, m, ctx.rounding, bound));
+  return linear(b, x, ctx, (p, piece) => piece(m)(p));
 };
 
 /** RSQRT: a Newton iteration per value, with 20 extra bits; zero gives the largest value. */

@@ -75,9 +75,19 @@ export function activationRange(name: string, q: Affine, dtype: DType, ctx: Lowe
 export const fusedRange = (ctx: LowerContext, q: Affine, dtype: DType): Range =>
   activationRange(ctx.reader.string('fused_activation_function', 'NONE'), q, dtype, ctx);
 
+/** Values of a stored tensor without its zero point. */
+export function domainOf(x: Value, { zero }: Affine): Range {
+  const { lo, hi } = typeRange(x.type.dtype);
+  return { lo: lo - zero, hi: hi - zero };
+}
+
+/** i32 result without zero point → what is stored, still in 32 bits. */
+export const levelFrom = (x: Expr, zero: number, { lo, hi }: Range): Expr =>
+  e.clamp(zero === 0 ? x : e.add(x, zero), lo, hi);
+
 /** i32 result without zero point → stored element. */
-export const store = (x: Expr, zero: number, { lo, hi }: Range, dtype: DType): Expr =>
-  cast(e.clamp(zero === 0 ? x : e.add(x, zero), lo, hi), dtype);
+export const store = (x: Expr, zero: number, range: Range, dtype: DType): Expr =>
+  cast(levelFrom(x, zero, range), dtype);
 
 /** A stored element as i32 without its zero point. */
 export const centred = (x: Expr, zero: number): Expr => {

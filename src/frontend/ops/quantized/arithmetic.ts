@@ -4,13 +4,28 @@
 
 import type { Builder } from '../../../ir/builder.js';
 import { e } from '../../../ir/expr.js';
-import type { Expr } from '../../../ir/scalar.js';
+import { cast, type Expr } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
+import type { DType } from '../../../support/dtype.js';
 import type { LowerContext } from '../record.js';
-import { type Affine, centred, fusedRange, inputAffine, mapRead, outputAffine, outputType, store } from './affine.js';
+import {
+  type Affine,
+  centred,
+  domainOf,
+  fusedRange,
+  inputAffine,
+  mapRead,
+  outputAffine,
+  outputType,
+  type Range,
+  store,
+} from './affine.js';
+import { constantProduct } from './constant-factor.js';
 import { type Multiplier, quantizeMultiplier, reciprocal } from './fixed-point.js';
 import { mulHigh, scale, shiftRight } from './fixed-point-expr.js';
+import { requantized } from './one-product.js';
 import { lookUp, tabulate } from './tables.js';
+import { weightedSum } from './weighted-sum.js';
 
 interface Pair {
   readonly x: Value;
@@ -49,20 +64,61 @@ const lifted = (x: Expr, bits: number, m: Multiplier, ctx: LowerContext): Expr =
 
 /** ADD and SUB: 20 extra bits for 8-bit operands, 15 for 16-bit ones. */
 const sumWith =
-  (join: (p: Expr, q: Expr) => Expr): Integer =>
+  (isDifference: boolean): Integer =>
   (inputs, _a, b, ctx) => {
     const s = setupOf(ctx);
     const bits = inputs.x.type.dtype === 'i16' ? 15 : 20;
     const twice = 2 * Math.max(s.left.scale, s.right.scale);
     const [left, right] = [s.multiplier(s.left.scale / twice), s.multiplier(s.right.scale / twice)];
     const out = s.multiplier(twice / (2 ** bits * s.output.scale));
-    return combine(b, inputs, ctx, s, (p, q) =>
-      scale(join(lifted(p, bits, left, ctx), lifted(q, bits, right, ctx)), out, ctx.rounding, 2 ** 30),
-    );
+    const short = shortSum(inputs, ctx, s, { left, right, out, bits, isDifference });
+    if (short) return short(b);
+    return combine(b, inputs, ctx, s, (p, q) => {
+      const [x, y] = [lifted(p, bits, left, ctx), lifted(q, bits, right, ctx)];
+      return scale(isDifference ? e.sub(x, y) : e.add(x, y), out, ctx.rounding, 2 ** 30);
+    });
   };
 
-export const addIntegers = sumWith((p, q) => e.add(p, q));
-export const subtractIntegers = sumWith(e.sub);
+interface SumFactors {
+  readonly left: Multiplier;
+  readonly right: Multiplier;
+  readonly out: Multiplier;
+  readonly bits: number;
+  readonly isDifference: boolean;
+}
+
+/** Of 8-bit operands, where a short form is proved. */
+function shortSum(
+  { x, y }: Pair,
+  ctx: LowerContext,
+  s: Setup,
+  { left, right, out, bits, isDifference }: SumFactors,
+): ((b: Builder) => Value) | null {
+  const dtype = outputType(ctx);
+  if (![x.type.dtype, y.type.dtype, dtype].every(isByte)) return null;
+  const range = fusedRange(ctx, s.output, dtype);
+  const level = weightedSum(
+    {
+      terms: [
+        { domain: domainOf(x, s.left), multiplier: left, isNegative: false },
+        { domain: domainOf(y, s.right), multiplier: right, isNegative: isDifference },
+      ],
+      bits,
+      out,
+      zero: s.output.zero,
+      range,
+    },
+    ctx.rounding,
+  );
+  return (
+    level && ((b) => b.map([x, y], (p, q) => cast(level(centred(p, s.left.zero), centred(q, s.right.zero)), dtype)))
+  );
+}
+
+const isByte = (t: DType): boolean => t === 'i8' || t === 'u8';
+
+export const addIntegers = sumWith(false);
+export const subtractIntegers = sumWith(true);
 
 /** ADD_N: operands of one scale, each with 20 extra bits. */
 export const addAllIntegers = (
@@ -86,9 +142,26 @@ export const addAllIntegers = (
 
 export const multiplyIntegers: Integer = (inputs, _a, b, ctx) => {
   const s = setupOf(ctx);
-  const m = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
-  return combine(b, inputs, ctx, s, (p, q) => scale(e.mul(p, q), m, ctx.rounding, 2 ** 30));
+  const multiplier = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
+  const dtype = outputType(ctx);
+  const [range, zero] = [fusedRange(ctx, s.output, dtype), s.output.zero];
+  const { x, y } = inputs;
+  if ([x, y].every((v) => isByte(v.type.dtype)) && isByte(dtype)) {
+    const form = { multiplier, zero, range, dtype };
+    const short =
+      constantProduct(b, { x, from: s.left, by: y, byZero: s.right.zero, ...form }, ctx.rounding) ??
+      constantProduct(b, { x: y, from: s.right, by: x, byZero: s.left.zero, ...form }, ctx.rounding);
+    if (short) return short;
+  }
+  const domain = productOf(domainOf(x, s.left), domainOf(y, s.right));
+  const level = requantized(b, { multiplier, zero, range, domain }, ctx.rounding, 2 ** 30);
+  return b.map([x, y], (p, q) => cast(level(e.mul(centred(p, s.left.zero), centred(q, s.right.zero))), dtype));
 };
+
+function productOf(p: Range, q: Range): Range {
+  const corners = [p.lo * q.lo, p.lo * q.hi, p.hi * q.lo, p.hi * q.hi];
+  return { lo: Math.min(...corners), hi: Math.max(...corners) };
+}
 
 /** SQUARED_DIFFERENCE: 7 extra bits for 8-bit operands, none for 16-bit ones. */
 export const squareDifferences: Integer = (inputs, _a, b, ctx) => {
@@ -124,9 +197,17 @@ export const parametricRelu = (
   const s = setupOf(ctx);
   const plain = s.multiplier(s.left.scale / s.output.scale);
   const sloped = s.multiplier((s.left.scale * s.right.scale) / s.output.scale);
-  return combine(b, { x, y: slope }, ctx, s, (p, q) =>
-    e.select(e.ge(p, 0), scale(p, plain, ctx.rounding, 2 ** 16), scale(e.mul(p, q), sloped, ctx.rounding, 2 ** 25)),
-  );
+  const dtype = outputType(ctx);
+  const [range, zero] = [fusedRange(ctx, s.output, dtype), s.output.zero];
+  const [from, by] = [domainOf(x, s.left), domainOf(slope, s.right)];
+  const piece = (multiplier: Multiplier, domain: Range, bound: number): ((v: Expr) => Expr) =>
+    requantized(b, { multiplier, zero, range, domain }, ctx.rounding, bound);
+  const above = piece(plain, { lo: Math.max(0, from.lo), hi: from.hi }, 2 ** 16);
+  const below = piece(sloped, productOf(from, by), 2 ** 25);
+  return b.map([x, slope], (v, w) => {
+    const [p, q] = [centred(v, s.left.zero), centred(w, s.right.zero)];
+    return cast(e.select(e.ge(p, 0), above(p), below(e.mul(p, q))), dtype);
+  });
 };
 
 /**

@@ -6,7 +6,7 @@ import type { Builder } from '../../../ir/builder.js';
 import type { Dim } from '../../../ir/dim.js';
 import { floordiv, product } from '../../../ir/dim.js';
 import { e } from '../../../ir/expr.js';
-import { cast, type Expr } from '../../../ir/scalar.js';
+import { cast, type Expr, i32 } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
 import type { DType } from '../../../support/dtype.js';
 import { toNumbers } from '../../../support/tensor.js';
@@ -14,9 +14,11 @@ import { convolution, fixedTaps, OKI, type WeightLayout } from '../convolution.j
 import type { LowerContext } from '../record.js';
 import { transposedConvolution } from '../transposed-convolution.js';
 import { CHANNELS_LAST, type WindowAttrs, type WindowAxis } from '../window.js';
-import { type Affine, fusedRange, inputAffine, outputAffine, outputType, store } from './affine.js';
-import { quantizeMultiplier } from './fixed-point.js';
+import { type Affine, fusedRange, inputAffine, levelFrom, outputAffine, outputType, type Range } from './affine.js';
+import { type Multiplier, quantizeMultiplier, type Rounding } from './fixed-point.js';
 import { channelScaler } from './fixed-point-expr.js';
+import { oneProduct, type Requantizer } from './one-product.js';
+import { sumRanges } from './sum-range.js';
 
 interface Operands {
   readonly x: Value;
@@ -81,6 +83,8 @@ interface Epilogue {
   readonly wide: boolean;
   /** Of |accumulator|, by channel or one for all. */
   readonly bounds: readonly number[];
+  /** Values of the accumulator, by channel, where weights and bias are constant. */
+  readonly domains: readonly Range[] | null;
   /** The product of scales is rounded to float32, as for fully connected layers with one weight scale. */
   readonly floatProduct?: boolean;
 }
@@ -95,17 +99,38 @@ function finish(b: Builder, ctx: LowerContext, sum: Value, spec: Epilogue): Valu
     return (spec.floatProduct ? Math.fround(both) : both) / output.scale;
   };
   const multipliers = spec.weights.scales.map((s) => quantizeMultiplier(factor(s), ctx.rounding));
-  const scaler = channelScaler(b, multipliers, ctx.rounding, { wide: spec.wide, bounds: spec.bounds });
   const acc = spec.wide ? 'i64' : 'i32';
+  const level = requantizer(b, multipliers, { ...spec, output, range }, ctx.rounding);
   return b.generic({
     shape: sum.type.shape,
     body: (i, _r, read) => {
       const channel = i.at(-1) as Expr;
       const whole = cast(read(sum, i), acc);
       const biased = spec.bias ? e.add(whole, cast(read(spec.bias, [channel]), acc)) : whole;
-      return store(scaler(biased, read, channel), output.zero, range, dtype);
+      return cast(level(biased, read, channel), dtype);
     },
   });
+}
+
+/** By one product where that is proved to be the same, else as the reference does it. */
+function requantizer(
+  b: Builder,
+  multipliers: readonly Multiplier[],
+  spec: Pick<Epilogue, 'wide' | 'bounds' | 'domains'> & { readonly output: Affine; readonly range: Range },
+  rounding: Rounding,
+): Requantizer {
+  const { wide, bounds, domains, output, range } = spec;
+  const known = wide ? null : domains;
+  const channels = known?.map((domain, c) => ({
+    domain,
+    multiplier: (multipliers[c] ?? multipliers[0]) as Multiplier,
+    zero: output.zero,
+    range,
+  }));
+  const short = channels ? oneProduct(b, channels, rounding) : null;
+  if (short) return short;
+  const scaler = channelScaler(b, multipliers, rounding, { wide, bounds });
+  return (x, read, channel) => levelFrom(scaler(x, read, channel), output.zero, range);
 }
 
 /** bias − zx·Σw over everything but the channel, which `index` places. */
@@ -156,8 +181,14 @@ export const integerConvolution =
       bias: folded,
       wide: acc === 'i64',
       bounds: boundsOf(x, bias, count),
+      domains: sumRanges({ x, input: affine, w, zero: weights.zero, axis: channelAxis(layout, taps.length), bias }),
     });
   };
+
+const channelAxis = (layout: WeightLayout, taps: number): number => {
+  const [channel, other] = [i32(0), i32(0)];
+  return layout.place(channel, other, Array<Expr>(taps).fill(other)).indexOf(channel);
+};
 
 /** TRANSPOSE_CONV: inputs are shape, weights, x, bias. Absent taps contribute nothing, so x is centred first. */
 export function integerTransposeConvolution(
@@ -180,7 +211,14 @@ export function integerTransposeConvolution(
     axes,
     acc: sumType(acc, x.type.dtype === 'i16' ? count : 0),
   });
-  return finish(b, ctx, sum, { input: affine, weights, bias, wide: acc === 'i64', bounds: boundsOf(x, bias, count) });
+  return finish(b, ctx, sum, {
+    input: affine,
+    weights,
+    bias,
+    wide: acc === 'i64',
+    bounds: boundsOf(x, bias, count),
+    domains: sumRanges({ x, input: affine, w, zero: weights.zero, axis: channelAxis(OKI, taps.length), bias }),
+  });
 }
 
 /** FULLY_CONNECTED: rows of x times rows of w. */
@@ -207,6 +245,7 @@ export function integerFullyConnected(
     bias: folded,
     wide: acc === 'i64',
     bounds: boundsOf(x, bias, width as number),
+    domains: sumRanges({ x, input: affine, w, zero: weights.zero, axis: 0, bias }),
     floatProduct: weights.scales.length === 1,
   });
 }
@@ -231,6 +270,7 @@ export function integerMatmul(
     bias: undefined,
     wide,
     bounds: UNBOUNDED,
+    domains: null,
     floatProduct: true,
   });
 }

@@ -44,12 +44,20 @@ export function quantizeMultiplier(m: number, rounding: Rounding = 'double'): Mu
   return { q: carried ? 2 ** 30 : rounded, shift };
 }
 
-const wrap32 = (x: bigint): number => Number(BigInt.asIntN(32, x));
+/** a·b as high·2^31 + low with 0 ≤ low < 2^31, for 0 ≤ b < 2^31: by halves of b, as doubles hold 53 bits. */
+function product(a: number, b: number): { readonly high: number; readonly low: number } {
+  const lower = a * (b & 0xffff);
+  const upper = a * (b >>> 16) + Math.floor(lower / 2 ** 16);
+  const high = Math.floor(upper / 2 ** 15);
+  return { high, low: (upper - high * 2 ** 15) * 2 ** 16 + (lower - Math.floor(lower / 2 ** 16) * 2 ** 16) };
+}
 
 /** High half of the doubled product, half up: (a·b + 2^30) >> 31, saturated. */
 export function mulHigh(a: number, b: number): number {
   if (a === INT32_MIN && b === INT32_MIN) return INT32_MAX;
-  return wrap32((BigInt(a) * BigInt(b) + (1n << 30n)) >> 31n);
+  if (b < 0) return a < 0 ? mulHigh(-a, -b) : mulHigh(b, a);
+  const { high, low } = product(a, b);
+  return (high + (low >= 2 ** 30 ? 1 : 0)) | 0;
 }
 
 /** x / 2^exponent, half away from zero. */
@@ -67,10 +75,32 @@ export function shiftSaturated(x: number, exponent: number): number {
 }
 
 /** x times a multiplier, as the 32-bit kernels compute it (overflow of the left shift wraps). */
-export function scaled(x: number, { q, shift }: Multiplier, rounding: Rounding): number {
-  if (rounding === 'single') return wrap32((BigInt(x) * BigInt(q) + (1n << BigInt(30 - shift))) >> BigInt(31 - shift));
-  const shifted = shift > 0 ? wrap32(BigInt(x) << BigInt(shift)) : x;
-  return shiftRight(mulHigh(shifted, q), Math.max(0, -shift));
+export const scaled = (x: number, m: Multiplier, rounding: Rounding): number => scalerOf(m, rounding)(x);
+
+/** `scaled` by one multiplier, for many values. */
+export function scalerOf({ q, shift }: Multiplier, rounding: Rounding): (x: number) => number {
+  if (rounding === 'single') return (x) => scaledOnce(x, q, 31 - shift);
+  const left = 2 ** Math.max(0, shift);
+  const unit = 2 ** Math.max(0, -shift);
+  const [half, inverse] = [unit / 2, 1 / unit];
+  const [upper, lower] = [q >>> 16, q & 0xffff];
+  return (x) => {
+    const a = (x * left) | 0;
+    const high = Math.floor((a * upper + Math.floor((a * lower + TWO_30) / 65536)) / 32768); // as mulHigh
+    return unit === 1 ? high : Math.floor((high + half - (high < 0 ? 1 : 0)) * inverse); // as shiftRight
+  };
+}
+
+const TWO_30 = 2 ** 30;
+
+/** (x·q + 2^(total-1)) >> total. */
+function scaledOnce(x: number, q: number, total: number): number {
+  const { high, low } = product(x, q);
+  const whole =
+    total > 31
+      ? Math.floor((high + 2 ** (total - 32)) / 2 ** (total - 31))
+      : ((high * 2 ** (31 - total)) | 0) + Math.floor((low + 2 ** (total - 1)) / 2 ** total);
+  return whole | 0;
 }
 
 /** The 15-bit form in which 64-bit accumulators are scaled. */

@@ -4,11 +4,12 @@
 import type { Builder } from '../../../ir/builder.js';
 import { type Dim, isConst, product } from '../../../ir/dim.js';
 import { e } from '../../../ir/expr.js';
+import { cast } from '../../../ir/scalar.js';
 import type { Value } from '../../../ir/tensor.js';
 import type { LowerContext } from '../record.js';
-import { centred, inputAffine, outputAffine, outputType, store, typeRange } from './affine.js';
+import { centred, domainOf, inputAffine, outputAffine, outputType, store, typeRange } from './affine.js';
 import { type Multiplier, quantizeMultiplier } from './fixed-point.js';
-import { scale } from './fixed-point-expr.js';
+import { requantized } from './one-product.js';
 import { inverseSquareRoot, scaleBy } from './reciprocal.js';
 
 interface One {
@@ -41,7 +42,11 @@ export const integerSum =
     const bound = count * typeRange(x.type.dtype).hi * 3;
     const sum = b.reduce(b.cast(x, 'i32'), 'add', axes, keepDims);
     const zero = from.zero * count;
-    return b.map([sum], (s) => store(scale(e.sub(s, zero), m, ctx.rounding, bound), to.zero, typeRange(dtype), dtype));
+    const one = domainOf(x, from);
+    const domain = { lo: one.lo * count, hi: one.hi * count };
+    const r = { multiplier: m, zero: to.zero, range: typeRange(dtype), domain };
+    const level = requantized(b, r, ctx.rounding, bound);
+    return b.map([sum], (s) => cast(level(e.sub(s, zero)), dtype));
   };
 
 /** L2_NORMALIZATION over the last axis; the output's scale is 1/128. */
