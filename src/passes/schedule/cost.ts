@@ -2,7 +2,7 @@
 // core that starts two multiply-adds and two loads a cycle, and has a result after four.
 
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
-import { children, constant, type Expr, rewriteExpr } from '../../ir/scalar.js';
+import { children, constant, type Expr, type LoadExpr, rewriteExpr } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { guardsOf, withoutGuards } from './interior.js';
 import { constOf, type ScheduleOptions } from './loops.js';
@@ -33,9 +33,12 @@ export function costOf(
   const operands = loadsOf(r.term);
   const splats = operands.filter((x) => !x.index.some((i) => mentions(i, t.columns.var)));
   const invariant = t.rows ? splats.filter((x) => !x.index.some((i) => mentions(i, (t.rows as For).var))).length : 0;
-  const loads = (splats.length - invariant) * rows + invariant + (operands.length - splats.length) * vectors;
   const packed = t.packed.length > 0;
   const inPlace = packed ? withoutPanel(r, t) : r;
+  const times = rows <= o.target.reloads ? rows : 1;
+  const wide = operands.filter((x) => !splats.includes(x));
+  const lines = wide.reduce((n, x) => n + vectors * times * (packed ? 1 : linesOf(x, t, nest, r)), 0);
+  const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
   const step = Math.max((cells + operations(inPlace.term, t, rows, vectors)) / PER_CYCLE, loads / PER_CYCLE, LATENCY);
   const outputs = rows * width * useful;
@@ -152,6 +155,17 @@ function operations(term: Expr, t: TileSchedule, rows: number, vectors: number):
 
 /** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
 const FAR = 16384;
+/** 32-bit elements in a line of a cache. */
+const LINE = 16;
+
+/** Lines a vector of this load lies in, on average: more than one where it starts anywhere. */
+function linesOf(x: LoadExpr, { columns, lanes }: TileSchedule, nest: Nest, r: Reduction): number {
+  const others = [...nest.loops, ...r.loops].filter((f) => f !== columns);
+  const strides = others.map((f) => coefficient(x.index[0] as Expr, f.var));
+  const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
+  return isAligned ? 1 : 1 + lanes / LINE;
+}
+
 /** Cycles to enter and leave a loop. */
 const ENTER = 2;
 /** Cycles to enter a tile. */

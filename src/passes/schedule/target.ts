@@ -16,6 +16,9 @@ export interface VectorTarget {
   readonly spillsWell: boolean;
   /** Whether loads come before arithmetic wherever they may, so that many are live at once. */
   readonly loadsFirst: boolean;
+  /** Uses in a step up to which a loaded vector is loaded for each of them: gcc makes it an operand in memory, as that saves an
+   *  instruction. */
+  readonly reloads: number;
   /** Whether inner loops of few steps are written out by a compiler, so that a sum over several loops costs what one does. */
   readonly unrolls: boolean;
   /** Whether a load makes floats of halves, so that weights are better two bytes than four however near they are. */
