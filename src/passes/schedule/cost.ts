@@ -15,6 +15,8 @@ import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 const TYPICAL = 64;
 const LATENCY = 4;
 const PER_CYCLE = 2;
+/** What is done to more lanes than this takes some cores twice as long and others does not: between them. */
+const slowness = (lanes: number): number => (lanes > 8 ? 1.5 : 1);
 
 export function costOf(
   t: TileSchedule,
@@ -24,9 +26,20 @@ export function costOf(
   shorter: ReadonlyMap<string, number>,
 ): number {
   const sizeOf = (f: For): number => constOf(f.hi) ?? shorter.get(f.var) ?? TYPICAL;
+  return (
+    slowness(t.lanes) * (isUnrolled(t, r) ? costAtBorders(t, nest, r, o, sizeOf) : costInLoops(t, nest, r, o, sizeOf))
+  );
+}
+
+function costInLoops(
+  t: TileSchedule,
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  sizeOf: (f: For) => number,
+): number {
   const { rowCount: rows, vectors, lanes } = t;
   const width = vectors * lanes;
-  if (isUnrolled(t, r)) return costAtBorders(t, nest, r, o, sizeOf);
   const columns = sizeOf(t.columns);
   const useful = covered(columns, width) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
   const depth = r.loops.reduce((p, f) => p * sizeOf(f), 1);
@@ -37,10 +50,14 @@ export function costOf(
   const inPlace = packed ? withoutPanel(r, t) : r;
   const times = rows <= o.target.reloads ? rows : 1;
   const wide = operands.filter((x) => !splats.includes(x));
-  const lines = wide.reduce((n, x) => n + vectors * times * (packed ? 1 : linesOf(x, t, nest, r)), 0);
+  const lines = wide.reduce(
+    (n, x) => n + vectors * times * (packed && lanes <= ALIGNED ? 1 : linesOf(x, t, nest, r)),
+    0,
+  );
   const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
-  const step = Math.max((cells + operations(inPlace.term, t, rows, vectors)) / PER_CYCLE, loads / PER_CYCLE, LATENCY);
+  const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads);
+  const step = Math.max(instructions / PER_CYCLE, LATENCY);
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
@@ -155,14 +172,15 @@ function operations(term: Expr, t: TileSchedule, rows: number, vectors: number):
 
 /** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
 const FAR = 16384;
-/** 32-bit elements in a line of a cache. */
+/** 32-bit elements in a line of a cache, and at whose multiples a buffer starts. */
 const LINE = 16;
+const ALIGNED = 4;
 
-/** Lines a vector of this load lies in, on average: more than one where it starts anywhere. */
+/** Lines a vector of this load lies in: more than one where it may start anywhere. */
 function linesOf(x: LoadExpr, { columns, lanes }: TileSchedule, nest: Nest, r: Reduction): number {
   const others = [...nest.loops, ...r.loops].filter((f) => f !== columns);
   const strides = others.map((f) => coefficient(x.index[0] as Expr, f.var));
-  const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
+  const isAligned = lanes <= ALIGNED && strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
   return isAligned ? 1 : 1 + lanes / LINE;
 }
 
