@@ -50,10 +50,7 @@ function costInLoops(
   const inPlace = packed ? withoutPanel(r, t) : r;
   const times = rows <= o.target.reloads ? rows : 1;
   const wide = operands.filter((x) => !splats.includes(x));
-  const lines = wide.reduce(
-    (n, x) => n + vectors * times * (packed && lanes <= ALIGNED ? 1 : linesOf(x, t, nest, r)),
-    0,
-  );
+  const lines = wide.reduce((n, x) => n + vectors * times * (packed ? 1 : linesOf(x, t, nest, r)), 0);
   const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
   const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads);
@@ -172,15 +169,14 @@ function operations(term: Expr, t: TileSchedule, rows: number, vectors: number):
 
 /** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
 const FAR = 16384;
-/** 32-bit elements in a line of a cache, and at whose multiples a buffer starts. */
+/** 32-bit elements in a line of a cache. */
 const LINE = 16;
-const ALIGNED = 4;
 
 /** Lines a vector of this load lies in: more than one where it may start anywhere. */
 function linesOf(x: LoadExpr, { columns, lanes }: TileSchedule, nest: Nest, r: Reduction): number {
   const others = [...nest.loops, ...r.loops].filter((f) => f !== columns);
   const strides = others.map((f) => coefficient(x.index[0] as Expr, f.var));
-  const isAligned = lanes <= ALIGNED && strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
+  const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
   return isAligned ? 1 : 1 + lanes / LINE;
 }
 

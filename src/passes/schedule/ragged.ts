@@ -11,7 +11,7 @@ import type { For, Nest, Reduction, Store } from './nest.js';
 import { isUnrolled } from './window.js';
 
 /** What two nests may take of the time of one: each is code. */
-const MOST = 0.95;
+const MOST = 0.92;
 
 /** One of the two, and how it is to be scheduled. */
 export interface Part {
@@ -32,6 +32,7 @@ export function cutRagged(
   const { columns } = tile;
   const size = constOf(columns.hi);
   if (at.part || at.shorter.size > 0 || size === null || tile.isStored || isUnrolled(tile, r)) return null;
+  if (tile.packed.some((x) => x.k !== 'load')) return null; // to be computed once, not for each row
   const cyclesOf = (p: Part, steps: number): number => {
     const best = bestTile(p.nest, p.reduction, o, p.at);
     return best?.tile.columns.var === columns.var ? best.cost * steps : Infinity;
