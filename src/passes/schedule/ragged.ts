@@ -20,8 +20,8 @@ export interface Part {
   readonly at: Setting;
 }
 
-/** A nest as one for the columns that tiles fill and one for the rest; `tile` is the best for it as a whole. The rest has no
- *  panel, which as its only tile's would be filled outside all loops, where threads could not share them. */
+/** A nest as one for the columns that tiles fill and one for the rest; `tile` is the best for it as a whole. Neither has a panel
+ *  for one tile only: it would be filled outside the loops that are left, which threads could then not share. */
 export function cutRagged(
   nest: Nest,
   r: Reduction,
@@ -35,7 +35,9 @@ export function cutRagged(
   if (tile.packed.some((x) => x.k !== 'load')) return null; // to be computed once, not for each row
   const cyclesOf = (p: Part, steps: number): number => {
     const best = bestTile(p.nest, p.reduction, o, p.at);
-    return best?.tile.columns.var === columns.var ? best.cost * steps : Infinity;
+    if (best?.tile.columns.var !== columns.var) return Infinity;
+    const { packed, vectors, lanes } = best.tile;
+    return packed.length > 0 && vectors * lanes === steps ? Infinity : best.cost * steps;
   };
   let least = MOST * costOf(tile, nest, r, o, at.shorter) * size;
   let cheapest: readonly Part[] | null = null;
