@@ -48,9 +48,9 @@ function costInLoops(
   const invariant = t.rows ? splats.filter((x) => !x.index.some((i) => mentions(i, (t.rows as For).var))).length : 0;
   const packed = t.packed.length > 0;
   const inPlace = packed ? withoutPanel(r, t) : r;
-  const times = rows <= o.target.reloads ? rows : 1;
+  const times = rows <= Math.min(o.target.reloads, vectors + 2) ? rows : 1; // a single vector: the row's value is the operand
   const wide = operands.filter((x) => !splats.includes(x));
-  const lines = wide.reduce((n, x) => n + vectors * times * (packed ? 1 : linesOf(x, t, nest, r)), 0);
+  const lines = wide.reduce((n, x) => n + vectors * times * linesOf(x, t, nest, r, times > 1), 0);
   const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
   const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads);
@@ -172,12 +172,19 @@ const FAR = 16384;
 /** 32-bit elements in a line of a cache. */
 const LINE = 16;
 
-/** Lines a vector of this load lies in: more than one where it may start anywhere. */
-function linesOf(x: LoadExpr, { columns, lanes }: TileSchedule, nest: Nest, r: Reduction): number {
+/** Lines a vector of this load lies in: more than one where it may start anywhere. Buffers start at multiples of four elements;
+ *  what is loaded once for many uses may well take two lines. */
+function linesOf(
+  x: LoadExpr,
+  { columns, lanes, packed }: TileSchedule,
+  nest: Nest,
+  r: Reduction,
+  isOften: boolean,
+): number {
   const others = [...nest.loops, ...r.loops].filter((f) => f !== columns);
-  const strides = others.map((f) => coefficient(x.index[0] as Expr, f.var));
+  const strides = packed.length > 0 ? [] : others.map((f) => coefficient(x.index[0] as Expr, f.var));
   const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
-  return isAligned ? 1 : 1 + lanes / LINE;
+  return isAligned && !(isOften && lanes > 4) ? 1 : 1 + lanes / LINE;
 }
 
 /** Cycles to enter and leave a loop. */
