@@ -70,6 +70,10 @@ describe('sizes that tiles do not divide', () => {
       expect(rows.length).toBeGreaterThan(0);
       for (const sums of rows) expect(sums, `${n}: sums at once`).toBeGreaterThanOrEqual(5);
     }
+    for (const n of [64, 100, 129]) {
+      const rows = tilesOf(kernelOf(product(4, 256, n, 'input'), { target: 'c', cpu: 'avx512' }));
+      expect(new Set(rows), `${n}: four rows by one vector`).toEqual(new Set([4]));
+    }
   });
 
   const cases = [17, 36, 37, 77, 100].flatMap((n) => [
