@@ -76,6 +76,13 @@ describe('sizes that tiles do not divide', () => {
     }
   });
 
+  it('put the sums of a block aside where a last, shorter one leaves gcc no registers', () => {
+    const countOf = (k: number): number =>
+      kernelOf(product(64, k, 64, 'input'), { target: 'c', cpu: 'avx512' }).params.filter((p) => p.access === 'scratch')
+        .length;
+    expect(countOf(1024 + 6) - countOf(1024)).toBe(1);
+  });
+
   const cases = [17, 36, 37, 77, 100].flatMap((n) => [
     { n, b: 'constant' as const },
     { n, b: 'input' as const },

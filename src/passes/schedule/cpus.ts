@@ -18,7 +18,7 @@ const cpu = (
   supports: () => true,
   tile: { vectors: 2, rows, overlapping },
   registers,
-  spillsWell: registers > 16, // with 32 gcc finds room for what a step needs (measured)
+  spillsWell: registers > 16 ? 'equal blocks' : false, // with 32 gcc then finds room for what a step needs (measured)
   loadsFirst: false,
   reloads,
   unrolls: true,
