@@ -11,6 +11,7 @@ export const WASM_VECTORS = {
   registers: 15, // of x86-64: V8 keeps one for itself
   spillsWell: true,
   loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
+  reloads: 0,
   unrolls: false,
   loadsHalves: false,
   keepsSplats: false,

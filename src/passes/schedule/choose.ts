@@ -50,6 +50,8 @@ export interface Setting {
   readonly atLeast: ReadonlyMap<string, number>;
   /** Floats are added up as floats: the other way was tried. */
   readonly inFloats?: boolean;
+  /** Which of two nests along its columns this is, the first being for whole tiles. */
+  readonly part?: 'tiles' | 'rest';
 }
 
 /** A panel is worth its copy from this many uses, and from this many steps of the reduction. */
@@ -63,17 +65,27 @@ const MAX_IN_PLACE = 16384;
 const MAX_STORED = 1 << 24;
 
 export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at: Setting): Schedule {
-  const tiles = nest.loops
-    .flatMap((columns) => describeTiles(nest, r, columns, o, at))
-    .filter((t) => !t.isFallback || isShort(t, nest, at));
-  const cost = new Map(tiles.map((t) => [t, costOf(t, nest, r, o, at.shorter)]));
-  const best = tiles.sort((a, b) => (cost.get(a) as number) - (cost.get(b) as number))[0];
-  if (best) return best;
+  const best = bestTile(nest, r, o, at);
+  if (best) return best.tile;
   for (const lanes of widths(o.target)) {
     const along = innermostInLanes(r, atWidth(o, lanes));
     if (along) return { kind: 'lanes', along, lanes };
   }
   return { kind: 'plain' };
+}
+
+/** The tile that takes least, and what that is for each output. */
+export function bestTile(
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  at: Setting,
+): { readonly tile: TileSchedule; readonly cost: number } | null {
+  const tiles = nest.loops
+    .flatMap((columns) => describeTiles(nest, r, columns, o, at))
+    .filter((t) => !t.isFallback || isShort(t, nest, at))
+    .map((tile) => ({ tile, cost: costOf(tile, nest, r, o, at.shorter) }));
+  return tiles.sort((a, b) => a.cost - b.cost)[0] ?? null;
 }
 
 /** Whether a loop is known to have room for so many steps at once. */
@@ -138,7 +150,8 @@ function tilesWith(
       const counts = upTo(rows ? tile.vectors : 2 * tile.vectors).filter(fits);
       if (counts.length === 0) return [];
       const inPlace = readsInPlace(r, columns, narrow);
-      const found = at.mayPack && rows && !isWindow ? packedParts(r, columns, inner, narrow, at) : [];
+      const found =
+        at.mayPack && at.part !== 'rest' && rows && !isWindow ? packedParts(r, columns, inner, narrow, at) : [];
       const isSteady = r.loops.length === 1 || o.target.unrolls;
       const isNear = inPlace && isSteady && isSmall(r, columns) && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;

@@ -2,7 +2,7 @@
 // core that starts two multiply-adds and two loads a cycle, and has a result after four.
 
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
-import { children, constant, type Expr, rewriteExpr } from '../../ir/scalar.js';
+import { children, constant, type Expr, type LoadExpr, rewriteExpr } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { guardsOf, withoutGuards } from './interior.js';
 import { constOf, type ScheduleOptions } from './loops.js';
@@ -15,6 +15,8 @@ import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 const TYPICAL = 64;
 const LATENCY = 4;
 const PER_CYCLE = 2;
+/** What is done to more lanes than this takes some cores twice as long and others does not: between them. */
+const slowness = (lanes: number): number => (lanes > 8 ? 1.5 : 1);
 
 export function costOf(
   t: TileSchedule,
@@ -24,20 +26,35 @@ export function costOf(
   shorter: ReadonlyMap<string, number>,
 ): number {
   const sizeOf = (f: For): number => constOf(f.hi) ?? shorter.get(f.var) ?? TYPICAL;
+  return (
+    slowness(t.lanes) * (isUnrolled(t, r) ? costAtBorders(t, nest, r, o, sizeOf) : costInLoops(t, nest, r, o, sizeOf))
+  );
+}
+
+function costInLoops(
+  t: TileSchedule,
+  nest: Nest,
+  r: Reduction,
+  o: ScheduleOptions,
+  sizeOf: (f: For) => number,
+): number {
   const { rowCount: rows, vectors, lanes } = t;
   const width = vectors * lanes;
-  if (isUnrolled(t, r)) return costAtBorders(t, nest, r, o, sizeOf);
   const columns = sizeOf(t.columns);
   const useful = covered(columns, width) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
   const depth = r.loops.reduce((p, f) => p * sizeOf(f), 1);
   const operands = loadsOf(r.term);
   const splats = operands.filter((x) => !x.index.some((i) => mentions(i, t.columns.var)));
   const invariant = t.rows ? splats.filter((x) => !x.index.some((i) => mentions(i, (t.rows as For).var))).length : 0;
-  const loads = (splats.length - invariant) * rows + invariant + (operands.length - splats.length) * vectors;
   const packed = t.packed.length > 0;
   const inPlace = packed ? withoutPanel(r, t) : r;
+  const times = rows <= Math.min(o.target.reloads, vectors + 2) ? rows : 1; // a single vector: the row's value is the operand
+  const wide = operands.filter((x) => !splats.includes(x));
+  const lines = wide.reduce((n, x) => n + vectors * times * linesOf(x, t, nest, r, times > 1), 0);
+  const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
-  const step = Math.max((cells + operations(inPlace.term, t, rows, vectors)) / PER_CYCLE, loads / PER_CYCLE, LATENCY);
+  const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads);
+  const step = Math.max(instructions / PER_CYCLE, LATENCY);
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
@@ -152,6 +169,24 @@ function operations(term: Expr, t: TileSchedule, rows: number, vectors: number):
 
 /** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
 const FAR = 16384;
+/** 32-bit elements in a line of a cache. */
+const LINE = 16;
+
+/** Lines a vector of this load lies in: more than one where it may start anywhere. Buffers start at multiples of four elements;
+ *  what is loaded once for many uses may well take two lines. */
+function linesOf(
+  x: LoadExpr,
+  { columns, lanes, packed }: TileSchedule,
+  nest: Nest,
+  r: Reduction,
+  isOften: boolean,
+): number {
+  const others = [...nest.loops, ...r.loops].filter((f) => f !== columns);
+  const strides = packed.length > 0 ? [] : others.map((f) => coefficient(x.index[0] as Expr, f.var));
+  const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
+  return isAligned && !(isOften && lanes > 4) ? 1 : 1 + lanes / LINE;
+}
+
 /** Cycles to enter and leave a loop. */
 const ENTER = 2;
 /** Cycles to enter a tile. */

@@ -11,14 +11,16 @@ const cpu = (
   rows: number,
   registers: number,
   overlapping: number,
+  reloads: number,
   loadsHalves: boolean,
 ): VectorTarget => ({
   lanes,
   supports: () => true,
   tile: { vectors: 2, rows, overlapping },
   registers,
-  spillsWell: registers > 16, // with 32 gcc finds room for what a step needs (measured)
+  spillsWell: registers > 16 ? 'equal blocks' : false, // with 32 gcc then finds room for what a step needs (measured)
   loadsFirst: false,
+  reloads,
   unrolls: true,
   loadsHalves,
   keepsSplats: true,
@@ -40,10 +42,10 @@ const cpu = (
 /** Rows that share their loads take code and rows in blocks memory, of which 'generic' is to have little; with long vectors the
  *  first gain nothing (measured). Without vector types, as 'generic' may be built, two vectors taken apart are worse than elements. */
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
-  generic: { ...cpu(4, 4, 16, 1, false), rowsAtOnce: 1, separates: false },
-  sse2: cpu(4, 4, 16, 3, false),
-  avx2: cpu(8, 6, 16, 1, true),
-  avx512: cpu(16, 8, 32, 1, true),
-  avx512vnni: cpu(16, 8, 32, 1, true),
-  neon: cpu(4, 8, 32, 3, false),
+  generic: { ...cpu(4, 4, 16, 1, 0, false), rowsAtOnce: 1, separates: false },
+  sse2: cpu(4, 4, 16, 3, 0, false),
+  avx2: cpu(8, 6, 16, 1, 3, true),
+  avx512: cpu(16, 8, 32, 1, 4, true),
+  avx512vnni: cpu(16, 8, 32, 1, 4, true),
+  neon: cpu(4, 8, 32, 3, 0, false),
 };

@@ -27,6 +27,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     registers: 16,
     spillsWell: true,
     loadsFirst: false,
+    reloads: 0,
     unrolls: true,
     loadsHalves: false,
     keepsSplats: false,

@@ -18,6 +18,7 @@ import { type For, matchNest, matchReduction, type Nest, type Reduction } from '
 import { type Constants, type ScheduledKernel, type Source, withOperands } from './operands.js';
 import { createPanels, type Panels } from './pack.js';
 import { plainRows } from './plain-rows.js';
+import { cutRagged } from './ragged.js';
 import { rowsInLanes } from './row-lanes.js';
 import { invertDivisors, scheduleRow } from './row-loops.js';
 import { splitNest } from './split.js';
@@ -76,6 +77,8 @@ function scheduleReduction(nest: Nest, r: Reduction, o: ScheduleOptions, panels:
   const s = chooseSchedule(nest, r, o, at);
   switch (s.kind) {
     case 'tile': {
+      const parts = cutRagged(nest, r, s, o, at);
+      if (parts) return parts.flatMap((p) => scheduleReduction(p.nest, p.reduction, o, panels, p.at));
       const guard = (f: For, size: number, known: Setting, body: readonly Stmt[]): readonly Stmt[] => {
         if (hasRoom(f, size, at)) return body;
         const shorter = { ...known, shorter: new Map([...known.shorter, [f.var, size]]) };

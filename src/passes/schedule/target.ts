@@ -12,10 +12,14 @@ export interface VectorTarget {
   readonly tile: { readonly vectors: number; readonly rows: number; readonly overlapping: number };
   /** Vector registers there are for values. */
   readonly registers: number;
-  /** Whether what a loop does not need is what goes to memory where registers are too few: gcc may take sums of that loop. */
-  readonly spillsWell: boolean;
+  /** Whether what a loop does not need is what goes to memory where registers are too few, or does where all blocks of a sum
+   *  are equally long: gcc may take sums of that loop. */
+  readonly spillsWell: boolean | 'equal blocks';
   /** Whether loads come before arithmetic wherever they may, so that many are live at once. */
   readonly loadsFirst: boolean;
+  /** Uses in a step up to which a loaded vector is loaded for each of them: gcc makes it an operand in memory, as that saves an
+   *  instruction. */
+  readonly reloads: number;
   /** Whether inner loops of few steps are written out by a compiler, so that a sum over several loops costs what one does. */
   readonly unrolls: boolean;
   /** Whether a load makes floats of halves, so that weights are better two bytes than four however near they are. */
