@@ -225,6 +225,20 @@ describe('wasm loops', () => {
     expect(await run({ x }, ['i32', [56]], body)).toEqual(want);
   });
 
+  it('counts on where a variable is read beside the addresses, under its own name or another', async () => {
+    const i = iv('i');
+    const j = op('mul', iv('j'), i32(2));
+    const pad = load(0, [i], 'i32', { guard: rawOp('lt', load(0, [i], 'i32'), i32(3)), pad: i });
+    const body = [
+      loop('i', 8, store(1, i, i)), // one expression is index and value
+      loop('j', 4, letVar('k', j), letVar('l', iv('k')), store(1, op('add', iv('k'), i32(8)), iv('l'))),
+      loop('i', 4, store(1, op('add', i, i32(16)), pad)),
+      strided(3, 11, store(1, op('add', op('mul', i, i32(2)), i32(20)), load(0, [i], 'i32'))), // nobody else reads it
+    ];
+    const want = [...range(8), 0, 0, 2, 0, 4, 0, 6, 0, ...range(4), ...range(19).map((k) => (k % 6 === 0 ? k / 2 : 0))];
+    expect(await run({ x }, ['i32', [39]], body)).toEqual(want);
+  });
+
   it('leaves pointers alone whose index moves otherwise', async () => {
     const body = [
       letVar('k', i32(0), true),

@@ -25,8 +25,8 @@ function collect(k: KernelState, body: readonly Stmt[], needed: Set<string>, beh
       behind.set(s.var, names);
       scan(k, s.value, names);
     } else {
-      const isWalked = (s.s === 'store' || s.s === 'atomic') && findPointer(k, s.buf, s.index) !== null;
-      for (const e of stmtExprs(s)) if (!isWalked || e !== s.index) scan(k, e, needed);
+      const isAt = (s.s === 'store' || s.s === 'atomic') && findPointer(k, s.buf, s.index) !== null;
+      for (const e of isAt ? [s.value] : stmtExprs(s)) scan(k, e, needed);
       for (const inner of stmtBodies(s)) collect(k, inner, needed, behind);
     }
   }
@@ -46,13 +46,10 @@ function scan(k: KernelState, e: Expr, names: Set<string>, seen: Set<Expr> = new
   if (seen.has(e)) return;
   seen.add(e);
   if (e.k === 'var') names.add(e.name);
-  const walked = e.k === 'load' ? walkedIndex(k, e) : null;
-  for (const x of children(e)) if (x !== walked) scan(k, x, names, seen);
+  for (const x of e.k === 'load' && isWalked(k, e) ? [e.guard, e.pad] : children(e)) if (x) scan(k, x, names, seen);
 }
 
-/** The index a pointer stands for. Lanes that are read one by one start from the index itself. */
-function walkedIndex(k: KernelState, e: LoadExpr): Expr | null {
-  const [index] = e.index;
-  if (!index || index.lanes > 1 || (e.guard?.lanes ?? 1) > 1) return null;
-  return findPointer(k, e.src, index) && index;
+/** Whether a pointer stands for the index. Lanes that are read one by one start from the index itself. */
+function isWalked(k: KernelState, { src, index: [index], guard }: LoadExpr): boolean {
+  return index?.lanes === 1 && (guard?.lanes ?? 1) === 1 && findPointer(k, src, index) !== null;
 }
