@@ -93,6 +93,19 @@ export function slotsOf(body: readonly Stmt[]): Set<number> {
   return slots;
 }
 
+/** How many places read a buffer or store to it. */
+export function accessesOf(body: readonly Stmt[], slot: number): number {
+  let n = 0;
+  visitStmts(body, (s) => {
+    if (s.s === 'store' && s.buf === slot) n++;
+    for (const x of stmtExprs(s))
+      visitExpr(x, (y) => {
+        if (y.k === 'load' && y.src === slot) n++;
+      });
+  });
+  return n;
+}
+
 /** A body with its buffer slots renumbered. */
 export function mapSlots(body: readonly Stmt[], f: (slot: number) => number): readonly Stmt[] {
   const memo = new Map<Expr, Expr>();

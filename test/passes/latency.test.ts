@@ -1,4 +1,4 @@
-// How many vectors go side by side: four of a chain, two where a step offers several operations at a time, and no more than
+// How many vectors go side by side: four of a chain, eight of a narrow one, two where a step offers several operations at a time, and no more than
 // the target has use for.
 
 import { describe, expect, it } from 'vitest';
@@ -26,6 +26,15 @@ describe('vectors at once', () => {
     expect(vectorsAtOnce([macro('fast_erf')], WASM_VECTORS)).toBe(4);
     expect(vectorsAtOnce([rawOp('add', chain(6), chain(6, y))], WASM_VECTORS)).toBe(2);
     expect(vectorsAtOnce([macro('fast_exp')], CPUS.avx512)).toBe(1);
+  });
+
+  it('are eight of a chain that offers one operation at a time, where as few are left over', () => {
+    const difference = expandMacro('fast_exp', [rawOp('sub', x, y)], 'f32');
+    const of = (vectors: number | null): number => vectorsAtOnce([difference], WASM_VECTORS, vectors);
+    expect([8, 11, 32, 33].map(of)).toEqual([8, 8, 8, 8]);
+    expect([7, 12, 15, null].map(of)).toEqual([4, 4, 4, 4]);
+    expect(vectorsAtOnce([macro('fast_exp')], WASM_VECTORS, 32)).toBe(4);
+    expect(vectorsAtOnce([difference], CPUS.avx512, 32)).toBe(1);
   });
 
   it('are several of short steps everywhere, and one of steps that are long by themselves', () => {

@@ -15,6 +15,7 @@ import { CodeWriter, type Local } from './code.js';
 import { encodeModule, type FunctionBody, type FunctionType } from './encoder.js';
 import { writeExpr } from './expr.js';
 import { bindSymbol, emitKernel, newState } from './kernel.js';
+import { shortenTurns } from './turns.js';
 import { JOB, sharedKernels } from './job.js';
 import type { KernelState } from './kernel-state.js';
 import {
@@ -62,7 +63,7 @@ export function emitWasm(program: Program, options: WasmOptions = {}): WasmOutpu
   const hosts = collectHosts(program);
   const base = scratchAddress(program);
   const relaxed = options.relaxed === true && program.numerics === 'fast';
-  const kernels = program.kernels.map((k) => emitKernel(k, base, relaxed));
+  const kernels = program.kernels.map((k) => emitKernel(relaxed ? shortenTurns(k) : k, base, relaxed));
   const layout = planLayout(
     program,
     kernels.reduce((n, k) => Math.max(n, k.scratch), 0),

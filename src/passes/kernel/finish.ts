@@ -17,6 +17,7 @@ import { orderExtrema } from './ordered-extrema.js';
 import { propagateCopies } from './copies.js';
 import { legalizeKernel } from './legalize.js';
 import { narrowF64 } from './narrow-f64.js';
+import { quietExtrema } from './quiet-extrema.js';
 import { rollStores } from './roll-stores.js';
 import { dropRowBounds } from './row-bounds.js';
 import { simplifyKernel } from './simplify-index.js';
@@ -36,12 +37,17 @@ export function finishScheduled(
   const legal = legalizeKernel(kernel); // first: schedules look at what will be computed
   const simple = simplifyKernel(legal); // before scheduling: guards that always hold are gone, indices are sums
   const known = dropRowBounds(simple); // before scheduling, which takes the row's loops apart
-  const scheduled = scheduleKernel(known, schedule, constants);
+  const quiet = schedule.numerics === 'fast' ? quietExtrema(known) : new Set<string>();
+  const scheduled = scheduleKernel(known, { ...schedule, quiet }, constants);
   const again = simplifyKernel(scheduled.kernel, { unloop: true }); // tile bounds decide guards
   const small = addSmallCasts(again, schedule.target); // looks for extrema
   const ordered = orderExtrema(small, schedule.numerics); // after scheduling, which looks for reductions by max
   const spelled = boundExtrema(ordered, schedule.numerics);
-  const blocked = blockRows({ kernel: spelled, operands: scheduled.operands }, schedule.target.rowsAtOnce);
+  const blocked = blockRows(
+    { kernel: spelled, operands: scheduled.operands },
+    schedule.target.rowsAtOnce,
+    threads === 1,
+  );
   const shared = threads > 1 ? shareKernel(blocked.kernel, threads) : blocked.kernel; // when loops have their final steps
   const operands = blocked.operands.map((o) => (o.kind === 'filled' ? { ...o, kernel: finishFill(o.kernel) } : o));
   return { kernel: rollStores(shared), operands };

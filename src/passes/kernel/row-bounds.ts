@@ -10,7 +10,7 @@ import { type For, loadsOf, matchNest, matchReduction } from '../schedule/nest.j
 import { effectsOf } from './stmt-walk.js';
 
 /** `most` is at least `term` for every value of the loop's variable. */
-interface Maximum {
+export interface Maximum {
   readonly most: string;
   readonly loop: For;
   readonly term: Expr;
@@ -64,7 +64,7 @@ function isMost(x: Expr, acc: string): boolean {
 }
 
 /** Whether a statement may change what the maximum is of. Buffers that are not the kernel's own may share memory. */
-function disturbs(s: Stmt, { most, term }: Maximum, params: readonly BufferParam[]): boolean {
+export function disturbs(s: Stmt, { most, term }: Maximum, params: readonly BufferParam[]): boolean {
   const { written, assigned, declared } = effectsOf([s]);
   const read = new Set(loadsOf(term).map((x) => x.src));
   const isHere = [...written].some((slot) => read.has(slot) || params[slot]?.access !== 'scratch');
@@ -87,8 +87,9 @@ function unbounded(x: Expr, { maxima, loops }: Known): Expr {
   return isKnown ? difference : x;
 }
 
-function isElement(x: Expr, { loop, term }: Maximum, f: For): boolean {
-  if (f.step !== loop.step || [f.lo, f.hi].some((y, k) => exprKey(y) !== exprKey(k === 0 ? loop.lo : loop.hi)))
-    return false;
-  return exprKey(x) === exprKey(substituteVars(term, new Map([[loop.var, variable(f.var, 'i32')]])));
-}
+export const isSameRange = (a: For, b: For): boolean =>
+  a.step === b.step && exprKey(a.lo) === exprKey(b.lo) && exprKey(a.hi) === exprKey(b.hi);
+
+/** Whether `x`, in the loop `f`, is what the extremum is of. */
+export const isElement = (x: Expr, { loop, term }: Maximum, f: For): boolean =>
+  isSameRange(f, loop) && exprKey(x) === exprKey(substituteVars(term, new Map([[loop.var, variable(f.var, 'i32')]])));

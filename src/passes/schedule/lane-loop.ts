@@ -67,8 +67,10 @@ const multiple = (hi: Expr, step: number): Expr => {
 
 function unrollOf(l: LaneLoop, size: number | null, target: VectorTarget): number {
   if (l.sums.length === 0) return 1;
-  const wanted = vectorsAtOnce([...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)], target);
-  const fits = size === null ? wanted : Math.floor(size / target.lanes);
+  const vectors = size === null ? null : Math.floor(size / target.lanes);
+  const values = [...l.sums.map((s) => s.term), ...l.stores.map((s) => s.value)];
+  const wanted = vectorsAtOnce(values, target, l.stores.length > 0 ? vectors : null);
+  const fits = vectors ?? wanted;
   return fits >= wanted ? wanted : fits >= 2 ? 2 : 1;
 }
 
@@ -79,9 +81,12 @@ const isLong = (l: LaneLoop): boolean =>
 const partial = (s: Sum, k: number): string => `${s.acc}_v${k}`;
 const ordered = (s: Sum): string => `${s.acc}_ordered`;
 
-/** Whether NaN is noted by itself: the plain operation then need not care. */
-const notesNan = (s: Sum, o: ScheduleOptions): boolean =>
+/** Whether the plain operation does, which does not care for NaN. */
+const isPlain = (s: Sum, o: ScheduleOptions): boolean =>
   o.numerics === 'fast' && s.init.dtype === 'f32' && (s.op === 'max' || s.op === 'min');
+
+/** Whether NaN is noted by itself then. */
+const notesNan = (s: Sum, o: ScheduleOptions): boolean => isPlain(s, o) && !o.quiet?.has(s.acc);
 
 function declare(s: Sum, o: ScheduleOptions, unroll: number): readonly Stmt[] {
   const { lanes } = o.target;
@@ -109,7 +114,7 @@ function vectorStep(l: LaneLoop, o: ScheduleOptions, base: Expr, k: number): rea
     const term = vectorizeExpr(s.term, at);
     if (!term || !o.target.supports(s.op, dtype, lanes)) return null;
     const [acc, x] = [variable(partial(s, k), dtype, lanes), splat(term, lanes)];
-    out.push({ s: 'set', var: partial(s, k), value: notesNan(s, o) ? pick(s.op, acc, x) : e.op(s.op, acc, x) });
+    out.push({ s: 'set', var: partial(s, k), value: isPlain(s, o) ? pick(s.op, acc, x) : e.op(s.op, acc, x) });
     if (!notesNan(s, o)) continue;
     const before = variable(ordered(s), 'i1', lanes);
     out.push({ s: 'set', var: ordered(s), value: rawOp('and', before, rawOp('eq', x, x)) });
@@ -132,20 +137,19 @@ const scalarStep = (l: LaneLoop): readonly Stmt[] => [
 function combine(s: Sum, o: ScheduleOptions, unroll: number): Stmt {
   const { lanes } = o.target;
   const { dtype } = s.init;
-  const join = (x: Expr, y: Expr): Expr => (notesNan(s, o) ? pick(s.op, x, y) : e.op(s.op, x, y));
+  const join = (x: Expr, y: Expr): Expr => (isPlain(s, o) ? pick(s.op, x, y) : e.op(s.op, x, y));
   const vectors = Array.from({ length: unroll }, (_, k): Expr => variable(partial(s, k), dtype, lanes));
   const sum = pairwise(vectors, join);
   const lane = (x: Expr, k: number): Expr => vec('extract', [x], x.dtype, 1, k);
   const each = (x: Expr): Expr[] => Array.from({ length: lanes }, (_, k) => lane(x, k));
-  const put = (total: Expr): Stmt => ({ s: 'set', var: s.acc, value: e.op(s.op, variable(s.acc, dtype), total) });
-  if (!notesNan(s, o)) return put(pairwise(each(sum), join));
+  const acc = variable(s.acc, dtype);
+  if (!isPlain(s, o)) return { s: 'set', var: s.acc, value: e.op(s.op, acc, pairwise(each(sum), join)) };
+  const parts = each(sum).map((x) => splat(x, lanes));
+  const best = lane(pick(s.op, splat(acc, lanes), pairwise(parts, join)), 0);
+  if (!notesNan(s, o)) return { s: 'set', var: s.acc, value: best };
   const flag = variable(ordered(s), 'i1', lanes);
-  const best = pairwise(
-    each(sum).map((x) => splat(x, lanes)),
-    join,
-  );
   const isOrdered = pairwise(each(flag), (x, y) => rawOp('and', x, y));
-  return put(select(isOrdered, lane(best, 0), constant(Number.NaN, dtype)));
+  return { s: 'set', var: s.acc, value: select(isOrdered, best, constant(Number.NaN, dtype)) };
 }
 
 function pairwise(list: readonly Expr[], join: (x: Expr, y: Expr) => Expr): Expr {

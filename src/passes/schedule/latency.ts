@@ -11,12 +11,22 @@ export const LONG_STEP = TWO;
 const FOUR = 6;
 /** Operations a step has to offer at any time: from here on two vectors are as good as four. */
 const WIDE = 1.8;
+/** And up to here four leave a processor idle that does two additions and two products at a time, each in three cycles. */
+const NARROW = 1.2;
 
-export function vectorsAtOnce(values: readonly Expr[], { longSteps }: VectorTarget): number {
+/** `vectors`: of a loop whose turn may be cut into shorter ones. Eight at once only where they leave no more single ones
+ *  behind than four. */
+export function vectorsAtOnce(
+  values: readonly Expr[],
+  { longSteps }: VectorTarget,
+  vectors: number | null = null,
+): number {
   const { count, depth } = measure(values);
   if (count <= FOUR) return 4;
   if (count > longSteps) return count <= TWO ? 2 : 1;
-  return count < WIDE * depth ? 4 : 2;
+  if (count >= WIDE * depth) return 2;
+  const fits = vectors !== null && vectors >= 8 && vectors % 8 < 4;
+  return count > LONG_STEP && count < NARROW * depth && fits ? 8 : 4;
 }
 
 /** Operations, each shared one once, and how many of them wait for one another in the longest chain. */

@@ -13,6 +13,8 @@ export interface ScheduleOptions {
   readonly numerics: 'fast' | 'strict';
   /** The kernel, for schedules that ask what its buffers hold. */
   readonly source?: Source;
+  /** Accumulators of maxima and minima that need not note NaN: it shows anyway. */
+  readonly quiet?: ReadonlySet<string>;
 }
 
 /** The same target with vectors of `lanes`. */

@@ -5,13 +5,14 @@
 
 import { e } from '../../ir/expr.js';
 import type { BufferParam, Stmt } from '../../ir/kernel.js';
-import { mapExprs, slotsOf, stmtBodies, stmtExprs, visitStmts } from '../../ir/kernel-walk.js';
+import { accessesOf, mapExprs, slotsOf, stmtBodies, stmtExprs, visitStmts } from '../../ir/kernel-walk.js';
 import { type Expr, load, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { constOf } from './loops.js';
 import type { For } from './nest.js';
 import type { ScheduledKernel } from './operands.js';
 import { redirect } from './private-scratch.js';
+import { overlapEnds } from './row-overlap.js';
 
 /** Statements of a row above which its ends do not matter. */
 const MOST_WORK = 1024;
@@ -19,14 +20,14 @@ const MOST_WORK = 1024;
 const MOST_BYTES = 16 * 1024;
 
 /** `rows`: of a block. Kernels that declare storage of their own get no more parameters. */
-export function blockRows(scheduled: ScheduledKernel, rows: number): ScheduledKernel {
+export function blockRows(scheduled: ScheduledKernel, rows: number, overlap = false): ScheduledKernel {
   const { kernel, operands } = scheduled;
   let declares = false;
   visitStmts(kernel.body, (s) => {
     declares ||= s.s === 'alloc';
   });
   if (rows < 2 || declares) return scheduled;
-  const site: Site = { params: [...kernel.params], given: kernel.params.length, body: kernel.body, rows };
+  const site: Site = { params: [...kernel.params], given: kernel.params.length, body: kernel.body, rows, overlap };
   const body = go(kernel.body, site);
   const added = site.params.slice(site.given).map(() => ({ kind: 'scratch' }) as const);
   return { kernel: { ...kernel, params: site.params, body }, operands: [...operands, ...added] };
@@ -37,13 +38,15 @@ interface Site {
   readonly given: number;
   readonly body: readonly Stmt[];
   readonly rows: number;
+  /** Whether blocks may wait for one another. */
+  readonly overlap: boolean;
 }
 
 const go = (body: readonly Stmt[], site: Site): readonly Stmt[] =>
-  body.map((s): Stmt => {
-    if (s.s === 'if') return { ...s, then: go(s.then, site), else: go(s.else, site) };
-    if (s.s !== 'for') return s;
-    return blockLoop(s, site) ?? { ...s, body: go(s.body, site) };
+  body.flatMap((s): readonly Stmt[] => {
+    if (s.s === 'if') return [{ ...s, then: go(s.then, site), else: go(s.else, site) }];
+    if (s.s !== 'for') return [s];
+    return blockLoop(s, site) ?? [{ ...s, body: go(s.body, site) }];
   });
 
 /** What a row does up to a number the rest waits for. */
@@ -55,7 +58,7 @@ interface Phase {
 
 type Value = Extract<Stmt, { s: 'let' }>;
 
-function blockLoop(f: For, site: Site): Stmt | null {
+function blockLoop(f: For, site: Site): readonly Stmt[] | null {
   const size = constOf(f.hi);
   if (f.mode !== 'parallel' || f.step !== 1 || constOf(f.lo) !== 0 || size === null || size < 2) return null;
   if (workOf(f.body) > MOST_WORK) return null;
@@ -72,7 +75,7 @@ function blockLoop(f: For, site: Site): Stmt | null {
   const start = variable(block, 'i32');
   const hi = size % rows === 0 ? e.add(start, rows) : e.min(e.add(start, rows), f.hi);
   const kept = new Map<string, number>();
-  const loops = phases.map((p, k): Stmt => {
+  const loops = phases.map((p, k): For => {
     const name = k === 0 ? f.var : `${f.var}_phase${k}`;
     const row = e.sub(variable(name, 'i32'), start);
     const free = k === 0 ? [] : freeValues(f.body, p.body);
@@ -96,7 +99,12 @@ function blockLoop(f: For, site: Site): Stmt | null {
     const renamed = k === 0 ? moved : renameAll(moved, f.var, name);
     return { ...f, var: name, lo: start, hi, mode: 'serial', body: renamed };
   });
-  return { ...f, var: block, step: rows, body: loops };
+  const ends = site.overlap
+    ? overlapEnds(loops[0] as For, loops[loops.length - 1] as For, { var: block, rows, size }, renameAll)
+    : null;
+  if (!ends) return [{ ...f, var: block, step: rows, body: loops }];
+  const body = [ends.begin, ...loops.slice(1, -1)];
+  return [{ ...f, var: block, step: rows, mode: 'serial', body }, ends.end];
 }
 
 /** Statements, those of loops as often as they run. */
@@ -190,18 +198,6 @@ function sharedScratch(f: For, phases: readonly Phase[], site: Site, rows: numbe
     return n + (typeof p.size === 'number' ? p.size * DTYPE_INFO[p.dtype].bytes * rows : Number.POSITIVE_INFINITY);
   }, 0);
   return uses === outside && bytes <= MOST_BYTES ? shared : null;
-}
-
-function accessesOf(body: readonly Stmt[], slot: number): number {
-  let n = 0;
-  visitStmts(body, (s) => {
-    if (s.s === 'store' && s.buf === slot) n++;
-    for (const x of stmtExprs(s))
-      visitExpr(x, (y) => {
-        if (y.k === 'load' && y.src === slot) n++;
-      });
-  });
-  return n;
 }
 
 /** Names of a phase's own: every declaration of a kernel has one. */
