@@ -4,7 +4,7 @@
 
 import { coefficient, isOne, mentions } from '../../ir/affine.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { type Expr, i32, substituteVars, variable } from '../../ir/scalar.js';
 import { constOf, lanesAt, type ScheduleOptions } from './loops.js';
 import type { For } from './nest.js';
 import { splat, vectorizeExpr } from './vectorize.js';
@@ -89,51 +89,8 @@ function vectorAt(x: Expr, t: Site, vars: Vectors, k: number): Expr | null {
   return made && splat(made, lanes);
 }
 
-/** Maxima and minima in fast numerics take the machine's own instruction, and note NaN apart. */
 function vectorizeLoop(s: For, t: Site, vars: Vectors): readonly Stmt[] | null {
   if ([s.lo, s.hi].some((x) => mentions(x, t.f.var) || namesVector(x, vars))) return null;
-  const extrema = t.o.numerics === 'fast' ? s.body.flatMap((x) => extremumOf(x) ?? []) : [];
-  if (extrema.length === 0) {
-    const body = vectorizeBody(s.body, t, vars);
-    return body && [{ ...s, mode: 'serial', body }];
-  }
-  if (extrema.length !== 1 || s.body.length !== 1) return null;
-  const { acc, op, term } = extrema[0] as Extremum;
-  const { lanes } = t.o.target;
-  const flags = Array.from({ length: t.vectors }, (_, k) => variable(`${acc}_ordered${k}`, 'i1', lanes));
-  const yes = vec('splat', [constant(true, 'i1')], 'i1', lanes);
-  const step = each(t, (k) => {
-    const [to, x] = [vars[k]?.get(acc), vectorAt(term, t, vars, k)];
-    const flag = flags[k] as Expr & { k: 'var' };
-    if (to?.k !== 'var' || !x) return null;
-    const better = op === 'max' ? rawOp('lt', to, x) : rawOp('lt', x, to);
-    return [
-      { s: 'set', var: to.name, value: select(better, x, to) },
-      { s: 'set', var: flag.name, value: rawOp('and', flag, rawOp('eq', x, x)) },
-    ];
-  });
-  if (!step) return null;
-  const nan = vec('splat', [constant(Number.NaN, 'f32')], 'f32', lanes);
-  return [
-    ...flags.map((flag): Stmt => ({ s: 'let', var: (flag as { name: string }).name, value: yes, mutable: true })),
-    { ...s, mode: 'serial', body: step },
-    ...flags.map((flag, k): Stmt => {
-      const to = vars[k]?.get(acc) as Expr & { k: 'var' };
-      return { s: 'set', var: to.name, value: select(flag, to, nan) };
-    }),
-  ];
-}
-
-interface Extremum {
-  readonly acc: string;
-  readonly op: 'max' | 'min';
-  readonly term: Expr;
-}
-
-function extremumOf(s: Stmt): Extremum | null {
-  if (s.s !== 'set' || s.value.k !== 'op' || s.value.dtype !== 'f32') return null;
-  const { op, args } = s.value;
-  const [acc, term] = args;
-  if ((op !== 'max' && op !== 'min') || acc?.k !== 'var' || acc.name !== s.var || !term) return null;
-  return mentions(term, s.var) ? null : { acc: s.var, op, term };
+  const body = vectorizeBody(s.body, t, vars);
+  return body && [{ ...s, mode: 'serial', body }];
 }
