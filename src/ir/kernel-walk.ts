@@ -118,6 +118,15 @@ export function mapSlots(body: readonly Stmt[], f: (slot: number) => number): re
   return go(body);
 }
 
+/** Names of the variables that a body's expressions read. */
+export function namesRead(body: readonly Stmt[]): Set<string> {
+  const names = new Set<string>();
+  visitKernelExprs(body, (e) => {
+    if (e.k === 'var') names.add(e.name);
+  });
+  return names;
+}
+
 /** Sizes a body mentions. */
 export function kernelDims(body: Kernel['body']): Dim[] {
   const dims: Dim[] = [];

@@ -25,11 +25,12 @@ const product = (
   a: string,
   b: string,
   term: string,
+  isConstant = true,
 ): Case => ({
-  name: `${name} ${m}×${k}×${n}`,
+  name: `${name} ${m}×${k}×${n}${isConstant ? '' : ', two inputs'}`,
   text: `module "${name}" {
-  entry "run" ("a": %0 ${a}[${m}, ${k}]) {
-    %1 "b" = const ${b}[${k}, ${n}] random(3)
+  entry "run" ("a": %0 ${a}[${m}, ${k}]${isConstant ? '' : `, "b": %1 ${b}[${k}, ${n}]`}) {
+    ${isConstant ? `%1 "b" = const ${b}[${k}, ${n}] random(3)` : ''}
     %2 "z" = const ${b}[${n}] random(4)
     %3 "y" = generic %0, %1, %2 : i32[${m}, ${n}] reduce add [${k}] = ${term} @ MatMulInteger "y" 0
     return "y": %3
@@ -72,25 +73,7 @@ const CONVOLUTION: Case = {
 `,
 };
 
-/** Both operands known only at run time: packed there. */
-const atRunTime = (
-  name: string,
-  [m, k, n]: readonly [number, number, number],
-  a: string,
-  b: string,
-  term: string,
-): Case => ({
-  name: `two inputs, ${name} ${m}×${k}×${n}`,
-  text: `module "inputs" {
-  entry "run" ("a": %0 ${a}[${m}, ${k}], "b": %1 ${b}[${k}, ${n}]) {
-    %2 "y" = generic %0, %1 : i32[${m}, ${n}] reduce add [${k}] = ${term} @ MatMulInteger "y" 0
-    return "y": %2
-  }
-}
-`,
-});
-
-/** Whole tiles and parts of one, pairs of the reduction and one left over, and columns that are sums themselves. */
+/** Columns packed when the program runs: whole tiles and parts of one, pairs of the reduction and one left over, and columns that are sums themselves. */
 const RUN_TIME: readonly Case[] = (
   [
     [37, 30, 18],
@@ -99,9 +82,16 @@ const RUN_TIME: readonly Case[] = (
     [16, 64, 24],
   ] as const
 ).flatMap((size) => [
-  atRunTime('row zero point', size, 'u8', 'i8', '(i32($0[i0, r0]) - 99) * i32($1[r0, i1])'),
-  atRunTime('both zero points', size, 'u8', 'u8', '(i32($0[i0, r0]) - 99) * (i32($1[r0, i1]) - 7)'),
-  atRunTime('products', size, 'i8', 'i8', '(i32($0[i0, r0]) * 3 - i32($0[i0, r0])) * (i32($1[r0, i1]) * -250 + 5)'),
+  product('row zero point', size, 'u8', 'i8', '(i32($0[i0, r0]) - 99) * i32($1[r0, i1])', false),
+  product('both zero points', size, 'u8', 'u8', '(i32($0[i0, r0]) - 99) * (i32($1[r0, i1]) - 7)', false),
+  product(
+    'products',
+    size,
+    'i8',
+    'i8',
+    '(i32($0[i0, r0]) * 3 - i32($0[i0, r0])) * (i32($1[r0, i1]) * -250 + 5)',
+    false,
+  ),
 ]);
 
 /** A number of rows known only at run time: fewer than a tile, than a block of tiles, and more. */

@@ -2,8 +2,8 @@
 // names that only addresses read. A loop whose own variable nobody reads counts by a pointer.
 
 import type { Stmt } from '../../ir/kernel.js';
-import { stmtBodies, stmtExprs, visitStmts } from '../../ir/kernel-walk.js';
-import { children, type Expr, type LoadExpr, visitExpr } from '../../ir/scalar.js';
+import { namesRead, stmtBodies, stmtExprs } from '../../ir/kernel-walk.js';
+import { children, type Expr, type LoadExpr } from '../../ir/scalar.js';
 import type { KernelState } from './kernel-state.js';
 import { findPointer } from './pointers.js';
 
@@ -19,7 +19,8 @@ export function neededNames(k: KernelState, body: readonly Stmt[]): ReadonlySet<
 
 function collect(k: KernelState, body: readonly Stmt[], needed: Set<string>, behind: Map<string, Set<string>>): void {
   for (const s of body) {
-    if (s.s === 'for') collectAll(s, needed);
+    // A loop within has pointers of its own, which start from any name.
+    if (s.s === 'for') for (const name of namesRead([s])) needed.add(name);
     else if (s.s === 'let' && !s.mutable) {
       const names = behind.get(s.var) ?? new Set();
       behind.set(s.var, names);
@@ -30,16 +31,6 @@ function collect(k: KernelState, body: readonly Stmt[], needed: Set<string>, beh
       for (const inner of stmtBodies(s)) collect(k, inner, needed, behind);
     }
   }
-}
-
-/** A loop within has pointers of its own, which start from any name. */
-function collectAll(s: Stmt, needed: Set<string>): void {
-  visitStmts([s], (inner) => {
-    for (const e of stmtExprs(inner))
-      visitExpr(e, (x) => {
-        if (x.k === 'var') needed.add(x.name);
-      });
-  });
 }
 
 function scan(k: KernelState, e: Expr, names: Set<string>, seen: Set<Expr> = new Set()): void {

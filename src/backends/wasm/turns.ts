@@ -3,8 +3,7 @@
 // there are no registers, so in the module with relaxed SIMD they go four by four.
 
 import type { Kernel, Stmt } from '../../ir/kernel.js';
-import { mapStmt, slotsOf, stmtExprs } from '../../ir/kernel-walk.js';
-import { visitExpr } from '../../ir/scalar.js';
+import { mapStmt, namesRead, slotsOf } from '../../ir/kernel-walk.js';
 
 /** Stores of a shorter turn. */
 const AT_ONCE = 4;
@@ -29,13 +28,13 @@ function shorten(body: readonly Stmt[], isOwn: (slot: number) => boolean): reado
   if (stores.length < 2 * AT_ONCE || stores.length + sets.length + lets.size !== body.length) return null;
   const assigned = new Set(sets.map((s) => s.var));
   const loaded = slotsOf([...lets.values(), ...sets]);
-  const fixed = [...lets.values(), ...stores].every((s) => namesIn(s).every((name) => !assigned.has(name)));
+  const fixed = [...lets.values(), ...stores].every((s) => [...namesRead([s])].every((name) => !assigned.has(name)));
   const isFree = stores.every((s) => s.value.k === 'var' && isOwn(s.buf) && !loaded.has(s.buf));
   if (!fixed || !isFree) return null;
   const out: Stmt[] = [];
   const done = new Set<string>();
   const put = (s: Stmt): void => {
-    for (const name of namesIn(s)) {
+    for (const name of namesRead([s])) {
       const before = lets.get(name);
       if (before && !done.has(name)) putLet(before);
     }
@@ -46,24 +45,15 @@ function shorten(body: readonly Stmt[], isOwn: (slot: number) => boolean): reado
     put(s);
   };
   const isReady = (s: Stmt | undefined): boolean =>
-    s !== undefined && namesIn(s).every((name) => !lets.has(name) || done.has(name));
+    s !== undefined && [...namesRead([s])].every((name) => !lets.has(name) || done.has(name));
   let next = 0;
   for (let at = 0; at < stores.length; at += AT_ONCE) {
     const turn = stores.slice(at, at + AT_ONCE);
     for (const s of turn)
-      for (const name of namesIn(s)) if (lets.has(name) && !done.has(name)) putLet(lets.get(name) as Let);
+      for (const name of namesRead([s])) if (lets.has(name) && !done.has(name)) putLet(lets.get(name) as Let);
     out.push(...turn);
     for (; isReady(sets[next]); next++) out.push(sets[next] as Stmt);
   }
   sets.slice(next).forEach(put);
   return out.length === body.length ? out : null;
-}
-
-function namesIn(s: Stmt): readonly string[] {
-  const names = new Set<string>();
-  for (const x of stmtExprs(s))
-    visitExpr(x, (y) => {
-      if (y.k === 'var') names.add(y.name);
-    });
-  return [...names];
 }

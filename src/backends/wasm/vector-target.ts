@@ -8,6 +8,7 @@ export const WASM_VECTORS = {
   supports: (op: VectorQuery | 'cast', dtype: DType, lanes: number): boolean =>
     op === 'cast' || wasmVectorOps(op, dtype, lanes),
   tile: { vectors: 2, rows: 4, overlapping: 4 },
+  fullRate: 4,
   registers: 15, // of x86-64: V8 keeps one for itself
   spillsWell: true,
   loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain

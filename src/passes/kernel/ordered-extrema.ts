@@ -5,7 +5,12 @@
 import { mentions } from '../../ir/affine.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
 import { mapStmt, visitStmts } from '../../ir/kernel-walk.js';
-import { constant, type Expr, rawOp, rewriteExpr, select, variable, vec } from '../../ir/scalar.js';
+import { constant, type Expr, rawOp, rewriteExpr, select, variable } from '../../ir/scalar.js';
+import { splat } from '../schedule/vectorize.js';
+
+/** The lesser or greater as machines choose it: the accumulator where either is NaN. */
+export const pick = (op: 'min' | 'max', acc: Expr, x: Expr): Expr =>
+  select(op === 'max' ? rawOp('lt', acc, x) : rawOp('lt', x, acc), x, acc);
 
 type Set = Extract<Stmt, { s: 'set' }>;
 
@@ -32,7 +37,7 @@ export function orderExtrema(kernel: Kernel, numerics: 'fast' | 'strict'): Kerne
       const { op, x: given } = stepOf(s) as Step;
       const [acc, x] = [variable(s.var, 'f32', n), splat(read(given), n)];
       return [
-        { ...s, value: select(op === 'max' ? rawOp('lt', acc, x) : rawOp('lt', x, acc), x, acc) },
+        { ...s, value: pick(op, acc, x) },
         { s: 'set', var: name, value: rawOp('and', flagOf(s.var, n), rawOp('eq', x, x)) },
       ];
     });
@@ -41,7 +46,6 @@ export function orderExtrema(kernel: Kernel, numerics: 'fast' | 'strict'): Kerne
 
 const nameOfFlag = (acc: string): string => `${acc}_ordered`;
 const flagOf = (acc: string, lanes: number): Expr => variable(nameOfFlag(acc), 'i1', lanes);
-const splat = (x: Expr, lanes: number): Expr => (x.lanes > 1 ? x : vec('splat', [x], x.dtype, lanes));
 
 /** Lanes of the variables that begin as a number and that all sets take to the least, or all to the greatest, of themselves
  *  and something else. */

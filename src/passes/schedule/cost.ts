@@ -15,8 +15,8 @@ import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 const TYPICAL = 64;
 const LATENCY = 4;
 const PER_CYCLE = 2;
-/** What is done to more lanes than this takes some cores twice as long and others does not: between them. */
-const slowness = (lanes: number): number => (lanes > 8 ? 1.5 : 1);
+/** What takes some cores of a kind twice as long and others not: between them. */
+const SLOWER = 1.5;
 
 export function costOf(
   t: TileSchedule,
@@ -26,18 +26,13 @@ export function costOf(
   shorter: ReadonlyMap<string, number>,
 ): number {
   const sizeOf = (f: For): number => constOf(f.hi) ?? shorter.get(f.var) ?? TYPICAL;
-  return (
-    slowness(t.lanes) * (isUnrolled(t, r) ? costAtBorders(t, nest, r, o, sizeOf) : costInLoops(t, nest, r, o, sizeOf))
-  );
+  const cost = isUnrolled(t, r) ? costAtBorders : costInLoops;
+  return (t.lanes > o.target.fullRate ? SLOWER : 1) * cost(t, nest, r, o, sizeOf);
 }
 
-function costInLoops(
-  t: TileSchedule,
-  nest: Nest,
-  r: Reduction,
-  o: ScheduleOptions,
-  sizeOf: (f: For) => number,
-): number {
+type Cost = (t: TileSchedule, nest: Nest, r: Reduction, o: ScheduleOptions, sizeOf: (f: For) => number) => number;
+
+const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const { rowCount: rows, vectors, lanes } = t;
   const width = vectors * lanes;
   const columns = sizeOf(t.columns);
@@ -65,7 +60,7 @@ function costInLoops(
   const far = !packed && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
   return (depth * step + entering + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
-}
+};
 
 /** Instructions a cycle, of those that are neither all arithmetic nor all loads. */
 const ISSUE = 4;
@@ -79,13 +74,7 @@ const TEST = 2;
 const SPILL = 3;
 
 /** Rows that share what they read go one by one at a border. */
-function costAtBorders(
-  t: TileSchedule,
-  nest: Nest,
-  r: Reduction,
-  o: ScheduleOptions,
-  sizeOf: (f: For) => number,
-): number {
+const costAtBorders: Cost = (t, nest, r, o, sizeOf) => {
   const { rows, rowCount } = t;
   const guards = guardsOf(r) ?? [];
   if (!rows || !rowsOverlap(t) || guards.length === 0) return costUnrolled(t, nest, r, o, sizeOf);
@@ -99,19 +88,13 @@ function costAtBorders(
     inside * costUnrolled(t, nest, { ...r, term: withoutGuards(r.term) }, o, sizeOf) +
     (1 - inside) * (alone + TEST / (t.vectors * t.lanes))
   );
-}
+};
 
 /**
  * A tile whose reduction is written out: the next tile does not wait for it, so instructions count more than latency.
  * Values live at once: accumulators, what is the same for every tile, and as many loads as the target starts early.
  */
-function costUnrolled(
-  t: TileSchedule,
-  nest: Nest,
-  r: Reduction,
-  o: ScheduleOptions,
-  sizeOf: (f: For) => number,
-): number {
+const costUnrolled: Cost = (t, nest, r, o, sizeOf) => {
   const { rowCount: rows, vectors, lanes, columns } = t;
   const cells = rows * vectors;
   const steps = r.loops.reduce((p, f) => p * sizeOf(f), 1);
@@ -136,7 +119,7 @@ function costUnrolled(
   const store = isOne(coefficient(nest.store.index, columns.var)) ? 0 : 1;
   const cycles = Math.max(instructions / ISSUE, (steps * LATENCY) / Math.max(1, BEGUN / instructions));
   return cycles / (cells * lanes * useful) + store + packingOf(t, steps, sizeOf) - nest.loops.indexOf(columns) * 1e-3;
-}
+};
 
 /** What filling a panel costs each output that uses it. */
 function packingOf(t: TileSchedule, depth: number, sizeOf: (f: For) => number): number {

@@ -24,6 +24,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     lanes: QUAD,
     supports: (op) => op !== 'mulhi_u' && op !== 'mulhi_s',
     tile: { vectors: 1, rows: 4, overlapping: 1 },
+    fullRate: 4,
     registers: 16,
     spillsWell: true,
     loadsFirst: false,

@@ -5,7 +5,7 @@
 
 import { e } from '../../ir/expr.js';
 import type { Kernel, Stmt } from '../../ir/kernel.js';
-import { visitKernelExprs, visitStmts } from '../../ir/kernel-walk.js';
+import { namesRead, visitStmts } from '../../ir/kernel-walk.js';
 import { type Expr, i32, type ScalarOp, variable, visitExpr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { effectsOf, namesOf } from '../kernel/stmt-walk.js';
@@ -168,20 +168,12 @@ function flattenLoops(loops: readonly For[], body: readonly Stmt[], fresh: Fresh
     axes.set(f.var, k === 0 ? rest : e.rem(rest, f.hi));
     inner = e.mul(f.hi, inner);
   }
-  const used = usedVars(body);
+  const used = namesRead(body);
   const lets = [...axes].reverse().flatMap(([v, value]): Stmt[] => {
     if (!used.has(v)) return [];
     return [{ s: 'let', var: v, value, mutable: false }];
   });
   return { s: 'for', var: name, lo: i32(0), hi: inner, step: 1, mode: 'grid', body: [...lets, ...body] };
-}
-
-function usedVars(body: readonly Stmt[]): Set<string> {
-  const used = new Set<string>();
-  visitKernelExprs(body, (x) => {
-    if (x.k === 'var') used.add(x.name);
-  });
-  return used;
 }
 
 function freshName(wanted: string, taken: Set<string>): string {

@@ -5,6 +5,7 @@
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { constant, type Expr, i32, rawOp, select, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { pick } from '../kernel/ordered-extrema.js';
 import { LONG_STEP, measure, vectorsAtOnce } from './latency.js';
 import { atWidth, constOf, lanesAt, type ScheduleOptions, storesLast, widths, wrap } from './loops.js';
 import type { For, Reduction, Store } from './nest.js';
@@ -82,7 +83,7 @@ const partial = (s: Sum, k: number): string => `${s.acc}_v${k}`;
 const ordered = (s: Sum): string => `${s.acc}_ordered`;
 
 /** Whether the plain operation does, which does not care for NaN. */
-const isPlain = (s: Sum, o: ScheduleOptions): boolean =>
+const isPlain = (s: Sum, o: ScheduleOptions): s is Sum & { readonly op: 'max' | 'min' } =>
   o.numerics === 'fast' && s.init.dtype === 'f32' && (s.op === 'max' || s.op === 'min');
 
 /** Whether NaN is noted by itself then. */
@@ -121,10 +122,6 @@ function vectorStep(l: LaneLoop, o: ScheduleOptions, base: Expr, k: number): rea
   }
   return out;
 }
-
-/** The accumulator where either is NaN. */
-const pick = (op: Sum['op'], acc: Expr, x: Expr): Expr =>
-  select(op === 'max' ? rawOp('lt', acc, x) : rawOp('lt', x, acc), x, acc);
 
 /** What the vectors do not reach, one by one. */
 const scalarStep = (l: LaneLoop): readonly Stmt[] => [

@@ -5,9 +5,10 @@
 
 import { e } from '../../ir/expr.js';
 import type { BufferParam, Stmt } from '../../ir/kernel.js';
-import { accessesOf, mapExprs, slotsOf, stmtBodies, stmtExprs, visitStmts } from '../../ir/kernel-walk.js';
+import { accessesOf, mapExprs, namesRead, slotsOf, stmtBodies, visitStmts } from '../../ir/kernel-walk.js';
 import { type Expr, load, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
+import { effectsOf } from '../kernel/stmt-walk.js';
 import { constOf } from './loops.js';
 import type { For } from './nest.js';
 import type { ScheduledKernel } from './operands.js';
@@ -168,17 +169,8 @@ function freeValues(body: readonly Stmt[], reader: readonly Stmt[]): readonly St
   return free.filter((v) => used.has(v.var));
 }
 
-function namesIn(body: readonly Stmt[]): Set<string> {
-  const names = new Set<string>();
-  visitStmts(body, (s) => {
-    if (s.s === 'set') names.add(s.var);
-    for (const x of stmtExprs(s))
-      visitExpr(x, (y) => {
-        if (y.k === 'var') names.add(y.name);
-      });
-  });
-  return names;
-}
+/** Names that are read or set. */
+const namesIn = (body: readonly Stmt[]): Set<string> => new Set([...namesRead(body), ...effectsOf(body).assigned]);
 
 /** Scratch memory of the row that more than one phase uses; null where it is used elsewhere, too, or is too much. */
 function sharedScratch(f: For, phases: readonly Phase[], site: Site, rows: number): ReadonlySet<number> | null {

@@ -10,6 +10,8 @@ export interface VectorTarget {
   readonly supports: (op: PrimitiveOp | 'select' | 'cast' | 'bitcast', dtype: DType, lanes: number) => boolean;
   /** Vectors along the vector axis, and rows, of a register tile; and rows of one whose rows read some elements both. */
   readonly tile: { readonly vectors: number; readonly rows: number; readonly overlapping: number };
+  /** Lanes up to which every processor of the kind works at its full rate; with more, some take twice as long. */
+  readonly fullRate: number;
   /** Vector registers there are for values. */
   readonly registers: number;
   /** Whether what a loop does not need is what goes to memory where registers are too few, or does where all blocks of a sum

@@ -11,7 +11,7 @@ import { toNumbers } from '../../../support/tensor.js';
 import { type Affine, centred, domainOf, type Range } from './affine.js';
 import type { Multiplier, Rounding } from './fixed-point.js';
 import { levelFromProduct } from './one-product.js';
-import { chooseOffsets, factorOf, leveler, type Offsets, offsetsFor } from './steps.js';
+import { chooseOffsets, factorOf, leveler, MOST_BITS, type Offsets, offsetsFor } from './steps.js';
 
 export interface ConstantProduct {
   readonly x: Value;
@@ -60,8 +60,6 @@ export function constantProduct(b: Builder, spec: ConstantProduct, rounding: Rou
   });
 }
 
-const MOST_BITS = 21;
-
 /** Whether the result has x's shape, and tables are small beside it. */
 function repeatsAlong(by: Value, x: Value): boolean {
   const [small, large] = [by.type.shape, x.type.shape];
@@ -71,4 +69,5 @@ function repeatsAlong(by: Value, x: Value): boolean {
   return fits && (count(small) === 1 || count(small) * REPEATS <= count(large));
 }
 
+/** Three tables of four bytes an element are then no more than what is read of x and written. */
 const REPEATS = 8;

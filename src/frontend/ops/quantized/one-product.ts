@@ -12,6 +12,7 @@ import { scale } from './fixed-point-expr.js';
 import {
   chooseOffsets,
   factorOf,
+  MOST_BITS,
   type Offsets,
   offsetsFor,
   type Points,
@@ -115,10 +116,10 @@ function mostPrecise(factors: readonly number[], domains: readonly Range[], kind
   return null;
 }
 
-/** Levels have 8 bits, and what is beyond them some more; below, steps are too coarse to succeed. */
-const MOST_BITS = 21;
-const USUAL_BITS = 16;
+/** Steps of fewer are too coarse to succeed. */
 const LEAST_BITS = 10;
+/** What nearly all layers of the test data can have (decision 44): those share their code. */
+const USUAL_BITS = 16;
 const USUAL_LEFTS = 4;
 
 function formOf(

@@ -124,6 +124,9 @@ export function offsetsFor(levels: Int32Array, products: Float64Array, shift: nu
   return { positive: { least: low, most: high }, negative: { least: lowBelow, most: highBelow } };
 }
 
+/** Bits behind the point, at most: of a sum's 31, levels have 8 and what is beyond them two. */
+export const MOST_BITS = 21;
+
 /** Well within 32 bits: two offsets and a product are added. */
 const LARGEST = 2 ** 30;
 

@@ -6,7 +6,7 @@ import type { Expr } from '../../../ir/scalar.js';
 import type { Range } from './affine.js';
 import { type Multiplier, type Rounding, scalerOf } from './fixed-point.js';
 import { levelFromProduct } from './one-product.js';
-import { chooseOffsets, factorOf, offsetsFor, type Points, stepsOf } from './steps.js';
+import { chooseOffsets, factorOf, MOST_BITS, offsetsFor, type Points, stepsOf } from './steps.js';
 
 /** One operand: its values without zero point, and how the reference scales value·2^bits. */
 export interface Term {
@@ -44,8 +44,6 @@ export function weightedSum(sum: WeightedSum, rounding: Rounding): ((p: Expr, q:
   }
   return null;
 }
-
-const MOST_BITS = 21;
 
 /** Factors of both operands; `fine` are further bits behind them, which take two more products. */
 interface Weights {
