@@ -7,10 +7,14 @@ import { never } from '../support/errors.js';
 import type { Origin, Program, ProgramBuffer, ProgramEntry, Step } from '../ir/program.js';
 import type { ProgramBuilder, VirtualBuffer } from './lower/build.js';
 
-const ALIGN = 16;
-const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
+/** What addresses of a buffer are multiples of: of a larger one the lines of a cache, so that no vector lies in two of them. */
+const alignment = (bytes: number): number => (bytes < 4096 ? 16 : 64);
+const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
-const bytesOf = (b: VirtualBuffer): number => align(b.elements * storedBytes(b.dtype));
+const bytesOf = (b: VirtualBuffer): number => {
+  const bytes = b.elements * storedBytes(b.dtype);
+  return roundUp(bytes, alignment(bytes));
+};
 const storedBytes = (t: DType): number => DTYPE_INFO[t].bytes;
 
 interface Draft {
@@ -47,8 +51,8 @@ export function planMemory(draft: Draft): Program {
         return { ...common, place: b.place };
       case 'const': {
         if (!mentions.has(b.id)) return { ...common, elements: 0, place: { kind: 'arena', offset: 0 } };
-        const offset = weightBytes;
-        weightBytes += bytesOf(b);
+        const offset = roundUp(weightBytes, alignment(bytesOf(b)));
+        weightBytes = offset + bytesOf(b);
         return { ...common, place: { kind: 'const', offset, data: b.place.data.read() } };
       }
       case 'state': {
@@ -219,7 +223,7 @@ function placeInOrder(list: readonly Item[]): Assignment {
     let start = 0;
     for (const q of conflicts) {
       if (start + bytes <= q.start) break;
-      start = Math.max(start, q.end);
+      start = Math.max(start, roundUp(q.end, alignment(bytes)));
     }
     placed.push({ life, start, end: start + bytes });
     offsets.set(id, start);

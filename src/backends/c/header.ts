@@ -15,8 +15,9 @@ export function printHeader(program: Program, c: CInterface, options: HeaderOpti
   return `/* ${commentText(program.name)}, compiled to C99. Freestanding: no allocation, no globals that change, no library.
  *
  * Every function is re-entrant: calls that share neither arena nor state may run at the same time.
- * The caller owns all memory. Arena and state must be aligned to 16 bytes. The arena's contents mean nothing between
- * calls. The state outlives calls: ${prefix}_reset gives it its first value, and runs change it.
+ * The caller owns all memory. Arena and state must be aligned to 16 bytes; at 64, the lines of caches, long vectors are
+ * faster. The arena's contents mean nothing between calls. The state outlives calls: ${prefix}_reset gives it its
+ * first value, and runs change it.
  * Inputs, outputs, arena and state must not overlap. Tensors are contiguous, last axis fastest.
  */
 #ifndef ${upper}_H

@@ -1,6 +1,7 @@
 // main.c: runs a compiled model on .npy files. It may use the C library; the model does not.
 
 import { printAdapters } from './adapters.js';
+import { printAllocate } from './allocate.js';
 import type { CInterface } from './interface.js';
 
 export const printMain = (c: CInterface): string => `/* Runs ${c.prefix} on .npy files:
@@ -35,11 +36,7 @@ static void fail(const char *what, const char *about) {
   exit(1);
 }
 
-static void *allocate(size_t bytes) {
-  void *p = malloc(bytes ? bytes : 1);
-  if (!p) fail("out of memory", "run");
-  return p;
-}
+${printAllocate('fail("out of memory", "run")')}
 
 /* The value after a key of the header's dictionary. */
 static const char *header_value(const char *header, const char *key, const char *path) {
@@ -94,7 +91,7 @@ static void read_npy(tensor *t, const value_info *info, const char *path) {
   check_header(header, t, info, path);
   t->data = allocate(tensor_bytes(t, info));
   if (fread(t->data, 1, tensor_bytes(t, info), f) != tensor_bytes(t, info)) fail("ends early", path);
-  free(header);
+  release(header);
   fclose(f);
 }
 
@@ -159,12 +156,12 @@ int main(int argc, char **argv) {
   models[0].reset(state);
   if (e->run(in, out, arena, state) != 0) fail("a size is out of its bounds", models[0].name);
   for (uint32_t i = 0; i < e->outputs; ++i) write_npy(&out[i], &e->out[i], directory);
-  for (uint32_t i = 0; i < e->inputs; ++i) free(in[i].data);
-  for (uint32_t i = 0; i < e->outputs; ++i) free(out[i].data);
-  free(in);
-  free(out);
-  free(arena);
-  free(state);
+  for (uint32_t i = 0; i < e->inputs; ++i) release(in[i].data);
+  for (uint32_t i = 0; i < e->outputs; ++i) release(out[i].data);
+  release(in);
+  release(out);
+  release(arena);
+  release(state);
   return 0;
 }
 `;

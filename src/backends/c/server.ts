@@ -12,6 +12,7 @@
 import type { Program } from '../../ir/program.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { printAdapters } from './adapters.js';
+import { printAllocate } from './allocate.js';
 import { type HostStep, hostSteps } from './host-steps.js';
 import { describeInterface } from './interface.js';
 
@@ -144,11 +145,7 @@ static void fail(const char *why) {
   exit(70);
 }
 
-static void *allocate(size_t bytes) {
-  void *p = malloc(bytes ? bytes : 1);
-  if (!p) fail("out of memory");
-  return p;
-}
+${printAllocate('fail("out of memory")')}
 
 /* 0 at the end of input. */
 static int get(void *into, size_t bytes) {
@@ -239,10 +236,10 @@ static void run(uint32_t model, const entry_info *e, int timed) {
   } else {
     reply(status, status ? 0 : e->outputs, out, e->out);
   }
-  for (uint32_t i = 0; i < e->inputs; ++i) free(in[i].data);
-  for (uint32_t i = 0; i < e->outputs; ++i) free(out[i].data);
-  free(in);
-  free(out);
+  for (uint32_t i = 0; i < e->inputs; ++i) release(in[i].data);
+  for (uint32_t i = 0; i < e->outputs; ++i) release(out[i].data);
+  release(in);
+  release(out);
 }
 
 int main(void) {
@@ -264,8 +261,8 @@ int main(void) {
     }
   }
   for (size_t i = 0; i < MODELS; ++i) {
-    free(arenas[i]);
-    free(states[i]);
+    release(arenas[i]);
+    release(states[i]);
   }
   return 0;
 }

@@ -98,8 +98,7 @@ export function putAside(
   const size = constOf((loops[0] as For).hi);
   const { count, lanes, others } = accumulators;
   if (!blocks || blocks.var !== loops[0]?.var || size === null || !panels.allowed) return null;
-  const spillsWell = target.spillsWell === 'equal blocks' ? size % blocks.steps === 0 : target.spillsWell;
-  if (spillsWell || 2 * count + others <= target.registers) return null;
+  if (target.spillsWell || 2 * count + others <= target.registers) return null;
   const elements = Math.ceil(size / blocks.steps) * count * lanes;
   if (elements * DTYPE_INFO[init.dtype].bytes > MOST_ASIDE) return null;
   return panels.addOwn(init.dtype, elements);

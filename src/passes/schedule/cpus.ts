@@ -19,7 +19,7 @@ const cpu = (
   tile: { vectors: 2, rows, overlapping },
   fullRate: 8, // Zen 4 has units of 256 bits, others of 512
   registers,
-  spillsWell: registers > 16 ? 'equal blocks' : false, // with 32 gcc then finds room for what a step needs (measured)
+  spillsWell: false,
   loadsFirst: false,
   reloads,
   unrolls: true,

@@ -14,9 +14,8 @@ export interface VectorTarget {
   readonly fullRate: number;
   /** Vector registers there are for values. */
   readonly registers: number;
-  /** Whether what a loop does not need is what goes to memory where registers are too few, or does where all blocks of a sum
-   *  are equally long: gcc may take sums of that loop. */
-  readonly spillsWell: boolean | 'equal blocks';
+  /** Whether what a loop does not need is what goes to memory where registers are too few: gcc may take sums of that loop. */
+  readonly spillsWell: boolean;
   /** Whether loads come before arithmetic wherever they may, so that many are live at once. */
   readonly loadsFirst: boolean;
   /** Uses in a step up to which a loaded vector is loaded for each of them: gcc makes it an operand in memory, as that saves an
