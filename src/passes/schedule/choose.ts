@@ -52,6 +52,8 @@ export interface Setting {
   readonly inFloats?: boolean;
   /** Which of two nests along its columns this is, the first being for whole tiles. */
   readonly part?: 'tiles' | 'rest';
+  /** Whether the tiles of the nest it is a part of are stored: then those of both parts are, and nothing else is. */
+  readonly isStored?: boolean;
 }
 
 /** A panel is worth its copy from this many uses, and from this many steps of the reduction. */
@@ -155,8 +157,8 @@ function tilesWith(
       const isSteady = r.loops.length === 1 || o.target.unrolls;
       const isNear = inPlace && isSteady && isSmall(r, columns) && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;
-      const mayStore = at.mayPack && !isFallback && !isWindow && isFew(inner) && !isSmall(r, columns);
-      const stored = mayStore ? storedParts(r, columns, narrow) : [];
+      const mayStore = at.mayPack && !isFallback && !isWindow && (at.isStored ?? !isSmall(r, columns));
+      const stored = mayStore ? storedParts(r, columns, inner, narrow) : [];
       const isStored = stored.length > 0;
       const operands = isStored ? [stored] : [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
       const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
@@ -208,16 +210,17 @@ function vectorizesAround(r: Reduction, part: Expr, columns: For, o: ScheduleOpt
 const isFew = (inner: readonly For[]): boolean =>
   inner.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1) < MIN_REUSE;
 
-/** A constant that few rows read: its columns' tiles are to be one stream of memory. None where it has
- *  another reader, which would keep it as it is. */
-function storedParts(r: Reduction, columns: For, o: ScheduleOptions): readonly Expr[] {
+/** A constant whose columns' tiles are to be one stream of memory: a panel that is made while the program runs reads
+ *  pieces of rows far apart. None where it has another reader, which would keep it as it is, or is of halves that many rows
+ *  would widen. */
+function storedParts(r: Reduction, columns: For, inner: readonly For[], o: ScheduleOptions): readonly Expr[] {
   const own = new Set([columns, ...r.loops].map((f) => f.var));
   const sizes = [columns, ...r.loops].map((f) => constOf(f.hi) ?? Infinity);
   const parts = loadsOf(r.term).filter((x) => x.index.some((i) => mentions(i, columns.var)));
   const [part] = parts;
   if (!part || parts.length > 1 || part === r.term || part.guard) return [];
   const isHalf = part.dtype === 'i32' && o.source?.kernel.params[part.src]?.dtype === 'i16' && r.init.dtype === 'f32';
-  if (part.dtype !== 'f32' && !isHalf) return [];
+  if (part.dtype !== 'f32' && !(isHalf && isFew(inner))) return [];
   let isApart = o.source?.constants.get(part.src)?.isOwn === true;
   for (const i of part.index)
     visitExpr(i, (x) => {

@@ -31,19 +31,21 @@ export function cutRagged(
 ): readonly Part[] | null {
   const { columns } = tile;
   const size = constOf(columns.hi);
-  if (at.part || at.shorter.size > 0 || size === null || tile.isStored || isUnrolled(tile, r)) return null;
+  if (at.part || at.shorter.size > 0 || size === null || isUnrolled(tile, r)) return null;
   if (tile.packed.some((x) => x.k !== 'load')) return null; // to be computed once, not for each row
   const cyclesOf = (p: Part, steps: number): number => {
     const best = bestTile(p.nest, p.reduction, o, p.at);
     if (best?.tile.columns.var !== columns.var) return Infinity;
-    const { packed, vectors, lanes } = best.tile;
-    return packed.length > 0 && vectors * lanes === steps ? Infinity : best.cost * steps;
+    const { packed, vectors, lanes, isStored } = best.tile;
+    if (isStored !== tile.isStored) return Infinity;
+    return packed.length > 0 && !isStored && vectors * lanes === steps ? Infinity : best.cost * steps;
   };
+  const whole = { isStored: tile.isStored };
   let least = MOST * costOf(tile, nest, r, o, at.shorter) * size;
   let cheapest: readonly Part[] | null = null;
   for (const [head, tail] of cutsOf(size, o)) {
-    const tiles: Part = { ...alongColumns(nest, r, columns, 0, head), at: { ...at, part: 'tiles' } };
-    const rest: Part = { ...alongColumns(nest, r, columns, size - tail, tail), at: { ...at, part: 'rest' } };
+    const tiles: Part = { ...alongColumns(nest, r, columns, 0, head), at: { ...at, ...whole, part: 'tiles' } };
+    const rest: Part = { ...alongColumns(nest, r, columns, size - tail, tail), at: { ...at, ...whole, part: 'rest' } };
     const cycles = cyclesOf(tiles, head) + cyclesOf(rest, tail);
     if (cycles < least) [least, cheapest] = [cycles, [tiles, rest]];
   }
