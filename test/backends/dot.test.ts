@@ -109,7 +109,40 @@ const openRows = (m: number): Case => ({
   rows: m,
 });
 
+/** Bytes made while the program runs, of which two sums take a zero point away; in the second case one reads beyond the borders. */
+const MADE_BYTES: readonly Case[] = [
+  {
+    name: 'bytes that are made, less a number',
+    text: `module "made" {
+  entry "run" ("a": %0 i16[9, 40], "z": %1 u8[1]) {
+    %2 = const i8[40, 18] random(3)
+    %3 = const i8[40, 18] random(4)
+    %4 = generic %0, %1 : i32[9, 40] = min(max(i32($0[i0, i1]), 0), 255) - i32($1[0])
+    %5 = generic %4, %2 : i32[9, 18] reduce add [40] = $0[i0, r0] * i32($1[r0, i1]) @ MatMulInteger "a" 0
+    %6 "y" = generic %4, %3, %5 : i32[9, 18] reduce add [40] = $0[i0, r0] * i32($1[r0, i1]) then acc + $2[i0, i1] * 3 @ MatMulInteger "b" 1
+    return "y": %6
+  }
+}
+`,
+  },
+  {
+    name: 'bytes that are made, less a number, with a border',
+    text: `module "made" {
+  entry "run" ("a": %0 i16[9, 40], "z": %1 u8[1]) {
+    %2 = const i8[40, 18] random(3)
+    %3 = const i8[40, 18] random(4)
+    %4 = generic %0, %1 : i32[9, 40] = min(max(i32($0[i0, i1]), 0), 255) - i32($1[0])
+    %5 = generic %4, %2 : i32[9, 18] reduce add [40] = $0[i0 - 1, r0 else 0] * i32($1[r0, i1]) @ MatMulInteger "a" 0
+    %6 "y" = generic %4, %3, %5 : i32[9, 18] reduce add [40] = $0[i0, r0] * i32($1[r0, i1]) then acc + $2[i0, i1] * 3 @ MatMulInteger "b" 1
+    return "y": %6
+  }
+}
+`,
+  },
+];
+
 const CASES: readonly Case[] = [
+  ...MADE_BYTES,
   ...[3, 4, 61, 64, 150].map(openRows),
   ...FORMS.flatMap(([name, a, b, term]) => SIZES.map((size) => product(name, size, a, b, term))),
   CONVOLUTION,
@@ -164,6 +197,19 @@ describe('dot products of narrow lanes', () => {
       sessions.push(session);
       expect((await session.run(inputsFor(p, rows))).y, name).toEqual(expected.get(name));
     }
+  });
+
+  it('read bytes where quads of them are best, and two bytes otherwise', () => {
+    const [made, bordered] = MADE_BYTES.map(
+      ({ text }) =>
+        (options: CompileOptions) =>
+          compile(text, options).buffers.flatMap((b) =>
+            b.elements === 360 && b.place.kind === 'arena' ? [b.dtype] : [],
+          ),
+    );
+    expect(made?.({ target: 'c' })).toEqual(['u8']);
+    expect(made?.({ target: 'wasm' })).toEqual(['i16']);
+    expect(bordered?.({ target: 'c' })).toEqual(['i16']);
   });
 
   const builds = [
