@@ -29,6 +29,14 @@ export const byValue =
     return e.or(greater(first, second), both(e.op('not', greater(second, first)), e.lt(a, b)));
   };
 
+/** Whether a position may come first before a lower one: all that do, and what NaN leaves open. One comparison. */
+export const mayPrecede =
+  (k: KernelBuilder, value: (at: Expr) => Expr, descending: boolean): Before =>
+  (a, b) => {
+    const [x, y] = [k.let(value(a), 'x'), k.let(value(b), 'y')];
+    return e.op('not', descending ? e.le(x, y) : e.le(y, x));
+  };
+
 /** Sorts `order`[0…n), which holds positions, stably: runs of growing width are merged to and fro. */
 export function mergeSort(k: KernelBuilder, n: Expr, order: Buf, temp: Buf, before: Before): void {
   const width = k.mut(i32(1), 'width');
@@ -69,22 +77,19 @@ function merge(k: KernelBuilder, from: Buf, to: Buf, run: { lo: Expr; mid: Expr;
   });
 }
 
-/** The first `count` of positions 0…n−1 in order, into `best`[0…count): a heap with the last of them on top. count ≤ n. */
-export function selectFirst(k: KernelBuilder, n: Expr, count: Expr, best: Buf, before: Before): void {
-  if (count.k === 'const') selectSome(k, n, count, best, before);
-  else k.if(e.lt(0, count), () => selectSome(k, n, count, best, before));
+/** The first `count` of positions 0…n−1 in order, into `best`[0…count): a heap with the last of them on top. count ≤ n.
+ *  `may`: see mayPrecede; of most positions it is all that is asked. */
+export function selectFirst(k: KernelBuilder, n: Expr, count: Expr, best: Buf, before: Before, may: Before): void {
+  const select = (): void => selectSome(k, n, count, best, before, may);
+  if (count.k === 'const') select();
+  else k.if(e.lt(0, count), select);
 }
 
-function selectSome(k: KernelBuilder, n: Expr, count: Expr, best: Buf, before: Before): void {
-  k.for(0, n, (i) => {
-    k.if(
-      e.lt(i, count),
-      () => siftUp(k, best, i, before),
-      () => {
-        const top = k.let(k.load(best, [0]), 'top');
-        k.if(before(i, top), () => siftDown(k, best, i, count, before));
-      },
-    );
+function selectSome(k: KernelBuilder, n: Expr, count: Expr, best: Buf, before: Before, may: Before): void {
+  k.for(0, count, (i) => siftUp(k, best, i, before));
+  k.for(count, n, (i) => {
+    const top = k.let(k.load(best, [0]), 'top');
+    k.if(may(i, top), () => k.if(before(i, top), () => siftDown(k, best, i, count, before)));
   });
   k.for(1, count, (done) => {
     const last = k.let(e.sub(count, done), 'last');

@@ -8,7 +8,7 @@ import { buildKernel, type KernelBuilder } from '../../ir/kernel-builder.js';
 import { dimExpr, type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import type { DType } from '../../support/dtype.js';
-import { byValue, mergeSort, selectFirst } from './ordering.js';
+import { byValue, mayPrecede, mergeSort, selectFirst } from './ordering.js';
 import { type AnyRecord, type LowerContext, op } from './record.js';
 import { declaredSize, most } from './runtime-sizes.js';
 
@@ -33,7 +33,8 @@ export function topK(b: Builder, x: Value, a: TopK): readonly Value[] {
     const best = k.scratch('best', 'i32', [a.count]);
     k.forEach([outer, inner], ([o, i]) => {
       const at = (p: Expr): Expr => k.load(src, [o as Expr, p, i as Expr]);
-      selectFirst(k, dimExpr(n), dimExpr(a.count), best, byValue(k, at, a.largest));
+      const [before, may] = [byValue(k, at, a.largest), mayPrecede(k, at, a.largest)];
+      selectFirst(k, dimExpr(n), dimExpr(a.count), best, before, may);
       k.for(0, dimExpr(a.count), (r) => {
         const p = k.let(k.load(best, [r]), 'p');
         k.store(values, [o as Expr, r, i as Expr], at(p));
