@@ -32,21 +32,20 @@ export interface Kept {
 const NONE: Kept = { streamed: false, shared: false };
 
 export function foldConstants(m: Module, c: PassContext, keeps: Kept = NONE): Module {
-  const readers = keeps.streamed || keeps.shared ? readersOf(m) : null;
+  const readers = readersOf(m);
   const known = new Set<Value>();
   const order: Node[] = [];
   const wanted = new Set<Value>();
   for (const e of m.entries)
     visitNodes(e.body, (n, region) => {
-      const isKept =
-        readers !== null && n.outputs.length === 1 && isKeptFor(n, readers.get(n.outputs[0] as Value) ?? [], keeps);
+      const isKept = n.outputs.length === 1 && isKeptFor(n, readers.get(n.outputs[0] as Value) ?? [], keeps);
       if (n.kind === 'const' ? n.data.dtype !== 'string' : !isKept && isFoldable(n, known)) {
         for (const v of n.outputs) known.add(v);
         order.push(n);
-      } else for (const v of n.inputs) want(v, known, wanted);
-      for (const v of region.results) want(v, known, wanted);
+      } else for (const v of n.inputs) want(v, known, readers, wanted);
+      for (const v of region.results) want(v, known, readers, wanted);
     });
-  for (const e of m.entries) for (const v of e.body.results) want(v, known, wanted);
+  for (const e of m.entries) for (const v of e.body.results) want(v, known, readers, wanted);
   if (wanted.size === 0) return m;
   const results = [...wanted];
   const folded = evaluate(order, results, m, c);
@@ -66,11 +65,36 @@ export function foldConstants(m: Module, c: PassContext, keeps: Kept = NONE): Mo
 const isKeptFor = (n: Node, readers: readonly (Node | null)[], keeps: Kept): boolean =>
   (keeps.streamed && isStreamed(n, readers)) || (keeps.shared && isShared(n, readers));
 
-/** Views stay views of what was folded, which is what is wanted. */
-function want(v: Value, known: ReadonlySet<Value>, wanted: Set<Value>): void {
+type Readers = ReadonlyMap<Value, readonly (Node | null)[]>;
+
+/** Views stay views of what was folded, which is what is wanted, but where a value is read a slice at a time: each is then a constant
+ *  that may be laid out for its own reader. */
+function want(v: Value, known: ReadonlySet<Value>, readers: Readers, wanted: Set<Value>): void {
   if (!known.has(v) || !v.node || v.node.kind === 'const') return;
-  if (v.node.kind === 'view') want(v.node.inputs[0] as Value, known, wanted);
+  if (v.node.kind === 'view' && !isSlice(v, readers)) want(v.node.inputs[0] as Value, known, readers, wanted);
   else wanted.add(v);
+}
+
+/** Whether a view is one of those that take a value apart: nothing else reads it, and together they have no more elements. */
+function isSlice(v: Value, readers: Readers): boolean {
+  let whole = v;
+  while (whole.node?.kind === 'view') whole = whole.node.inputs[0] as Value;
+  const parts = partsOf(whole, readers);
+  const sizes = parts?.map((x) => measure(x).elements) ?? [];
+  return parts?.includes(v) === true && sizes.reduce((a, b) => a + b, 0) <= measure(whole).elements;
+}
+
+/** The smaller views that all readers of a value read it by; null where some do not. */
+function partsOf(v: Value, readers: Readers): readonly Value[] | null {
+  const parts: Value[] = [];
+  for (const n of readers.get(v) ?? []) {
+    const out = n?.kind === 'view' ? (n.outputs[0] as Value) : null;
+    if (!out) return null;
+    const more = measure(out).elements < measure(v).elements ? [out] : partsOf(out, readers);
+    if (!more) return null;
+    parts.push(...more);
+  }
+  return parts.length > 0 ? parts : null;
 }
 
 function isFoldable(n: Node, known: ReadonlySet<Value>): boolean {
