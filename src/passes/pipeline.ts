@@ -17,6 +17,7 @@ import type { Pass } from './pass.js';
 import { selectConcats } from './select-concat.js';
 import { storeHalves } from './store-halves.js';
 import { storeNibbles } from './store-nibbles.js';
+import { splitPhases } from './split-phases.js';
 import { splitReductions } from './split-reductions.js';
 import { splitSums } from './split-sums.js';
 import { winograd } from './winograd.js';
@@ -87,6 +88,7 @@ export const PIPELINE: readonly Pass[] = [
   }, // needs epilogues: after fusion; before packing copies the operand
   simplify, // again: fusion brings producers' constants and casts together with their consumers'
   { name: 'narrow', doc: 'Holds small integers in two bytes.', run: narrowIntegers }, // after fusion, which leaves what several read; before copies of it
+  { name: 'phases', doc: 'Leaves out products with constant zeros.', run: splitPhases }, // needs epilogues: after fusion; the parts' weights are laid out below
   { name: 'winograd', doc: 'Computes convolutions with fewer products.', run: winograd }, // writes padding and strides out itself: before copies that do
   { name: 'pad', doc: 'Copies a padded operand where its reads can then be vectors.', run: padOperands }, // needs the final contractions: after fusion
   {
@@ -106,7 +108,7 @@ export const PIPELINE: readonly Pass[] = [
 export const SMALL_PIPELINE: readonly Pass[] = PIPELINE.filter((p) => p.name !== 'winograd');
 
 /** Passes that serve vectors of one processor: copies only cost a GPU a dispatch, narrow elements an atomic store. */
-const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'winograd', 'weights']);
+const NOT_ON_GPU: ReadonlySet<string> = new Set(['pad', 'narrow', 'phases', 'winograd', 'weights']);
 
 /** Passes that serve a GPU otherwise: it has no schedule for weights as they are stored. */
 const ON_GPU: Readonly<Record<string, Pass['run']>> = {
