@@ -49,7 +49,8 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
   const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads);
-  const step = Math.max(instructions / PER_CYCLE, LATENCY);
+  const strided = splats.filter((x) => depth > NEAR_LINES && isStrided(x, r)).length;
+  const step = Math.max(instructions / PER_CYCLE, LATENCY) + FETCH * strided;
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
@@ -149,6 +150,15 @@ function operations(term: Expr, t: TileSchedule, rows: number, vectors: number):
   visit(term);
   return count;
 }
+
+/** Lines of a cache that are still in a first level when the next tile comes to them. */
+const NEAR_LINES = 256;
+/** Cycles to fetch one from a second level, while other work goes on. */
+const FETCH = 2;
+
+/** Whether each step of a sum reads another line. */
+const isStrided = (x: LoadExpr, r: Reduction): boolean =>
+  Math.abs(constOf(coefficient(x.index[0] as Expr, (r.loops.at(-1) as For).var) ?? constant(0, 'i32')) ?? 0) >= LINE;
 
 /** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
 const FAR = 16384;
