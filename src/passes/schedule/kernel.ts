@@ -82,7 +82,11 @@ function scheduleReduction(nest: Nest, r: Reduction, o: ScheduleOptions, panels:
       const guard = (f: For, size: number, known: Setting, body: readonly Stmt[]): readonly Stmt[] => {
         if (hasRoom(f, size, at)) return body;
         const shorter = { ...known, shorter: new Map([...known.shorter, [f.var, size]]) };
-        return [{ s: 'if', cond: e.lt(f.hi, size), then: scheduleReduction(nest, r, o, panels, shorter), else: body }];
+        // What is stored for many rows serves a single one: the constant is not kept as it was, too.
+        const then = s.isStored
+          ? tileParallel(nest, r, { ...s, rowCount: 1 }, o, panels)
+          : scheduleReduction(nest, r, o, panels, shorter);
+        return [{ s: 'if', cond: e.lt(f.hi, size), then, else: body }];
       };
       const tiled = tileParallel(nest, r, s, o, panels);
       const width = s.vectors * s.lanes;

@@ -4,7 +4,16 @@
 import { e } from '../../ir/expr.js';
 import type { BufferParam, Kernel, Stmt } from '../../ir/kernel.js';
 import { visitStmts } from '../../ir/kernel-walk.js';
-import { type Expr, i32, type LoadExpr, load, rewriteExpr, substituteVars, variable } from '../../ir/scalar.js';
+import {
+  type Expr,
+  exprKey,
+  i32,
+  type LoadExpr,
+  load,
+  rewriteExpr,
+  substituteVars,
+  variable,
+} from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { TileSchedule } from './choose.js';
 import { type AddedParam, FIRST_LOCAL } from './operands.js';
@@ -29,6 +38,8 @@ export interface Panels {
     isConstant: boolean,
     fill: (slot: number) => readonly Stmt[],
   ): { readonly slot: number; readonly fill: readonly Stmt[] };
+  /** A panel that is filled at compile time; one for all that call it the same. */
+  addStored(name: string, dtype: BufferParam['dtype'], size: number, fill: (slot: number) => readonly Stmt[]): number;
 }
 
 /** Bytes of a panel that need no memory from the planner. */
@@ -40,6 +51,7 @@ export function createPanels(kernel: Kernel): Panels {
     const param = { name: `panel${params.length}`, dtype, access: fill ? 'read' : 'scratch', size } as const;
     return kernel.params.length + params.push({ param, fill, isShared }) - 1;
   };
+  const stored = new Map<string, number>();
   let own = 0;
   let locals = false;
   visitStmts(kernel.body, (s) => {
@@ -64,6 +76,13 @@ export function createPanels(kernel: Kernel): Panels {
     addFilled: (dtype, size, isConstant, fill) => {
       const stmts = fill(kernel.params.length + params.length);
       return { slot: push(dtype, size, isConstant ? stmts : null), fill: isConstant ? [] : stmts };
+    },
+    addStored: (name, dtype, size, fill) => {
+      const known = stored.get(name);
+      if (known !== undefined) return known;
+      const slot = push(dtype, size, fill(kernel.params.length + params.length));
+      stored.set(name, slot);
+      return slot;
     },
   };
 }
@@ -120,7 +139,8 @@ function storedTerm(r: Reduction, s: TileSchedule, depth: number, o: ScheduleOpt
   const within = e.mul(depthOf(r.loops), width);
   const column = variable(`${columns.var}_c`, 'i32');
   const from = e.add(e.min(e.mul(tile, width), size - width), column);
-  const { slot } = panels.addFilled(dtype, tiles * depth * width, true, (own) => {
+  const name = `${exprKey(part)} ${columns.var} ${size} by ${width}, ${r.loops.map((f) => f.var)}`;
+  const slot = panels.addStored(name, dtype, tiles * depth * width, (own) => {
     const value = substituteVars(part, new Map([[columns.var, from]]));
     const store: Stmt = { s: 'store', buf: own, index: e.add(e.mul(tile, depth * width), within, column), value };
     const inner = each(`${columns.var}_c`, i32(0), i32(width), 1, [store]);
