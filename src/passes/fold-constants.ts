@@ -3,7 +3,8 @@
 
 import { isConst } from '../ir/dim.js';
 import { readersOf, rewriteModule, visitNodes } from '../ir/rewrite.js';
-import type { ConstData, Module, Node, Value } from '../ir/tensor.js';
+import { visitExpr } from '../ir/scalar.js';
+import type { ConstData, Module, Node, NodeOf, Value } from '../ir/tensor.js';
 import { DTYPE_INFO, isFloat } from '../support/dtype.js';
 import { sizeOf } from '../support/tensor.js';
 import { finishKernel } from './kernel/finish.js';
@@ -88,13 +89,23 @@ function isSlice(v: Value, readers: Readers): boolean {
 function partsOf(v: Value, readers: Readers): readonly Value[] | null {
   const parts: Value[] = [];
   for (const n of readers.get(v) ?? []) {
-    const out = n?.kind === 'view' ? (n.outputs[0] as Value) : null;
+    const out = n?.kind === 'view' && isFixed(n) ? (n.outputs[0] as Value) : null;
     if (!out) return null;
     const more = measure(out).elements < measure(v).elements ? [out] : partsOf(out, readers);
     if (!more) return null;
     parts.push(...more);
   }
   return parts.length > 0 ? parts : null;
+}
+
+/** Whether what a view shows depends on no size that is open. */
+function isFixed(n: NodeOf<'view'>): boolean {
+  let fixed = true;
+  for (const x of n.map === 'reshape' ? [] : n.map)
+    visitExpr(x, (y) => {
+      if (y.k === 'dim') fixed = false;
+    });
+  return fixed;
 }
 
 function isFoldable(n: Node, known: ReadonlySet<Value>): boolean {
