@@ -3,8 +3,8 @@
 
 import { isConst } from '../ir/dim.js';
 import { readersOf, rewriteModule, visitNodes } from '../ir/rewrite.js';
-import { visitExpr } from '../ir/scalar.js';
-import type { ConstData, Module, Node, NodeOf, Value } from '../ir/tensor.js';
+import { type Expr, visitExpr } from '../ir/scalar.js';
+import type { ConstData, Module, Node, Value } from '../ir/tensor.js';
 import { DTYPE_INFO, isFloat } from '../support/dtype.js';
 import { sizeOf } from '../support/tensor.js';
 import { finishKernel } from './kernel/finish.js';
@@ -89,7 +89,7 @@ function isSlice(v: Value, readers: Readers): boolean {
 function partsOf(v: Value, readers: Readers): readonly Value[] | null {
   const parts: Value[] = [];
   for (const n of readers.get(v) ?? []) {
-    const out = n?.kind === 'view' && isFixed(n) ? (n.outputs[0] as Value) : null;
+    const out = n?.kind === 'view' && !readsSizes(n) ? (n.outputs[0] as Value) : null;
     if (!out) return null;
     const more = measure(out).elements < measure(v).elements ? [out] : partsOf(out, readers);
     if (!more) return null;
@@ -98,19 +98,26 @@ function partsOf(v: Value, readers: Readers): readonly Value[] | null {
   return parts.length > 0 ? parts : null;
 }
 
-/** Whether what a view shows depends on no size that is open. */
-function isFixed(n: NodeOf<'view'>): boolean {
-  let fixed = true;
-  for (const x of n.map === 'reshape' ? [] : n.map)
+/** Whether what a node computes depends on a size that is open. */
+function readsSizes(n: Node): boolean {
+  if (n.kind === 'kernel') return n.kernel.syms.length > 0;
+  let reads = false;
+  for (const x of exprsOf(n))
     visitExpr(x, (y) => {
-      if (y.k === 'dim') fixed = false;
+      if (y.k === 'dim') reads = true;
     });
-  return fixed;
+  return reads;
+}
+
+function exprsOf(n: Node): readonly Expr[] {
+  if (n.kind === 'generic') return n.post ? [n.body, n.post] : [n.body];
+  if (n.kind === 'scatter') return [...n.index, n.body];
+  return n.kind === 'view' && n.map !== 'reshape' ? n.map : [];
 }
 
 function isFoldable(n: Node, known: ReadonlySet<Value>): boolean {
   if (!FOLDABLE.has(n.kind) || n.binds.length > 0 || !n.inputs.every((v) => known.has(v))) return false;
-  if (!n.outputs.every((v) => v.type.shape.every(isConst))) return false;
+  if (!n.outputs.every((v) => v.type.shape.every(isConst)) || readsSizes(n)) return false;
   if (n.kind === 'generic' && !n.reduce.every(isConst)) return false;
   if (n.kind === 'view') return true;
   const [inputs, outputs] = [n.inputs.map(measure), n.outputs.map(measure)];
