@@ -4,6 +4,7 @@
 // Candidates of every width compete by an estimate of cycles (cost.ts).
 
 import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
+import { visitKernelExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
 import { costOf } from './cost.js';
 import { guardsOf } from './interior.js';
@@ -63,6 +64,8 @@ const MIN_DEPTH = 8;
 const MAX_PANEL = 256 << 10;
 /** Elements of a column operand that need no panel to be near. */
 const MAX_IN_PLACE = 16384;
+/** Share of its room that a constant of many rows may take where its last tile is full. */
+const MAX_ROOM = 1 + 1 / 32;
 /** And up to which it is laid out at compile time, by the interpreter. */
 const MAX_STORED = 1 << 24;
 
@@ -157,23 +160,26 @@ function tilesWith(
       const isSteady = r.loops.length === 1 || o.target.unrolls;
       const isNear = inPlace && isSteady && isSmall(r, columns) && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;
-      const mayStore = at.mayPack && !isFallback && !isWindow && (at.isStored ?? !isSmall(r, columns));
-      const stored = mayStore ? storedParts(r, columns, inner, narrow) : [];
-      const isStored = stored.length > 0;
-      const operands = isStored ? [stored] : [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
+      const few = isFew(inner);
+      const mayStore = at.mayPack && !isFallback && !isWindow && (at.isStored ?? !(few ? isSmall(r, columns) : isNear));
+      const stored = mayStore ? storedParts(r, columns, few, narrow) : [];
       const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
       const limit = isWindow ? tile.overlapping : tile.rows;
       const known = rows === null || isWindow || constOf(rows.hi) !== null;
       const rowCounts = known ? upTo(Math.min(limit, most)).slice(isWindow ? 1 : 0) : [tile.rows];
       const widest = size === null && !isWindow ? counts.slice(-1) : counts;
-      return widest.flatMap((vectors) =>
-        rowCounts.flatMap((rowCount) =>
+      return widest.flatMap((vectors) => {
+        const room = Math.ceil((size ?? 0) / (vectors * lanes)) * vectors * lanes;
+        const isStored = stored.length > 0 && (few || room <= MAX_ROOM * (size ?? 0));
+        const inMemory = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
+        const operands = isStored ? [stored] : inMemory;
+        return rowCounts.flatMap((rowCount) =>
           operands.map(
             (packed) =>
               ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isStored, isFallback }) as const,
           ),
-        ),
-      );
+        );
+      });
     })
     .filter((t) => !isWindow || isUnrolled(t, r));
 }
@@ -213,14 +219,15 @@ const isFew = (inner: readonly For[]): boolean =>
 /** A constant whose columns' tiles are to be one stream of memory: a panel that is made while the program runs reads
  *  pieces of rows far apart. None where it has another reader, which would keep it as it is, or is of halves that many rows
  *  would widen. */
-function storedParts(r: Reduction, columns: For, inner: readonly For[], o: ScheduleOptions): readonly Expr[] {
+function storedParts(r: Reduction, columns: For, few: boolean, o: ScheduleOptions): readonly Expr[] {
   const own = new Set([columns, ...r.loops].map((f) => f.var));
   const sizes = [columns, ...r.loops].map((f) => constOf(f.hi) ?? Infinity);
   const parts = loadsOf(r.term).filter((x) => x.index.some((i) => mentions(i, columns.var)));
   const [part] = parts;
   if (!part || parts.length > 1 || part === r.term || part.guard) return [];
   const isHalf = part.dtype === 'i32' && o.source?.kernel.params[part.src]?.dtype === 'i16' && r.init.dtype === 'f32';
-  if (part.dtype !== 'f32' && !(isHalf && isFew(inner))) return [];
+  if (part.dtype !== 'f32' && !(isHalf && few)) return [];
+  if (!isReadOnce(part.src, o)) return [];
   let isApart = o.source?.constants.get(part.src)?.isOwn === true;
   for (const i of part.index)
     visitExpr(i, (x) => {
@@ -228,6 +235,15 @@ function storedParts(r: Reduction, columns: For, inner: readonly For[], o: Sched
     });
   if (!isApart || sizes.reduce((p, d) => p * d, 1) > MAX_STORED) return [];
   return vectorizesAround(r, part, columns, o) ? [part] : [];
+}
+
+/** Whether one place of the kernel reads a buffer. */
+function isReadOnce(slot: number, o: ScheduleOptions): boolean {
+  let reads = 0;
+  visitKernelExprs(o.source?.kernel.body ?? [], (x) => {
+    if (x.k === 'load' && x.src === slot) reads++;
+  });
+  return reads === 1;
 }
 
 /** The largest parts of the term that walk the columns and ignore the inner loops; none where packing does not pay. */

@@ -55,7 +55,7 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const innermost = sizeOf(left[left.length - 1] as For);
   const entering = (depth / innermost) * ENTER;
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
-  const store = contiguous ? 1 / lanes : 1;
+  const store = contiguous ? 1 / lanes : APART;
   const packing = packingOf(t, depth, sizeOf);
   const far = !packed && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
@@ -169,6 +169,9 @@ function linesOf(
   const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
   return isAligned && !(isOften && lanes > 4) ? 1 : 1 + lanes / LINE;
 }
+
+/** Cycles of a lane that is stored by itself: it is taken out first, and its neighbours may be in other lines. */
+const APART = 1.25;
 
 /** Cycles to enter and leave a loop. */
 const ENTER = 2;
