@@ -48,7 +48,8 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const lines = wide.reduce((n, x) => n + vectors * times * linesOf(x, t, nest, r, times > 1), 0);
   const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
-  const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads);
+  const computed = loadsOf(inPlace.term).filter((x) => r.loops.some((f) => !coefficient(x.index[0] as Expr, f.var)));
+  const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads) + ADDRESS * computed.length;
   const step = Math.max(instructions / PER_CYCLE, LATENCY);
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
@@ -172,6 +173,9 @@ function linesOf(
 
 /** Cycles of a lane that is stored by itself: it is taken out first, and its neighbours may be in other lines. */
 const APART = 1.25;
+
+/** Instructions of an address that a step of the sum does not just move, by a division mostly. */
+const ADDRESS = 8;
 
 /** Cycles to enter and leave a loop. */
 const ENTER = 2;
