@@ -4,7 +4,6 @@
 // Candidates of every width compete by an estimate of cycles (cost.ts).
 
 import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
-import { visitKernelExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
 import { costOf } from './cost.js';
 import { guardsOf } from './interior.js';
@@ -64,10 +63,10 @@ const MIN_DEPTH = 8;
 const MAX_PANEL = 256 << 10;
 /** Elements of a column operand that need no panel to be near. */
 const MAX_IN_PLACE = 16384;
-/** Share of its room that a constant of many rows may take where its last tile is full. */
-const MAX_ROOM = 1 + 1 / 32;
 /** And up to which it is laid out at compile time, by the interpreter. */
 const MAX_STORED = 1 << 24;
+/** Columns that may be stored for each there is, where the last tile is full and rows are many. */
+const MAX_ROOM = 1 + 1 / 32;
 
 export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at: Setting): Schedule {
   const best = bestTile(nest, r, o, at);
@@ -169,8 +168,8 @@ function tilesWith(
       const rowCounts = known ? upTo(Math.min(limit, most)).slice(isWindow ? 1 : 0) : [tile.rows];
       const widest = size === null && !isWindow ? counts.slice(-1) : counts;
       return widest.flatMap((vectors) => {
-        const room = Math.ceil((size ?? 0) / (vectors * lanes)) * vectors * lanes;
-        const isStored = stored.length > 0 && (few || room <= MAX_ROOM * (size ?? 0));
+        const mayGrow = few || (size !== null && mayTake(roomOf(size, vectors * lanes), size));
+        const isStored = stored.length > 0 && mayGrow;
         const inMemory = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
         const operands = isStored ? [stored] : inMemory;
         return rowCounts.flatMap((rowCount) =>
@@ -212,6 +211,12 @@ function vectorizesAround(r: Reduction, part: Expr, columns: For, o: ScheduleOpt
   return made !== null && made.lanes > 1 && o.target.supports(r.op, r.init.dtype, o.target.lanes);
 }
 
+/** Columns that tiles of so many have stored. */
+const roomOf = (size: number, width: number): number => Math.ceil(size / width) * width;
+
+/** Whether a constant may be stored in tiles that have room for so many of its columns. */
+export const mayTake = (room: number, size: number): boolean => room <= MAX_ROOM * size;
+
 /** So few rows that a panel made for them would not pay. */
 const isFew = (inner: readonly For[]): boolean =>
   inner.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1) < MIN_REUSE;
@@ -227,7 +232,6 @@ function storedParts(r: Reduction, columns: For, few: boolean, o: ScheduleOption
   if (!part || parts.length > 1 || part === r.term || part.guard) return [];
   const isHalf = part.dtype === 'i32' && o.source?.kernel.params[part.src]?.dtype === 'i16' && r.init.dtype === 'f32';
   if (part.dtype !== 'f32' && !(isHalf && few)) return [];
-  if (!isReadOnce(part.src, o)) return [];
   let isApart = o.source?.constants.get(part.src)?.isOwn === true;
   for (const i of part.index)
     visitExpr(i, (x) => {
@@ -235,15 +239,6 @@ function storedParts(r: Reduction, columns: For, few: boolean, o: ScheduleOption
     });
   if (!isApart || sizes.reduce((p, d) => p * d, 1) > MAX_STORED) return [];
   return vectorizesAround(r, part, columns, o) ? [part] : [];
-}
-
-/** Whether one place of the kernel reads a buffer. */
-function isReadOnce(slot: number, o: ScheduleOptions): boolean {
-  let reads = 0;
-  visitKernelExprs(o.source?.kernel.body ?? [], (x) => {
-    if (x.k === 'load' && x.src === slot) reads++;
-  });
-  return reads === 1;
 }
 
 /** The largest parts of the term that walk the columns and ignore the inner loops; none where packing does not pay. */
