@@ -6,17 +6,7 @@ import { mentions } from '../ir/affine.js';
 import { add, ceildiv, type Dim, mod, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
 import type { Rewriter } from '../ir/rewrite.js';
-import {
-  constant,
-  type Expr,
-  exprKey,
-  i32,
-  type LoadExpr,
-  load,
-  rewriteExpr,
-  substituteVars,
-  variable,
-} from '../ir/scalar.js';
+import { constant, type Expr, exprKey, i32, load, rewriteExpr, substituteVars, variable } from '../ir/scalar.js';
 import type { NodeOf, Value } from '../ir/tensor.js';
 import { dropUnused } from './fuse-draft.js';
 import { emitPermuted } from './pack-constants.js';
@@ -44,21 +34,31 @@ export function extentsOf(n: Generic, { read, walked }: Site): readonly Extent[]
   return all.every((x) => x !== null) ? all : null;
 }
 
-/** `isOwn`: nobody else reads the filter. */
+/** How the filter may lie in memory. */
+export interface Layout {
+  /** Nobody else reads it. */
+  readonly isOwn: boolean;
+  /** Outputs next to each other: vectors may run along them. */
+  readonly outputsLast: boolean;
+}
+
 export function emitNodes(
   n: Generic,
   site: Site,
   plan: Plan,
   extents: readonly Extent[],
-  isOwn: boolean,
+  { isOwn, outputsLast }: Layout,
   w: Rewriter,
 ): readonly Value[] {
   const sums = new Map<Sum, Value>();
-  const filter = tapsFirst(n.inputs[site.filter.src] as Value, filterAxes(site.filter, site.taps).tap, isOwn, w);
+  const given = n.inputs[site.filter.src] as Value;
+  const mayMove = isOwn && given.node?.kind === 'const';
+  const axes = filterAxes(site, mayMove && outputsLast);
+  const filter = mayMove ? tapsFirst(given, axes, w) : { value: given, order: [...given.type.shape.keys()] };
   for (const s of sumsOf(plan)) {
-    const taps = emitTaps(n, site, filter, plan, s, w);
+    const taps = emitTaps(n, axes, filter, plan, s, w);
     const inputs = emitInputs(n, site, plan, s, extents, w);
-    sums.set(s, emitProducts(n, site, chainsOf(plan, LEAST[s]), { inputs, taps, extents }, w));
+    sums.set(s, emitProducts(n, site, chainsOf(plan, LEAST[s]), { inputs, taps, extents, axes }, w));
   }
   return emitOutputs(n, site, sums, w);
 }
@@ -110,25 +110,15 @@ interface Filter {
   readonly order: readonly number[];
 }
 
-/** With the taps' axis first where it is a constant: what sums of taps read is then contiguous. */
-function tapsFirst(v: Value, tap: number, isOwn: boolean, w: Rewriter): Filter {
-  const axes = [...v.type.shape.keys()];
-  if (v.node?.kind !== 'const' || !isOwn) return { value: v, order: axes };
-  const order = [tap, ...axes.filter((k) => k !== tap)];
-  return { value: emitPermuted(v, v.node.data, order, w), order };
+/** The taps' axis first, and the rest as sums have it: what those read is then contiguous. */
+function tapsFirst(v: Value, { tap, others }: FilterAxes, w: Rewriter): Filter {
+  const order = [tap, ...others];
+  return { value: emitPermuted(v, (v.node as NodeOf<'const'>).data, order, w), order };
 }
 
 /** The sum's taps: the filter's axes of outputs, chains, and the rest of its axes as they are. */
-function emitTaps(
-  n: Generic,
-  { filter, taps }: Site,
-  { value, order }: Filter,
-  plan: Plan,
-  s: Sum,
-  w: Rewriter,
-): Value {
+function emitTaps(n: Generic, axes: FilterAxes, { value, order }: Filter, plan: Plan, s: Sum, w: Rewriter): Value {
   const terms = chainsOf(plan, LEAST[s]);
-  const axes = filterAxes(filter, taps);
   const tap = (t: Expr): Expr =>
     load(
       0,
@@ -149,19 +139,27 @@ function emitTaps(
   return emit(n, w, axes.place(shape, terms), bodies[s](), [value]);
 }
 
-/** Chains stand where the reduction begins, the taps' own axis goes: a sum then walks memory in order. */
-function filterAxes(filter: LoadExpr, taps: number) {
+type FilterAxes = ReturnType<typeof filterAxes>;
+
+/**
+ * Chains stand where the reduction begins, the taps' own axis goes: a sum then walks memory in order. With
+ * `outputsLast` the innermost axis of outputs is the last.
+ */
+function filterAxes({ filter, taps }: Site, outputsLast: boolean) {
+  const isReduced = (x: Expr | undefined): boolean => x?.k === 'var' && x.name.startsWith('r');
   const tap = filter.index.findIndex((x) => mentions(x, `r${taps}`));
-  const reduced = filter.index.findIndex((x) => x.k === 'var' && x.name.startsWith('r'));
-  const others = filter.index.map((_, k) => k).filter((k) => k !== tap);
-  const chains = others.filter((k) => k < reduced).length;
+  const given = [...filter.index.keys()].filter((k) => k !== tap);
+  const inner = given.filter((k) => filter.index[k]?.k === 'var' && !isReduced(filter.index[k])).at(-1);
+  const others = outputsLast && inner !== undefined ? [...given.filter((k) => k !== inner), inner] : given;
+  const reduced = others.findIndex((k) => isReduced(filter.index[k]));
+  const chains = reduced < 0 ? others.length : reduced;
   /** Something for each axis, in the new order. */
   const place = <T>(of: readonly T[], chain: T): T[] => {
     const own = others.map((k) => of[k] as T);
     return [...own.slice(0, chains), chain, ...own.slice(chains)];
   };
   const to = (k: number): number => others.indexOf(k) + (others.indexOf(k) < chains ? 0 : 1);
-  return { tap, chains, place, to };
+  return { tap, others, chains, place, to };
 }
 
 /** The sum's inputs: chains, and the operand's own axes, with pairs of outputs on the one walked. */
@@ -212,10 +210,12 @@ interface Factors {
   readonly inputs: Value;
   readonly taps: Value;
   readonly extents: readonly Extent[];
+  readonly axes: FilterAxes;
 }
 
 /** The sum for every pair of outputs. */
-function emitProducts(n: Generic, site: Site, terms: number, { inputs, taps, extents }: Factors, w: Rewriter): Value {
+function emitProducts(n: Generic, site: Site, terms: number, factors: Factors, w: Rewriter): Value {
+  const { inputs, taps, extents, axes } = factors;
   const { read, walked, filter, along } = site;
   const moved = new Map(
     n.reduce.map((_, k): [string, Expr] => [`r${k}`, variable(`r${k < site.taps ? k + 1 : k}`, 'i32')]),
@@ -224,7 +224,7 @@ function emitProducts(n: Generic, site: Site, terms: number, { inputs, taps, ext
   const input = read.index.map((x, k) =>
     k === walked ? axis(along) : e.sub(substituteVars(x, moved), (extents[k] as Extent).from),
   );
-  const tap = filterAxes(filter, site.taps).place(
+  const tap = axes.place(
     filter.index.map((x) => substituteVars(x, moved)),
     chain,
   );

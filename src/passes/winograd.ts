@@ -32,6 +32,10 @@ export interface Worth {
 
 const WORTH: Worth = { reuse: 16, depth: 48, places: 160, width: 8, work: 1 << 20, saved: 1 / 7, sums: 1 << 12 };
 
+/** Lanes of long vectors, and what share of them a row of the map fills at least where they are best along it. */
+const LONG = 8;
+const FILLED = 0.9;
+
 type Generic = NodeOf<'generic'>;
 
 export function winograd(m: Module, c: PassContext, worth: Worth = WORTH): Module {
@@ -44,15 +48,27 @@ export function winograd(m: Module, c: PassContext, worth: Worth = WORTH): Modul
         const plan = planOf(site, node, worth);
         const extents = plan && extentsOf(node, site);
         const isOwn = reads.get(original.inputs[site.filter.src] as Value) === 1;
-        if (plan && extents) return emitNodes(node, site, plan, extents, isOwn, w);
+        const outputsLast = !fillsVectors(node, site, c.vectors?.lanes ?? 0);
+        if (plan && extents) return emitNodes(node, site, plan, extents, { isOwn, outputsLast }, w);
       }
       return undefined;
     },
   });
 }
 
+/** Whether vectors run along a row of the map: where long ones would be partly idle, outputs are the better axis. */
+function fillsVectors(n: Generic, site: Site, lanes: number): boolean {
+  const width = bounds(pairsAlong(n, site).at(-1) as Dim)[1];
+  return lanes < LONG || width / (Math.ceil(width / lanes) * lanes) >= FILLED;
+}
+
+/** The outputs of a sum: pairs of them along one axis. */
+const pairsAlong = (n: Generic, { along }: Site): readonly Dim[] =>
+  n.shape.map((d, k) => (k === along ? ceildiv(d, 2) : d));
+
 /** Null where nothing is gained. Open sizes are taken at their largest. */
-function planOf({ data, filter, along, taps, stride }: Site, n: Generic, worth: Worth): Plan | null {
+function planOf(site: Site, n: Generic, worth: Worth): Plan | null {
+  const { data, filter, along, taps, stride } = site;
   const count = n.reduce[taps];
   if (typeof count !== 'number') return null;
   const plan = planTaps(count, stride);
@@ -63,7 +79,7 @@ function planOf({ data, filter, along, taps, stride }: Site, n: Generic, worth: 
   const reuse = most(n.shape.filter((_, k) => !mentions(data, `i${k}`)));
   const places = most(n.shape.filter((_, k) => !filter.index.some((x) => mentions(x, `i${k}`))));
   const depth = most(n.reduce.filter((_, k) => k !== taps)) * chainsOf(plan, 1);
-  const shape = n.shape.map((d, k) => (k === along ? ceildiv(d, 2) : d));
+  const shape = pairsAlong(n, site);
   const width = most(shape.slice(-1));
   const work = most(n.shape) * most(n.reduce);
   const sums = most(shape) * sumsOf(plan).length;

@@ -82,8 +82,8 @@ function layOut(accumulators: readonly Accumulator[]): { width: number; offsets:
   return { width, offsets };
 }
 
-/** Bytes of results that wait: they stay in a first-level cache beside what the loops read. */
-const MOST_ASIDE = 16 << 10;
+/** Bytes of results that wait: each is written once and read once, so a second-level cache will do. */
+const MOST_ASIDE = 64 << 10;
 
 /**
  * Memory for the results of all blocks where totals beside `values` other values would not find registers. A compiler that
@@ -98,7 +98,7 @@ export function putAside(
   const size = constOf((loops[0] as For).hi);
   const { count, lanes, others } = accumulators;
   if (!blocks || blocks.var !== loops[0]?.var || size === null || !panels.allowed) return null;
-  if (target.spillsWell || 2 * count + others <= target.registers) return null;
+  if (target.spillsWell || 2 * count + others < target.registers) return null;
   const elements = Math.ceil(size / blocks.steps) * count * lanes;
   if (elements * DTYPE_INFO[init.dtype].bytes > MOST_ASIDE) return null;
   return panels.addOwn(init.dtype, elements);

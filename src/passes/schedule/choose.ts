@@ -65,6 +65,8 @@ const MAX_PANEL = 256 << 10;
 const MAX_IN_PLACE = 16384;
 /** And up to which it is laid out at compile time, by the interpreter. */
 const MAX_STORED = 1 << 24;
+/** Columns that may be stored for each there is, where the last tile is full and rows are many. */
+const MAX_ROOM = 1 + 1 / 32;
 
 export function chooseSchedule(nest: Nest, r: Reduction, o: ScheduleOptions, at: Setting): Schedule {
   const best = bestTile(nest, r, o, at);
@@ -157,23 +159,26 @@ function tilesWith(
       const isSteady = r.loops.length === 1 || o.target.unrolls;
       const isNear = inPlace && isSteady && isSmall(r, columns) && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;
-      const mayStore = at.mayPack && !isFallback && !isWindow && (at.isStored ?? !isSmall(r, columns));
-      const stored = mayStore ? storedParts(r, columns, inner, narrow) : [];
-      const isStored = stored.length > 0;
-      const operands = isStored ? [stored] : [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
+      const few = isFew(inner);
+      const mayStore = at.mayPack && !isFallback && !isWindow && (at.isStored ?? !(few ? isSmall(r, columns) : isNear));
+      const stored = mayStore ? storedParts(r, columns, few, narrow) : [];
       const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
       const limit = isWindow ? tile.overlapping : tile.rows;
       const known = rows === null || isWindow || constOf(rows.hi) !== null;
       const rowCounts = known ? upTo(Math.min(limit, most)).slice(isWindow ? 1 : 0) : [tile.rows];
       const widest = size === null && !isWindow ? counts.slice(-1) : counts;
-      return widest.flatMap((vectors) =>
-        rowCounts.flatMap((rowCount) =>
+      return widest.flatMap((vectors) => {
+        const mayGrow = few || (size !== null && mayTake(roomOf(size, vectors * lanes), size));
+        const isStored = stored.length > 0 && mayGrow;
+        const inMemory = [...(inPlace ? [[]] : []), ...(parts.length > 0 ? [parts] : [])];
+        const operands = isStored ? [stored] : inMemory;
+        return rowCounts.flatMap((rowCount) =>
           operands.map(
             (packed) =>
               ({ kind: 'tile', columns, lanes, vectors, rows, rowCount, inner, packed, isStored, isFallback }) as const,
           ),
-        ),
-      );
+        );
+      });
     })
     .filter((t) => !isWindow || isUnrolled(t, r));
 }
@@ -206,6 +211,12 @@ function vectorizesAround(r: Reduction, part: Expr, columns: For, o: ScheduleOpt
   return made !== null && made.lanes > 1 && o.target.supports(r.op, r.init.dtype, o.target.lanes);
 }
 
+/** Columns that tiles of so many have stored. */
+const roomOf = (size: number, width: number): number => Math.ceil(size / width) * width;
+
+/** Whether a constant may be stored in tiles that have room for so many of its columns. */
+export const mayTake = (room: number, size: number): boolean => room <= MAX_ROOM * size;
+
 /** So few rows that a panel made for them would not pay. */
 const isFew = (inner: readonly For[]): boolean =>
   inner.reduce((p, f) => p * (constOf(f.hi) ?? Infinity), 1) < MIN_REUSE;
@@ -213,14 +224,14 @@ const isFew = (inner: readonly For[]): boolean =>
 /** A constant whose columns' tiles are to be one stream of memory: a panel that is made while the program runs reads
  *  pieces of rows far apart. None where it has another reader, which would keep it as it is, or is of halves that many rows
  *  would widen. */
-function storedParts(r: Reduction, columns: For, inner: readonly For[], o: ScheduleOptions): readonly Expr[] {
+function storedParts(r: Reduction, columns: For, few: boolean, o: ScheduleOptions): readonly Expr[] {
   const own = new Set([columns, ...r.loops].map((f) => f.var));
   const sizes = [columns, ...r.loops].map((f) => constOf(f.hi) ?? Infinity);
   const parts = loadsOf(r.term).filter((x) => x.index.some((i) => mentions(i, columns.var)));
   const [part] = parts;
   if (!part || parts.length > 1 || part === r.term || part.guard) return [];
   const isHalf = part.dtype === 'i32' && o.source?.kernel.params[part.src]?.dtype === 'i16' && r.init.dtype === 'f32';
-  if (part.dtype !== 'f32' && !(isHalf && isFew(inner))) return [];
+  if (part.dtype !== 'f32' && !(isHalf && few)) return [];
   let isApart = o.source?.constants.get(part.src)?.isOwn === true;
   for (const i of part.index)
     visitExpr(i, (x) => {

@@ -48,7 +48,8 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const lines = wide.reduce((n, x) => n + vectors * times * linesOf(x, t, nest, r, times > 1), 0);
   const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
-  const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads);
+  const computed = loadsOf(inPlace.term).filter((x) => r.loops.some((f) => !coefficient(x.index[0] as Expr, f.var)));
+  const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads) + ADDRESS * computed.length;
   const strided = splats.filter((x) => depth > NEAR_LINES && isStrided(x, r)).length;
   const step = Math.max(instructions / PER_CYCLE, LATENCY) + FETCH * strided;
   const outputs = rows * width * useful;
@@ -56,7 +57,7 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const innermost = sizeOf(left[left.length - 1] as For);
   const entering = (depth / innermost) * ENTER;
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
-  const store = contiguous ? 1 / lanes : 1;
+  const store = contiguous ? 1 / lanes : APART;
   const packing = packingOf(t, depth, sizeOf);
   const far = !packed && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
@@ -179,6 +180,12 @@ function linesOf(
   const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
   return isAligned && !(isOften && lanes > 4) ? 1 : 1 + lanes / LINE;
 }
+
+/** Cycles of a lane that is stored by itself: it is taken out first, and its neighbours may be in other lines. */
+const APART = 1.25;
+
+/** Instructions of an address that a step of the sum does not just move, by a division mostly. */
+const ADDRESS = 8;
 
 /** Cycles to enter and leave a loop. */
 const ENTER = 2;

@@ -4,7 +4,7 @@
 import { e } from '../../ir/expr.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, substituteVars, variable } from '../../ir/scalar.js';
-import { bestTile, type Setting, type TileSchedule } from './choose.js';
+import { bestTile, mayTake, type Setting, type TileSchedule } from './choose.js';
 import { costOf } from './cost.js';
 import { constOf, type ScheduleOptions, widths } from './loops.js';
 import type { For, Nest, Reduction, Store } from './nest.js';
@@ -33,22 +33,24 @@ export function cutRagged(
   const size = constOf(columns.hi);
   if (at.part || at.shorter.size > 0 || size === null || isUnrolled(tile, r)) return null;
   if (tile.packed.some((x) => x.k !== 'load')) return null; // to be computed once, not for each row
-  const cyclesOf = (p: Part, steps: number): number => {
+  const cyclesOf = (p: Part, steps: number, stored: boolean): number => {
     const best = bestTile(p.nest, p.reduction, o, p.at);
     if (best?.tile.columns.var !== columns.var) return Infinity;
     const { packed, vectors, lanes, isStored } = best.tile;
-    if (isStored !== tile.isStored) return Infinity;
+    if (isStored !== stored) return Infinity;
     return packed.length > 0 && !isStored && vectors * lanes === steps ? Infinity : best.cost * steps;
   };
-  const whole = { isStored: tile.isStored };
   let least = MOST * costOf(tile, nest, r, o, at.shorter) * size;
   let cheapest: readonly Part[] | null = null;
-  for (const [head, tail] of cutsOf(size, o)) {
-    const tiles: Part = { ...alongColumns(nest, r, columns, 0, head), at: { ...at, ...whole, part: 'tiles' } };
-    const rest: Part = { ...alongColumns(nest, r, columns, size - tail, tail), at: { ...at, ...whole, part: 'rest' } };
-    const cycles = cyclesOf(tiles, head) + cyclesOf(rest, tail);
-    if (cycles < least) [least, cheapest] = [cycles, [tiles, rest]];
-  }
+  for (const [head, tail] of cutsOf(size, o))
+    for (const isStored of tile.isStored ? [true] : [false, true]) {
+      if (isStored && !mayTake(head + tail, size)) continue;
+      const whole = { ...at, isStored };
+      const tiles: Part = { ...alongColumns(nest, r, columns, 0, head), at: { ...whole, part: 'tiles' } };
+      const rest: Part = { ...alongColumns(nest, r, columns, size - tail, tail), at: { ...whole, part: 'rest' } };
+      const cycles = cyclesOf(tiles, head, isStored) + cyclesOf(rest, tail, isStored);
+      if (cycles < least) [least, cheapest] = [cycles, [tiles, rest]];
+    }
   return cheapest;
 }
 
