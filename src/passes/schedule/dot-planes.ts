@@ -145,7 +145,12 @@ function describe(nest: Nest, r: Reduction, c: Candidate, kernel: Kernel, target
   const steps: readonly For[] = [{ ...along, hi: i32(blocks) }, ...r.loops.filter((f) => f !== along)];
   const uses = [...(rows ? [rows] : []), ...steps.slice(1)].reduce((n, f) => n * sizeOf(f), 1);
   const bytes = (overlap ? 1 : blocks) * span * 4;
-  if (bytes > MAX_PLANES || uses * (rows ? 1 : 2) < MIN_USES || (rows === null && steps.length === 1)) return null;
+  if (
+    bytes > MAX_PLANES ||
+    uses * (rows ? 1 : 2) < MIN_USES ||
+    (steps.length === 1 && (rows === null || !c.isConstant))
+  )
+    return null;
   const terms = [...inside, columns].map((f) => e.mul(coefs.get(f) as number, variableOf(f)));
   const within = terms.reduce((a, b) => e.add(a, b), reach.value);
   const planes = { source, step, span, overlap, within, size };

@@ -36,16 +36,18 @@ export function tileWindows(
   panels: Panels,
 ): readonly Stmt[] {
   const o = { ...options, target: { ...options.target, lanes: s.lanes } };
-  const rowCount = s.rows ? evenly(sizeOf(s.rows), dot.tile.rows) : 1;
+  const rowCount = s.rows ? evenly(sizeOf(s.rows), o.target.tile.rows) : 1;
   const planes = planeLayout(s, panels);
   const rows = packRows(s, rowCount, panels);
-  const most = s.rows ? dot.tile.vectors : dot.tile.alone;
+  const most = s.rows ? o.target.tile.vectors : dot.tile.alone;
   const vectors = evenly(Math.ceil(sizeOf(s.columns) / s.lanes), most);
   const t: Site = { nest, r, s, o, planes, rows, rowCount, vectors };
-  const start = `${s.rows?.var}_u`;
-  const tiled = (body: readonly Stmt[]): readonly Stmt[] =>
-    s.rows ? [tileLoop(s.rows, rowCount, start, [...rows.fill, ...body])] : [...rows.fill, ...body];
-  const inside = tiled(wrap(s.walking, columnTiles(t)));
+  const rowTiles = (body: readonly Stmt[]): readonly Stmt[] =>
+    s.rows ? [tileLoop(s.rows, rowCount, `${s.rows.var}_u`, [...rows.fill, ...body])] : [...rows.fill, ...body];
+  // Rows that need no filling go innermost: what an epilogue reads of them is then nothing to keep in registers.
+  const isInner = rows.fill.length === 0;
+  const columns = columnTiles(t, (bases) => (isInner ? rowTiles(tileBody(t, bases)) : tileBody(t, bases)));
+  const inside = isInner ? wrap(s.walking, columns) : rowTiles(wrap(s.walking, columns));
   const vectorsBody = wrap(s.apart, [...layOutPlanes(s, planes, o), ...wrap(s.others, inside)]);
   const declare = [...planes.declare, ...rows.declare];
   if (!dot.mayLackVectors) return [...declare, ...vectorsBody];
@@ -57,8 +59,7 @@ export function tileWindows(
 const evenly = (size: number, most: number): number => Math.ceil(size / Math.ceil(size / most));
 
 /** Tiles of columns: whole ones in a loop, then what is left, whose last vector ends with the columns. */
-function columnTiles(t: Site): readonly Stmt[] {
-  const { s, vectors } = t;
+function columnTiles({ s, vectors }: Site, body: (bases: readonly Expr[]) => readonly Stmt[]): readonly Stmt[] {
   const width = sizeOf(s.columns);
   const tile = vectors * s.lanes;
   const whole = width - (width % tile);
@@ -68,8 +69,8 @@ function columnTiles(t: Site): readonly Stmt[] {
   const rest = Array.from({ length: Math.ceil((width - whole) / s.lanes) }, (_, v) =>
     i32(Math.min(whole + v * s.lanes, width - s.lanes)),
   );
-  const loop: For = { ...s.columns, var: name, hi: i32(whole), step: tile, body: tileBody(t, bases) };
-  return [...(whole > 0 ? [loop] : []), ...(rest.length > 0 ? tileBody(t, rest) : [])];
+  const loop: For = { ...s.columns, var: name, hi: i32(whole), step: tile, body: body(bases) };
+  return [...(whole > 0 ? [loop] : []), ...(rest.length > 0 ? body(rest) : [])];
 }
 
 /** Sums of the tile's rows and the vectors that start at `bases`: begin, reduce, store. */
