@@ -22,7 +22,6 @@ import type { Panels } from './pack.js';
 
 export interface PlaneLayout {
   readonly slot: number;
-  readonly declare: readonly Stmt[];
   /** Elements of a plane, with those between planes. */
   readonly pitch: number;
   /** Where a step's window begins. */
@@ -37,7 +36,7 @@ export function planeLayout(s: PlaneSchedule, panels: Panels): PlaneLayout {
   const { span, overlap, step, within } = s.planes;
   const bytes = s.group * DTYPE_INFO[s.y.dtype].bytes;
   const pitch = (span * bytes) % CONFLICT === 0 ? span + LINE / bytes : span;
-  const panel = panels.addOwn(s.y.dtype, blocksOf(s) * pitch * s.group);
+  const panel = panels.addScratch(s.y.dtype, blocksOf(s) * pitch * s.group);
   const block = e.mul(variable(s.along.var, 'i32'), overlap ? step * s.group : pitch);
   return { ...panel, pitch, at: e.mul(e.add(block, within), s.group) };
 }

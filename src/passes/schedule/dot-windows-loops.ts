@@ -33,9 +33,9 @@ export function loopWindows(
   const windows = Math.min(WINDOWS, width - (width % NARROWEST));
   const most = Math.max(1, Math.min(MOST_ROWS, sizeOf(rows), Math.floor(BYTES / (2 * depth))));
   const block = Math.ceil(sizeOf(rows) / Math.ceil(sizeOf(rows) / most));
-  const wide = panels.addOwn('i16', block * depth);
-  const window = panels.addOwn('i16', windows * depth);
-  const sums = panels.addOwn('i32', windows);
+  const wide = panels.addScratch('i16', block * depth);
+  const window = panels.addScratch('i16', windows * depth);
+  const sums = panels.addScratch('i32', windows);
   const [first, at] = [variable(`${rows.var}_b`, 'i32'), variable(`${rows.var}_t`, 'i32')];
   const end = sizeOf(rows) % block === 0 ? i32(block) : e.min(i32(block), e.sub(rows.hi, first));
   const forRows = (body: readonly Stmt[]): Stmt =>
@@ -106,8 +106,7 @@ export function loopWindows(
     step: block,
     body: [...(packed.constant ? [] : zero(wide.slot, block * depth)), forRows(widen), ...wrap(s.walking, [columns])],
   };
-  const declare = [wide, window, sums].flatMap((p) => p.declare);
-  return [...declare, ...wrap([...s.apart, ...s.others], [blocks])];
+  return wrap([...s.apart, ...s.others], [blocks]);
 }
 
 const copyOf = (buf: number, index: Expr, from: { slot: number; row: Expr }, k: Expr): Stmt => ({

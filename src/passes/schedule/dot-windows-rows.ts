@@ -12,7 +12,6 @@ import { each, wrap } from './loops.js';
 import type { Panels } from './pack.js';
 
 export interface PackedRows {
-  readonly declare: readonly Stmt[];
   /** In front of a tile's sums. */
   readonly fill: readonly Stmt[];
   readonly slot: number;
@@ -75,7 +74,6 @@ function constantRows(s: PlaneSchedule, rowCount: number, panels: Panels): Packe
   const isWide = s.group === 2 && DTYPE_INFO[s.x.dtype].bytes === 1;
   if (!isWide)
     return {
-      declare: [],
       fill: [],
       slot: packed.slot,
       at: (row) => e.mul(e.add(first, row), depth),
@@ -84,7 +82,7 @@ function constantRows(s: PlaneSchedule, rowCount: number, panels: Panels): Packe
       constant,
     };
   const size = rowCount * depth;
-  const wide = panels.addOwn('i16', size);
+  const wide = panels.addScratch('i16', size);
   const from = e.mul(first, depth);
   const w = variable('w', 'i32');
   const whole = size - (size % VECTOR_OF_HALVES);
@@ -94,7 +92,6 @@ function constantRows(s: PlaneSchedule, rowCount: number, panels: Panels): Packe
       ? [each('w', i32(lo), i32(hi), lanes, [{ s: 'store', buf: wide.slot, index: w, value: value(lanes) }])]
       : [];
   return {
-    declare: wide.declare,
     fill: [...widen(0, whole, VECTOR_OF_HALVES), ...widen(whole, size, 1)],
     slot: wide.slot,
     at: (row) => i32(row * depth),
@@ -107,8 +104,8 @@ function constantRows(s: PlaneSchedule, rowCount: number, panels: Panels): Packe
 /** A tile of rows, element by element. */
 function ownRows(s: PlaneSchedule, rowCount: number, panels: Panels): PackedRows {
   const depth = depthOf(s);
-  const packed = panels.addOwn(s.group === 2 ? 'i16' : s.x.dtype, rowCount * depth);
-  const sums = isZero(s.y.zero) ? null : panels.addOwn('i32', rowCount);
+  const packed = panels.addScratch(s.group === 2 ? 'i16' : s.x.dtype, rowCount * depth);
+  const sums = isZero(s.y.zero) ? null : panels.addScratch('i32', rowCount);
   const original = [s.along, ...s.steps.slice(1)];
   const row = variable('row', 'i32');
   const start = s.rows ? e.add(variable(`${s.rows.var}_u`, 'i32'), row) : i32(0);
@@ -125,7 +122,6 @@ function ownRows(s: PlaneSchedule, rowCount: number, panels: Panels): PackedRows
     : wrap(original, [store]);
   const isFull = sizeOf(s.along) % s.group === 0;
   return {
-    declare: [...packed.declare, ...(sums?.declare ?? [])],
     fill: [...(isFull ? [] : [clear(packed.slot, rowCount * depth)]), each('row', i32(0), i32(rowCount), 1, summed)],
     slot: packed.slot,
     at: (k) => i32(k * depth),

@@ -49,10 +49,9 @@ export function tileWindows(
   const columns = columnTiles(t, (bases) => (isInner ? rowTiles(tileBody(t, bases)) : tileBody(t, bases)));
   const inside = isInner ? wrap(s.walking, columns) : rowTiles(wrap(s.walking, columns));
   const vectorsBody = wrap(s.apart, [...layOutPlanes(s, planes, o), ...wrap(s.others, inside)]);
-  const declare = [...planes.declare, ...rows.declare];
-  if (!dot.mayLackVectors) return [...declare, ...vectorsBody];
+  if (!dot.mayLackVectors) return vectorsBody;
   const plain = loopWindows(nest, r, s, rows, options, panels);
-  return [{ s: 'if', cond: variable(VECTORS, 'i1'), then: [...declare, ...vectorsBody], else: plain }];
+  return [{ s: 'if', cond: variable(VECTORS, 'i1'), then: vectorsBody, else: plain }];
 }
 
 /** At most so many of them at a time, evenly. */
