@@ -77,6 +77,7 @@ const CASES: readonly (readonly [string, Convolution])[] = [
   ['depthwise without padding', { x: 'i8', w: 'i8', input: [6, 9, 18], weights: [6, 3, 3], groups: 6 }],
   ['depthwise of five', { x: 'u8', w: 'i8', input: [4, 9, 19], weights: [4, 5, 5], groups: 4, pad: 2, stride: 2 }],
   ['narrow', { x: 'u8', w: 'i8', input: [32, 5, 5], weights: [12, 3, 3], pad: 1, zeros: [3, 0] }],
+  ['lines that are joined', { x: 'i8', w: 'i8', input: [8, 14, 14], weights: [11, 3, 3], pad: 1, zeros: [-7, 0] }],
   ['very narrow', { x: 'u8', w: 'i8', input: [8, 3, 3], weights: [12, 3, 3], pad: 1, zeros: [3, 0], isOther: true }],
   ['1 × 1', { x: 'u8', w: 'i8', input: [20, 7, 9], weights: [33, 1, 1], zeros: [128, 0] }],
   ['1 × 1 of planes that share places', { x: 'u8', w: 'i8', input: [16, 16, 16], weights: [5, 1, 1], zeros: [3, 0] }],
