@@ -5,11 +5,12 @@
 
 import { coefficient, isZero, mentions } from '../ir/affine.js';
 import { axisVars } from '../ir/builder.js';
-import { add, ceildiv, type Dim, dimEq, mul, sub } from '../ir/dim.js';
+import { add, bounds, ceildiv, type Dim, dimEq, mul, sub } from '../ir/dim.js';
 import { e } from '../ir/expr.js';
 import { rewriteModule } from '../ir/rewrite.js';
 import { constant, type Expr, i32, type LoadExpr, load, rewriteExpr, variable, visitExpr } from '../ir/scalar.js';
 import type { Module, NodeOf, Value } from '../ir/tensor.js';
+import { createRangeScope, isWithin, rangeOf } from './kernel/value-range.js';
 
 /** Rows shorter than this are not worth a copy. */
 const MIN_WIDTH = 4;
@@ -21,7 +22,7 @@ export function padOperands(m: Module): Module {
       const site = strideSite(node);
       if (!site) return undefined;
       const v = node.inputs[site.load.src] as Value;
-      const spans = site.load.index.map((x) => span(x, node));
+      const spans = site.load.index.map((x, k) => span(x, node) ?? wholeAxis(x, v.type.shape[k] as Dim, node));
       if (!spans.every((s) => s !== null)) return undefined;
       const plan = layOut(v, site, spans);
       const copied = w.emit(plan.copy, [v], [{ dtype: v.type.dtype, shape: plan.copy.shape }], node.origin)[0] as Value;
@@ -92,6 +93,17 @@ export function span(x: Expr, node: NodeOf<'generic'>): Span | null {
   if (rest.k !== 'const') return null;
   const base = Number(rest.value);
   return { lo: base, hi: add(hi, base) };
+}
+
+/** All of an axis, where an index that is no sum stays on it, as a group's channels do. */
+function wholeAxis(x: Expr, size: Dim, node: NodeOf<'generic'>): Span | null {
+  const scope = createRangeScope(() => undefined);
+  const last = (d: Dim): number => bounds(d)[1] - 1;
+  for (const [k, d] of node.shape.entries()) scope.vars.set(`i${k}`, { lo: 0, hi: last(d) });
+  for (const [k, d] of node.reduce.entries()) scope.vars.set(`r${k}`, { lo: 0, hi: last(d) });
+  return typeof size === 'number' && isWithin(rangeOf(x, scope), { lo: 0, hi: size - 1 })
+    ? { lo: 0, hi: size - 1 }
+    : null;
 }
 
 /** The copy, and how an index of the original becomes one of the copy. */

@@ -7,6 +7,7 @@ import { foldConstants } from './fold-constants.js';
 import { foldScale } from './fold-scale.js';
 import { type FuseOptions, fuse } from './fuse.js';
 import { hoistFactors } from './hoist-factors.js';
+import { integerSums } from './integer-sums.js';
 import { materialize } from './materialize.js';
 import { narrowIntegers } from './narrow-integers.js';
 import { packConstants } from './pack-constants.js';
@@ -71,6 +72,11 @@ export const REQUIRED: readonly Pass[] = [
 
 export const PIPELINE: readonly Pass[] = [
   removeDead, // first, so that nothing below works on what importing left behind
+  {
+    name: 'integer-sums',
+    doc: 'Adds up products of scaled integers as integers.',
+    run: (m, c) => deadCode(integerSums(m, c)),
+  }, // while weights are still as they are stored; before long sums of floats are cut
   blockSums, // changes rounding: on every target or on none; before fusion, which then fills both sums
   { name: 'cse', doc: 'Merges equal nodes.', run: commonSubexpressions }, // before folding and fusion count readers
   {

@@ -109,7 +109,7 @@ const nameOf = (v: Window): string =>
   `${v.layout}, ${v.dtype}, ${v.size} × ${v.size}, stride ${v.stride}, padding ${v.pad}, ${v.open ? 'open' : 'fixed'} sizes`;
 
 describe('windows of each channel', () => {
-  it('of bytes are dot products of pairs where channels are vectors', () => {
+  it('of bytes are dot products of pairs', () => {
     const pairs = (layout: Window['layout']): number => {
       const v: Window = { layout, dtype: 'i8', size: 3, stride: 1, pad: 1, open: false };
       let found = 0;
@@ -120,7 +120,7 @@ describe('windows of each channel', () => {
       return found;
     };
     expect(pairs('channels last')).toBeGreaterThan(0);
-    expect(pairs('channels first')).toBe(0);
+    expect(pairs('channels first')).toBeGreaterThan(0);
   });
 
   it.each(cases.map((v) => [nameOf(v), v] as const))('%s: WebAssembly', async (_, v) => {

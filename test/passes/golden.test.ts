@@ -18,6 +18,7 @@ import { foldConstants } from '../../src/passes/fold-constants.js';
 import { foldScale } from '../../src/passes/fold-scale.js';
 import { hoistFactors } from '../../src/passes/hoist-factors.js';
 import { fuse } from '../../src/passes/fuse.js';
+import { integerSums } from '../../src/passes/integer-sums.js';
 import { materialize } from '../../src/passes/materialize.js';
 import { narrowIntegers } from '../../src/passes/narrow-integers.js';
 import { packConstants } from '../../src/passes/pack-constants.js';
@@ -54,6 +55,7 @@ const GOLDENS: Readonly<Record<string, Run>> = {
   'hoist-factors': pass(hoistFactors),
   fuse: pass((m) => deadCode(fuse(m))),
   'fuse-any-index': pass((m) => deadCode(fuse(m, { anyIndex: true }))),
+  'integer-sums': pass((m, c) => deadCode(integerSums(m, c))),
   materialize: pass((m) => materialize(m)),
   'narrow-integers': pass(narrowIntegers),
   'pack-constants': pass((m) => deadCode(packConstants(m))),

@@ -123,7 +123,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
     zip: (t, lanes, half) => {
       const v = type(t, lanes);
       const lane = `i % 2 ? @LANE(b, ${(half * lanes) / 2} + i / 2) : @LANE(a, ${(half * lanes) / 2} + i / 2)`;
-      f(`zip${half}_${v.name}`, v, `@${v.name} a, @${v.name} b`, { simd: undefined, lane });
+      f(`zip${half}_${v.name}`, v, `@${v.name} a, @${v.name} b`, { simd: simdZip(v, half), lane });
       return `@zip${half}_${v.name}($0, $1)`;
     },
     evens: (t, lanes) => {
@@ -265,8 +265,21 @@ function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undef
 }
 
 /** By each lane of b, or by `n` in all. */
-function simdEvens({ name, lanes }: VectorType): string {
-  const order = Array.from({ length: lanes }, (_, i) => (i < lanes / 2 ? 2 * i : 2 * i + 1)).join(', ');
+const simdEvens = (v: VectorType): string =>
+  shuffle(
+    v,
+    Array.from({ length: v.lanes }, (_, i) => (i < v.lanes / 2 ? 2 * i : 2 * i + 1)),
+  );
+
+const simdZip = (v: VectorType, half: number): string =>
+  shuffle(
+    v,
+    Array.from({ length: v.lanes }, (_, i) => (half * v.lanes + i - (i % 2)) / 2 + (i % 2 ? v.lanes : 0)),
+  );
+
+/** Lanes of two vectors of integers in an order. */
+function shuffle({ name }: VectorType, lanes: readonly number[]): string {
+  const order = lanes.join(', ');
   return [
     '#if defined(__clang__)',
     `  return __builtin_shufflevector(a, b, ${order});`,

@@ -7,6 +7,7 @@ import type { Value } from '../../ir/tensor.js';
 import {
   type ConvSpec,
   centred,
+  centredInput,
   checkGroups,
   convolution,
   DEPTHWISE,
@@ -85,7 +86,7 @@ const ConvInteger = op('conv_integer', {
   onnx: { 'ConvInteger@10': onnxConv(CHANNELS_FIRST) },
   lower: ({ x, w, x_zero, w_zero }, a: ConvAttrs, b) => {
     const spec: ConvSpec = {
-      x: centred(b, x, x_zero),
+      ...centredInput(b, x, x_zero),
       w: centred(b, w, w_zero, 0),
       window: a,
       layout: CHANNELS_FIRST,

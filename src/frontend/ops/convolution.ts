@@ -9,6 +9,7 @@ import { type Expr, i32 } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { type DType, DTYPE_INFO, isFloat } from '../../support/dtype.js';
 import { CompileError } from '../../support/errors.js';
+import { toNumbers } from '../../support/tensor.js';
 import { type Layout, type WindowAttrs, type WindowAxis, windowAxes, windowIndex } from './window.js';
 
 /** Order of a weight's axes: output channels, input channels (of one group), taps. `taps` are the spatial sizes. */
@@ -58,6 +59,8 @@ export interface ConvSpec {
   readonly acc?: DType;
   /** What stands outside the input; default 0. */
   readonly pad?: number;
+  /** Subtracted from every element of x, which is padded with it. */
+  readonly zero?: number;
 }
 
 export const sumType = (t: DType): DType => (isFloat(t) && DTYPE_INFO[t].bits < 32 ? 'f32' : t);
@@ -113,7 +116,7 @@ export function convolution(b: Builder, spec: ConvSpec): Value {
   const { batch } = layout.parts(x.type.shape);
   const acc = spec.acc ?? sumType(x.type.dtype);
   const perGroup = floordiv(out, groups);
-  const pad = axes.some((a) => a.padded) ? { pad: spec.pad ?? 0 } : {};
+  const pad = axes.some((a) => a.padded) ? { pad: spec.pad ?? spec.zero ?? 0 } : {};
   const kernel = axes.map((a) => a.kernel);
   const channels = input === 1 ? [] : [input];
   const isLast = isChannelsLast(layout, axes.length);
@@ -132,7 +135,8 @@ export function convolution(b: Builder, spec: ConvSpec): Value {
       const group = groups === 1 ? i32(0) : e.div(at.channel, e.dim(perGroup));
       const from = axes.map((a, k) => windowIndex(a, at.spatial[k] as Expr, taps[k] as Expr));
       const left = read(x, layout.place(at.batch, e.add(e.mul(group, e.dim(input)), c), from), pad);
-      return e.mul(e.cast(left, acc), e.cast(read(w, weights.place(at.channel, c, taps)), acc));
+      const value = spec.zero ? e.sub(e.cast(left, acc), spec.zero) : e.cast(left, acc);
+      return e.mul(value, e.cast(read(w, weights.place(at.channel, c, taps)), acc));
     },
   });
   return spec.acc ? sum : b.cast(sum, x.type.dtype);
@@ -145,9 +149,20 @@ export function checkGroups(spec: ConvSpec, group: number): void {
     throw new CompileError('E204', `group is ${group}, but the weight's shape means ${groups} groups`);
 }
 
-/** x − zero point, in i32. A vector of zero points runs along `axis`. */
+/** x and its zero point as a convolution takes them: as stored where the zero point is known, for padding is then equal to it. */
+export function centredInput(b: Builder, x: Value, zero: Value | undefined): Pick<ConvSpec, 'x' | 'zero'> {
+  const known = zero ? valuesOf(zero) : [0];
+  const [first] = known ?? [];
+  return known?.length === 1 && first !== undefined ? { x, zero: first } : { x: centred(b, x, zero) };
+}
+
+/** Values of a constant. */
+const valuesOf = (v: Value): readonly number[] | null =>
+  v.node?.kind === 'const' ? Array.from(toNumbers(v.node.data.read())) : null;
+
+/** x − zero point, in i32 unless that is zero. A vector of zero points runs along `axis`. */
 export function centred(b: Builder, x: Value, zero: Value | undefined, axis = 0): Value {
-  if (!zero) return b.cast(x, 'i32');
+  if (!zero || valuesOf(zero)?.every((z) => z === 0)) return x;
   const vector = zero.type.shape.length === 1 && zero.type.shape[0] !== 1;
   return b.generic({
     shape: x.type.shape,

@@ -8,7 +8,7 @@ import { e } from '../../ir/expr.js';
 import { cast, constant, type Expr } from '../../ir/scalar.js';
 import type { Value } from '../../ir/tensor.js';
 import { CompileError } from '../../support/errors.js';
-import { type ConvSpec, centred, checkGroups, convolution, OIK } from './convolution.js';
+import { type ConvSpec, centred, centredInput, checkGroups, convolution, OIK } from './convolution.js';
 import { lessZero, scale as scaled } from './matmul.js';
 import { dequantize, type Granularity, quantize, quantizedElement } from './quantize.js';
 import { type AnyRecord, type Inputs, type NodeReader, op } from './record.js';
@@ -53,7 +53,7 @@ const QLinearConv = op('qlinear_conv', {
     const layout = a.channelsLast ? CHANNELS_LAST : CHANNELS_FIRST;
     const window: WindowAttrs = a;
     const spec: ConvSpec = {
-      x: centred(b, x, x_zero),
+      ...centredInput(b, x, x_zero),
       w: centred(b, w, w_zero, 0),
       window,
       layout,

@@ -116,7 +116,7 @@ const BYTE: Range = { lo: 0, hi: 255 };
 const SIGNED_BYTE: Range = { lo: -128, hi: 127 };
 const HALF: Range = { lo: -32768, hi: 32767 };
 
-type Form = Pick<DotSchedule, 'x' | 'y' | 'group'>;
+export type Form = Pick<DotSchedule, 'x' | 'y' | 'group'>;
 
 /** Quads of bytes where the target has them and both operands fit, else pairs of 16 bits. */
 function narrowest(x: Expr, y: Expr, columns: For, r: Reduction, kernel: Kernel, target: DotTarget): Form | null {
@@ -134,6 +134,19 @@ function narrowest(x: Expr, y: Expr, columns: For, r: Reduction, kernel: Kernel,
   if (!isWithin(range(x), HALF)) return null;
   const held = asHalves(y, range, steady);
   return held && { x: { value: x, zero: i32(0), dtype: 'i16' }, y: held, group: 2 };
+}
+
+/** For rows that are weights: these as signed bytes without a zero point and the others' by way of a known one, or both in 16 bits. */
+export function narrowestOf(x: Expr, y: Expr, kernel: Kernel, target: DotTarget): Form | null {
+  const scope = createRangeScope((slot) => kernel.params[slot]?.dtype);
+  const range = (z: Expr): Range => rangeOf(z, scope);
+  const known = (z: Expr): boolean => z.k === 'const';
+  if (target.quads) {
+    const [bx, by] = [asBytes(x, 'i8', range, known), asBytes(y, 'u8', range, known)];
+    if (bx && by && isZero(bx.zero)) return { x: bx, y: by, group: 4 };
+  }
+  const held = asHalves(x, range, () => false);
+  return held && isWithin(range(y), HALF) ? { x: held, y: { value: y, zero: i32(0), dtype: 'i16' }, group: 2 } : null;
 }
 
 /** As bytes of one signedness, by way of a zero point: the operand's own, moved by 128 where the sign differs. */

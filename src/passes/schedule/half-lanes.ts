@@ -33,3 +33,27 @@ export function halfLanes(x: Expr, name: string, lanes: number, o: ScheduleOptio
 }
 
 const splatHalf = (value: number, lanes: number): Expr => vec('splat', [constant(value, 'i16')], 'i16', lanes);
+
+/** As lanes of 16 bits, or as bytes, in one of their two types, where only the low 8 bits count. */
+export function narrowVector(
+  x: Expr,
+  name: string,
+  lanes: number,
+  dtype: 'i16' | 'u8',
+  o: ScheduleOptions,
+): Expr | null {
+  if (dtype === 'i16') return halfLanes(x, name, lanes, o);
+  if (x.k === 'op') return bytePlus(x, name, lanes, o);
+  const stored = x.k === 'load' ? o.source?.kernel.params[x.src]?.dtype : undefined;
+  if (x.k !== 'load' || x.guard || (stored !== 'u8' && stored !== 'i8')) return null;
+  return isOne(coefficient(x.index[0] as Expr, name)) ? { ...x, dtype: stored, lanes } : null;
+}
+
+function bytePlus(x: Expr & { k: 'op' }, name: string, lanes: number, o: ScheduleOptions): Expr | null {
+  const [a, by] = x.args as [Expr, Expr];
+  const wide = (x.op === 'add' || x.op === 'sub') && by.k === 'const' ? narrowVector(a, name, lanes, 'u8', o) : null;
+  if (!wide || by.k !== 'const') return null;
+  const value = (Number(by.value) << 24) >> 24;
+  const amount = constant(wide.dtype === 'i8' ? value : value & 255, wide.dtype);
+  return op(x.op, wide, vec('splat', [amount], wide.dtype, lanes));
+}

@@ -7,6 +7,8 @@ import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, rewriteExpr, variable } from '../../ir/scalar.js';
 import { chooseSchedule, hasRoom, type Setting } from './choose.js';
 import { chooseDot } from './dot.js';
+import { choosePlanes } from './dot-planes.js';
+import { tileWindows } from './dot-windows.js';
 import { tileDot } from './dot-tile.js';
 import { vectorizeElementwise } from './elementwise.js';
 import { fixedLanes } from './fixed-lanes.js';
@@ -32,11 +34,22 @@ export function scheduleKernel(kernel: Kernel, options: ScheduleOptions, constan
   const products = kernel.body.flatMap((s): readonly Stmt[] => {
     const found = dot && panels.allowed ? matchNest(s) : null;
     const nest = found?.reduction ? mergeNest(splitNest(found)) : null;
+    const windows = nest && byPlanes(nest, o, panels);
+    if (windows) return windows;
     const choice = nest?.reduction && dot ? chooseDot(nest, nest.reduction, kernel, constants, dot) : null;
     return nest?.reduction && choice && dot ? tileDot(nest, nest.reduction, choice, dot, o, panels) : [s];
   });
   const body = uniqueNames(scheduleBody(products, o, panels));
   return withOperands(kernel, body, panels.params);
+}
+
+/** By products with planes in groups, where that serves. */
+function byPlanes(nest: Nest, o: Sourced, panels: Panels): readonly Stmt[] | null {
+  const { dot } = o.target;
+  const { kernel, constants } = o.source;
+  const r = nest.reduction;
+  const found = dot && r && panels.allowed ? choosePlanes(nest, r, kernel, constants, dot) : null;
+  return dot && r && found ? tileWindows(nest, r, found, dot, o, panels) : null;
 }
 
 type Sourced = ScheduleOptions & { readonly source: Source };
@@ -65,10 +78,10 @@ function scheduleBody(body: readonly Stmt[], o: Sourced, panels: Panels): readon
 /** Loops for a program without vectors stay as they are. */
 const isOnVectors = (cond: Expr): boolean => cond.k === 'var' && cond.name === VECTORS;
 
-function scheduleNest(found: Nest, o: ScheduleOptions, panels: Panels): readonly Stmt[] {
+function scheduleNest(found: Nest, o: Sourced, panels: Panels): readonly Stmt[] {
   const nest = mergeNest(splitNest(found));
   const unknown = { mayPack: panels.allowed, shorter: new Map(), atLeast: new Map() };
-  if (nest.reduction) return scheduleReduction(nest, nest.reduction, o, panels, unknown);
+  if (nest.reduction) return byPlanes(nest, o, panels) ?? scheduleReduction(nest, nest.reduction, o, panels, unknown);
   return vectorizeElementwise(invertDivisors(nest, o), o);
 }
 

@@ -31,6 +31,8 @@ export interface Panels {
   add(dtype: BufferParam['dtype'], size: number): number;
   /** A panel of one nest, declared by a statement in front of it where it is small. */
   addOwn(dtype: BufferParam['dtype'], size: number): { readonly slot: number; readonly declare: readonly Stmt[] };
+  /** A panel of one nest in memory for the call, of which each thread has its own. */
+  addScratch(dtype: BufferParam['dtype'], size: number): { readonly slot: number };
   /** A panel and the statements that fill it: none where `isConstant`, as it is then filled at compile time. */
   addFilled(
     dtype: BufferParam['dtype'],
@@ -73,6 +75,7 @@ export function createPanels(kernel: Kernel): Panels {
       const buf = FIRST_LOCAL + own++;
       return { slot: buf, declare: [{ s: 'alloc', buf, dtype, size, space: 'local' }] };
     },
+    addScratch: (dtype, size) => ({ slot: push(dtype, size, null) }),
     addFilled: (dtype, size, isConstant, fill) => {
       const stmts = fill(kernel.params.length + params.length);
       return { slot: push(dtype, size, isConstant ? stmts : null), fill: isConstant ? [] : stmts };
