@@ -11,10 +11,7 @@ import type { ProgramBuilder, VirtualBuffer } from './lower/build.js';
 const alignment = (bytes: number): number => (bytes < 4096 ? 16 : 64);
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
-const bytesOf = (b: VirtualBuffer): number => {
-  const bytes = b.elements * storedBytes(b.dtype);
-  return roundUp(bytes, alignment(bytes));
-};
+const bytesOf = (b: VirtualBuffer): number => roundUp(b.elements * storedBytes(b.dtype), 16);
 const storedBytes = (t: DType): number => DTYPE_INFO[t].bytes;
 
 interface Draft {

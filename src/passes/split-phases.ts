@@ -20,6 +20,7 @@ import {
 import type { ConstData, Module, NodeOf, TensorType, Value } from '../ir/tensor.js';
 import { isFloat } from '../support/dtype.js';
 import { STORAGE, sizeOf, type Tensor, type TypedArray } from '../support/tensor.js';
+import { simplifyExpr } from './kernel/simplify-index.js';
 import type { PassContext } from './pass.js';
 
 /** Phases worth a node of their own each. */
@@ -132,16 +133,9 @@ function indexAt(index: Expr, axis: number, phase: number, tap: number, k: numbe
     [`i${axis}`, i32(phase)],
     [`r${tap}`, i32(k)],
   ]);
-  const known = rewriteExpr(substituteVars(index, steps), (y) =>
-    y.k === 'op' && y.args.length === 2 && y.args.every((z) => z.k === 'const') ? refold(y.op, y.args) : y,
-  );
+  const known = simplifyExpr(substituteVars(index, steps));
   return known.k === 'const' ? Number(known.value) : Number.NaN;
 }
-
-const refold = (op: string, [a, b]: readonly Expr[]): Expr => {
-  const fold = { add: e.add, sub: e.sub, mul: e.mul }[op as 'add'];
-  return fold ? fold(a as Expr, b as Expr) : variable('unknown', 'i32');
-};
 
 /** The node of one phase: one step of the axis, its taps, and the weights those read in their order. */
 function partOf(node: Generic, site: Site, phase: number, w: Rewriter): Generic {

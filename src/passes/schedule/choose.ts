@@ -186,7 +186,7 @@ function tilesWith(
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, k) => k + 1);
 
 /** The whole column operand fits a first-level cache: reading it in place costs nothing. */
-function isSmall(r: Reduction, columns: For): boolean {
+export function isSmall(r: Reduction, columns: For): boolean {
   const sizes = [columns, ...r.loops].map((f) => constOf(f.hi));
   return sizes.every((d) => d !== null) && (sizes as number[]).reduce((p, d) => p * d, 1) <= MAX_IN_PLACE;
 }

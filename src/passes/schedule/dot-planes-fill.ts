@@ -56,14 +56,13 @@ export function layOutPlanes(s: PlaneSchedule, l: PlaneLayout, o: ScheduleOption
   const { span, overlap, step, size } = s.planes;
   const block = overlap ? i32(0) : variable('block', 'i32');
   const blocks = blocksOf(s);
-  const lanesOf = (k: number): number => (overlap || k < s.group ? s.group : k);
   const rest = sizeOf(s.along) % s.group;
   const fillBlock = (b: Expr, planes: number): readonly Stmt[] => {
     // Of planes that overlap, elements behind the last are not there.
     const there = overlap ? Math.min(span, size - (s.group - 1) * step) : span;
     return [...range(s, l, b, 0, there, planes, o), ...tail(s, l, b, there, span, planes)];
   };
-  if (overlap) return fillBlock(block, lanesOf(s.group));
+  if (overlap) return fillBlock(block, s.group);
   const full = rest === 0 ? blocks : blocks - 1;
   return [
     ...(full > 0 ? [each('block', i32(0), i32(full), 1, fillBlock(block, s.group))] : []),
@@ -140,10 +139,9 @@ function vectorOf(value: Expr, name: string, lanes: number, s: PlaneSchedule, o:
 /** Lanes of all vectors in turn, as vectors. */
 function interleave(v: readonly Expr[]): readonly Expr[] {
   if (v.length === 1) return v;
-  const half = v.length / 2;
   const evens = interleave(v.filter((_, k) => k % 2 === 0));
   const odds = interleave(v.filter((_, k) => k % 2 === 1));
-  return Array.from({ length: 2 * half }, (_, n) => {
+  return Array.from({ length: v.length }, (_, n) => {
     const [a, b] = [evens[Math.floor(n / 2)] as Expr, odds[Math.floor(n / 2)] as Expr];
     return vec('zip', [a, b], a.dtype, a.lanes, n % 2);
   });

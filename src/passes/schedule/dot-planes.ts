@@ -6,9 +6,9 @@
 import { coefficient, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Kernel } from '../../ir/kernel.js';
-import { type Expr, i32, type LoadExpr, substituteVars, visitExpr } from '../../ir/scalar.js';
+import { type Expr, i32, type LoadExpr, substituteVars, variable, visitExpr } from '../../ir/scalar.js';
 import { simplifyExpr } from '../kernel/simplify-index.js';
-import { type DotOperand, type Form, narrowestOf } from './dot.js';
+import { type DotOperand, narrowestOf, readsOnly } from './dot.js';
 import { constOf } from './loops.js';
 import { type For, loadsOf, type Nest, type Reduction } from './nest.js';
 import type { Constants } from './operands.js';
@@ -77,7 +77,7 @@ export function choosePlanes(
   if (!lanes || !source || another || source.guard || constants.has(source.src) || !isPlain(y)) return null;
   const own = new Set([...nest.loops, ...r.loops].map((f) => f.var));
   const xLoads = loadsOf(x);
-  const isConstant = xLoads.every((l) => constants.has(l.src) && !l.guard) && isFree(x, own);
+  const isConstant = xLoads.every((l) => constants.has(l.src) && !l.guard) && readsOnly(x, own);
   const found = r.loops
     .filter((f) => sizeOf(f) > 1 && mentions(x, f.var) && mentions(y, f.var))
     .flatMap((along) => describe(nest, r, { columns, along, x, y, source, lanes, isConstant }, kernel, target) ?? []);
@@ -151,7 +151,7 @@ function describe(nest: Nest, r: Reduction, c: Candidate, kernel: Kernel, target
     (steps.length === 1 && (rows === null || !c.isConstant))
   )
     return null;
-  const terms = [...inside, columns].map((f) => e.mul(coefs.get(f) as number, variableOf(f)));
+  const terms = [...inside, columns].map((f) => e.mul(coefs.get(f) as number, variable(f.var, 'i32')));
   const within = terms.reduce((a, b) => e.add(a, b), reach.value);
   const planes = { source, step, span, overlap, within, size };
   const isConstant = c.isConstant;
@@ -170,8 +170,6 @@ function describe(nest: Nest, r: Reduction, c: Candidate, kernel: Kernel, target
   };
 }
 
-const variableOf = (f: For): Expr => ({ k: 'var', name: f.var, dtype: 'i32', lanes: 1 });
-
 /** How far loops of the reduction move an index, from 0 on: a sum, or whatever it is at each of few positions. */
 function reachOf(index: Expr, loops: readonly For[]): { readonly value: Expr; readonly extent: number } | null {
   let value: Expr = i32(0);
@@ -182,7 +180,7 @@ function reachOf(index: Expr, loops: readonly For[]): { readonly value: Expr; re
     if (c === null) odd.push(f);
     else if (c < 0) return null;
     else {
-      value = e.add(value, e.mul(c, variableOf(f)));
+      value = e.add(value, e.mul(c, variable(f.var, 'i32')));
       extent += c * (sizeOf(f) - 1);
     }
   }
@@ -210,13 +208,3 @@ function reachOf(index: Expr, loops: readonly For[]): { readonly value: Expr; re
 /** Loads and sums with constants: what is done to each element by itself. */
 const isPlain = (y: Expr): boolean =>
   y.k === 'load' || y.k === 'const' || (y.k === 'op' && (y.op === 'add' || y.op === 'sub') && y.args.every(isPlain));
-
-function isFree(x: Expr, names: ReadonlySet<string>): boolean {
-  let ok = true;
-  visitExpr(x, (z) => {
-    if (z.k === 'dim' || (z.k === 'var' && !names.has(z.name))) ok = false;
-  });
-  return ok;
-}
-
-export type { Form };

@@ -6,8 +6,9 @@ import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { cast, constant, type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
+import { plainBody } from './accumulate.js';
 import { type PlaneSchedule, sizeOf } from './dot-planes.js';
-import { type PackedRows, placeInRow } from './dot-windows-rows.js';
+import { clear, type PackedRows, placeInRow } from './dot-windows-rows.js';
 import { atWidth, each, NARROWEST, type ScheduleOptions, wrap } from './loops.js';
 import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
@@ -27,7 +28,7 @@ export function loopWindows(
   panels: Panels,
 ): readonly Stmt[] {
   const { rows } = s;
-  if (!rows) return wrap(nest.loops, asLowered(nest, r));
+  if (!rows) return wrap(nest.loops, plainBody(nest, r));
   const { depth } = packed;
   const width = sizeOf(s.columns);
   const windows = Math.min(WINDOWS, width - (width % NARROWEST));
@@ -72,10 +73,7 @@ export function loopWindows(
       ...storeVector(nest.store, r.acc, acc, s.columns.var, base, (x) => x, narrow),
     ];
   }).flat();
-  const zero = (slot: number, size: number): readonly Stmt[] =>
-    isFull
-      ? []
-      : [each('z', i32(0), i32(size), 1, [{ s: 'store', buf: slot, index: variable('z', 'i32'), value: i32(0) }])];
+  const zero = (slot: number, size: number): readonly Stmt[] => (isFull ? [] : [clear(slot, size)]);
   const ofRow: readonly Stmt[] = [
     ...names.map((name): Stmt => ({ s: 'let', var: name, value: constant(0, 'u32'), mutable: true })),
     each('k', i32(0), i32(depth), 1, products),
@@ -115,12 +113,3 @@ const copyOf = (buf: number, index: Expr, from: { slot: number; row: Expr }, k: 
   index,
   value: load(from.slot, [e.add(from.row, k)], 'i32'),
 });
-
-function asLowered({ store }: Nest, r: Reduction): readonly Stmt[] {
-  const sum = variable(r.acc, r.init.dtype);
-  return [
-    { s: 'let', var: r.acc, value: r.init, mutable: true },
-    ...wrap(r.loops, [{ s: 'set', var: r.acc, value: e.op(r.op, sum, r.term) }]),
-    store,
-  ];
-}

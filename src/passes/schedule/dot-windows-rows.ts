@@ -38,7 +38,8 @@ export function packRows(s: PlaneSchedule, rowCount: number, panels: Panels): Pa
   return s.isConstant ? constantRows(s, rowCount, panels) : ownRows(s, rowCount, panels);
 }
 
-const clear = (slot: number, size: number): Stmt =>
+/** Puts zeros everywhere. */
+export const clear = (slot: number, size: number): Stmt =>
   each('z', i32(0), i32(size), 1, [{ s: 'store', buf: slot, index: variable('z', 'i32'), value: i32(0) }]);
 
 const VECTOR_OF_HALVES = 8;

@@ -4,7 +4,6 @@
 import { coefficient } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import { type Stmt, VECTORS } from '../../ir/kernel.js';
-import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
 import { positionIn } from './dot-panels.js';
 import { loopWindows } from './dot-windows-loops.js';
@@ -15,7 +14,7 @@ import { constOf, each, MAX_UNROLLED, type ScheduleOptions, tileLoop, wrap } fro
 import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import type { DotTarget } from './target.js';
-import { storeVector } from './tile.js';
+import { storeVector, unroll } from './tile.js';
 
 interface Site {
   readonly nest: Nest;
@@ -171,8 +170,5 @@ function stepLoops(loops: readonly For[], body: readonly Stmt[]): readonly Stmt[
       loops.map((f) => ({ ...f, mode: 'serial' as const })),
       body,
     );
-  const out = Array.from({ length: size }, (_, k) =>
-    mapExprs(body, (x) => substituteVars(x, new Map([[last.var, i32(k)]]))),
-  ).flat();
-  return stepLoops(loops.slice(0, -1), out);
+  return stepLoops(loops.slice(0, -1), unroll([last], body));
 }

@@ -104,7 +104,8 @@ const lanesFor = (width: number, target: DotTarget): number | null => target.lan
 const rankInDepth = (x: Expr, f: For): number =>
   constOf(f.hi) !== 1 && loadsOf(x).some((l) => isOne(coefficient(l.index[0] as Expr, f.var))) ? 1 : 0;
 
-function readsOnly(x: Expr, names: ReadonlySet<string>): boolean {
+/** Whether an expression reads no variables but these, and no open sizes. */
+export function readsOnly(x: Expr, names: ReadonlySet<string>): boolean {
   let ok = true;
   visitExpr(x, (y) => {
     if (y.k === 'dim' || (y.k === 'var' && !names.has(y.name))) ok = false;
@@ -116,7 +117,7 @@ const BYTE: Range = { lo: 0, hi: 255 };
 const SIGNED_BYTE: Range = { lo: -128, hi: 127 };
 const HALF: Range = { lo: -32768, hi: 32767 };
 
-export type Form = Pick<DotSchedule, 'x' | 'y' | 'group'>;
+type Form = Pick<DotSchedule, 'x' | 'y' | 'group'>;
 
 /** Quads of bytes where the target has them and both operands fit, else pairs of 16 bits. */
 function narrowest(x: Expr, y: Expr, columns: For, r: Reduction, kernel: Kernel, target: DotTarget): Form | null {

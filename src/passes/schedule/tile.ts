@@ -119,7 +119,8 @@ function startWithTerms(declare: readonly Let[], steps: readonly Stmt[]): readon
 
 type Let = Extract<Stmt, { s: 'let' }>;
 
-function unroll(loops: readonly For[], steps: readonly Stmt[]): readonly Stmt[] {
+/** Steps written out for every position of loops of known sizes. */
+export function unroll(loops: readonly For[], steps: readonly Stmt[]): readonly Stmt[] {
   const [outer, ...inner] = loops;
   if (!outer) return steps;
   return Array.from({ length: constOf(outer.hi) as number }, (_, n) =>
