@@ -264,7 +264,9 @@ function printLet(w: Walk, s: Stmt & { s: 'let' }): void {
   if (!s.mutable) w.ranges.bind(s.var, w.ranges.of(s.value));
   const name = w.names.fresh(s.var);
   w.vars.set(s.var, name);
-  declare(w, s.value, name, value.text, s.mutable);
+  const isHeld = !s.mutable && s.value.k === 'load' && s.value.lanes > 1 && w.uses.repeated.has(s.var);
+  const cell = isHeld ? w.lang.vector?.hold?.(s.value.dtype, s.value.lanes) : undefined;
+  declare(w, s.value, name, cell ? fill(cell, [value], w.onHelper).text : value.text, s.mutable);
 }
 
 function printSet(w: Walk, name: string, value: Expr): void {

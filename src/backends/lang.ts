@@ -125,6 +125,8 @@ export interface VectorCells {
   readonly iota: (type: DType, lanes: number) => Cell;
   /** `$0` buffer, `$1` index (a vector where `gather`), with `masked` `$2` guard lanes and `$3` pad. */
   readonly load: (from: StoredType, to: DType, lanes: number, how: { gather: boolean; masked: boolean }) => Cell;
+  /** `$0`, which was loaded for several uses and is to stay in a register; absent where a compiler sees to that. */
+  readonly hold?: (type: DType, lanes: number) => Cell;
   /** `$0` buffer of 16 bits, `$1` index: floats, which those bits are as f16, where no exponent is the highest. Absent: arithmetic. */
   readonly loadHalves?: (lanes: number) => Cell;
   /** `$0` buffer, `$1` index, `$2` value. */

@@ -7,6 +7,8 @@ import { type Expr, visitExpr } from '../ir/scalar.js';
 
 export interface Uses {
   readonly vars: ReadonlySet<string>;
+  /** Variables that more than one statement reads. */
+  readonly repeated: ReadonlySet<string>;
   /** Slots loaded from, stored to, or both. */
   readonly slots: ReadonlySet<number>;
   readonly loaded: ReadonlySet<number>;
@@ -59,12 +61,13 @@ export function visitStmts(body: readonly Stmt[], f: (s: Stmt) => void): void {
 
 export function findUses(kernel: Kernel): Uses {
   const vars = new Set<string>();
+  const repeated = new Set<string>();
   const slots = new Set<number>();
   const loaded = new Set<number>();
   const mutable = new Set<string>();
-  const seen = new Set<Expr>();
+  const read = (name: string): void => void (vars.has(name) ? repeated : vars).add(name);
   const note = (e: Expr): void => {
-    if (e.k === 'var') vars.add(e.name);
+    if (e.k === 'var') read(e.name);
     else if (e.k === 'dim') for (const name of dimSyms(e.dim).keys()) vars.add(name);
     else if (e.k === 'load') {
       slots.add(e.src);
@@ -72,6 +75,7 @@ export function findUses(kernel: Kernel): Uses {
     }
   };
   visitStmts(kernel.body, (s) => {
+    const seen = new Set<Expr>();
     for (const e of exprsOf(s)) visitExpr(e, note, seen);
     if (s.s === 'let' && s.mutable) mutable.add(s.var);
     if (s.s === 'store' || s.s === 'atomic') slots.add(s.buf);
@@ -84,5 +88,5 @@ export function findUses(kernel: Kernel): Uses {
     });
     return stable;
   };
-  return { vars, slots, loaded, isStable };
+  return { vars, repeated, slots, loaded, isStable };
 }

@@ -40,6 +40,18 @@ export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
 #endif
 #endif`;
 
+/** What x86 has registers for vectors of so many bytes with. */
+const X86_OF_BYTES: Readonly<Record<number, string>> = { 16: '__SSE2__', 32: '__AVX__', 64: '__AVX512F__' };
+
+/** gcc loads a vector again for each use, as an operand in memory saves an instruction; of what is used often, loads are
+ *  then more than a processor does at a time. */
+const heldText = (v: VectorType, feature: string): string => `ON_LANES @${v.name} held_${v.name}(@${v.name} a) {
+#if HEDDLE_SIMD && defined(${feature}) && !defined(__clang__)
+  __asm__("" : "+v"(a)); /* not what memory holds, to the compiler */
+#endif
+  return a;
+}`;
+
 const laneBytes = (t: VectorType): number => DTYPE_INFO[t.lane].bytes;
 
 /** Cells that add what they use to `helpers`; `scalar` gives the language's scalar cells; `strict` as in functions.ts. */
@@ -161,6 +173,13 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
         lane: masked ? `@LANE(m, i) ? p[${at}] : @LANE(pad, i)` : `p[${at}]`,
       });
       return gather ? `@${name}($0, $1${masked ? ', $2, $3' : ''})` : `@${name}($0 + $1${masked ? ', $2, $3' : ''})`;
+    },
+    hold: (t, lanes) => {
+      const v = type(t, lanes);
+      const feature = X86_OF_BYTES[laneBytes(v) * lanes];
+      if (!feature) return '$0';
+      define(`held_${v.name}`, heldText(v, feature));
+      return `@held_${v.name}($0)`;
     },
     loadHalves: (lanes) => {
       const [v, wide] = [type('f32', lanes), type('i32', lanes)];
