@@ -15,7 +15,7 @@ import {
   type VectorCells,
 } from '../lang.js';
 import { C_TYPES } from './lang.js';
-import { convert, simdLoad } from './vector-convert.js';
+import { simdLoad, simdStore } from './vector-convert.js';
 import { halvesBody } from './vector-halves.js';
 import { defineDot, highProduct, repeatBody } from './vector-dot.js';
 import type { Body, Define, VectorType } from './vector-type.js';
@@ -169,7 +169,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
         ...(masked ? [`@${type('i1', lanes).name} m, @${v.name} pad`] : []),
       ];
       f(name, v, args.join(', '), {
-        simd: gather || masked ? undefined : simdLoad(type(from, lanes), v, type),
+        simd: gather || masked ? undefined : simdLoad(type(from, lanes), v, { type, define }),
         lane: masked ? `@LANE(m, i) ? p[${at}] : @LANE(pad, i)` : `p[${at}]`,
       });
       return gather ? `@${name}($0, $1${masked ? ', $2, $3' : ''})` : `@${name}($0 + $1${masked ? ', $2, $3' : ''})`;
@@ -185,7 +185,10 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
       const [v, wide] = [type('f32', lanes), type('i32', lanes)];
       const loadWide = `load_i16_${wide.name}`;
       const lane = 'p[i]';
-      f(loadWide, wide, `const ${C_TYPES.i16} *p`, { simd: simdLoad(type('i16', lanes), wide, type), lane });
+      f(loadWide, wide, `const ${C_TYPES.i16} *p`, {
+        simd: simdLoad(type('i16', lanes), wide, { type, define }),
+        lane,
+      });
       const name = `load_halves_${v.name}`;
       f(name, v, `const ${C_TYPES.i16} *p`, halvesBody(v, loadWide, type));
       return `@${name}($0 + $1)`;
@@ -193,12 +196,11 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
     store: (from, into, lanes) => {
       const [v, w] = [type(from, lanes), type(into, lanes)];
       const name = `store_${v.lane === into ? '' : `${into}_`}${v.name}`;
-      const value = convert('v', v, w, type);
       const lanewise = `${eachLane(name)}  for (int i = 0; i < ${lanes}; ++i) p[i] = ${narrow(into, '@LANE(v, i)')};`;
       define(
         name,
         `ON_LANES void ${name}(${C_TYPES[into]} *p, @${v.name} v) {\n#if HEDDLE_SIMD\n` +
-          `  const @${w.name} r = ${value};\n  __builtin_memcpy(p, &r, sizeof r);\n#else\n${lanewise}\n#endif\n}`,
+          `${indented(simdStore(v, w, { type, define }))}\n#else\n${lanewise}\n#endif\n}`,
       );
       return `@${name}($0 + $1, $2)`;
     },
@@ -232,10 +234,11 @@ const eachLane = (name: string): string => (/f32|f64|^sub_|^shl_/.test(name) ? '
 
 function functionText(name: string, v: VectorType, args: string, body: Body): string {
   const loop = `  @${v.name} r;\n${eachLane(name)}  for (int i = 0; i < ${v.lanes}; ++i) @LANE(r, i) = ${body.lane};\n  return r;`;
-  const indent = body.simd?.startsWith('#') ? '' : '  ';
-  const whole = body.simd ? `#if HEDDLE_SIMD\n${indent}${body.simd}\n#else\n${loop}\n#endif` : loop;
+  const whole = body.simd ? `#if HEDDLE_SIMD\n${indented(body.simd)}\n#else\n${loop}\n#endif` : loop;
   return `ON_LANES @${v.name} ${name}(${args}) {\n${whole}\n}`;
 }
+
+const indented = (text: string): string => (text.startsWith('#') ? text : `  ${text}`);
 
 /** A scalar cell with these operands; helper marks stay. */
 const put = (cell: string, ...args: string[]): string => {
