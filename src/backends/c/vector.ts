@@ -326,7 +326,8 @@ function simdExtremum(op: PrimitiveOp, v: VectorType): string | undefined {
   const m = `@i32x${v.lanes}`;
   const test = `a ${op === 'min' ? '<' : '>'} b`;
   const mask = isFloat(v.lane) ? `(${test}) | (a != a)` : test;
-  return `const ${m} m = ${mask};\n  return (@${v.name})((m & (${m})a) | (~m & (${m})b));`;
+  const choice = `const ${m} m = ${mask};\n  return (@${v.name})((m & (${m})a) | (~m & (${m})b));`;
+  return isFloat(v.lane) ? choice : withIntegerInstruction(op, v, choice);
 }
 
 /** x86 has the choice as one instruction of its second and first operand; compilers see it in none of the vector forms. */
@@ -336,9 +337,25 @@ function withInstruction(op: 'min' | 'max', lanes: number, otherwise: string): s
     8: ['__AVX__', `__builtin_ia32_${op}ps256(b, a)`],
     16: ['__AVX512F__', `__builtin_ia32_${op}ps512_mask(b, a, a, -1, 4)`],
   }[lanes];
-  if (!x86) return otherwise;
-  const clang = lanes === 16 ? ' && !defined(__clang__)' : '';
-  return `#if defined(${x86[0]})${clang}\n  return ${x86[1]};\n#else\n  ${otherwise}\n#endif`;
+  return x86 ? instruction(x86[0] as string, x86[1] as string, lanes === 16, otherwise) : otherwise;
+}
+
+/** Of integers, gcc makes a comparison and a choice. */
+function withIntegerInstruction(op: 'min' | 'max', v: VectorType, otherwise: string): string {
+  const name = `__builtin_ia32_p${op}${v.lane.startsWith('u') ? 'u' : 's'}d`;
+  const signed = `@i32x${v.lanes}`;
+  const args = `(${signed})a, (${signed})b`;
+  const x86 = {
+    4: ['__SSE4_1__', `${name}128(${args})`],
+    8: ['__AVX2__', `${name}256(${args})`],
+    16: ['__AVX512F__', `${name}512_mask(${args}, (${signed}){0}, -1)`],
+  }[v.lanes];
+  return x86 ? instruction(x86[0] as string, `(@${v.name})${x86[1]}`, true, otherwise) : otherwise;
+}
+
+function instruction(macro: string, value: string, isOfGcc: boolean, otherwise: string): string {
+  const clang = isOfGcc ? ' && !defined(__clang__)' : '';
+  return `#if defined(${macro})${clang}\n  return ${value};\n#else\n  ${otherwise}\n#endif`;
 }
 
 function simdCast(a: VectorType, r: VectorType): string | undefined {
