@@ -34,6 +34,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 type Lane = 'i32' | 'u32' | 'f32' | 'f64' | 'i64';
 const isFloat = (t: string): boolean => t.startsWith('f');
 const N = 16;
+const isX86 = process.arch === 'x64';
 const FLOATS = [
   0,
   -0,
@@ -269,10 +270,80 @@ const narrowInC = (cflags: readonly string[]): Promise<void> =>
     async (lanes) => (await buildC([{ name: 'narrow', program: narrow(lanes) }], { cflags })).get('narrow')!,
   );
 
+const WIDTHS = [
+  ['i8', 'i16'],
+  ['u8', 'i16'],
+  ['i8', 'i32'],
+  ['u8', 'i32'],
+  ['i16', 'i32'],
+  ['u16', 'i32'],
+] as const;
+const LANES = [4, 8, 16, 32];
+const fits = (wide: 'i16' | 'i32', lanes: number): boolean => lanes * (wide === 'i16' ? 2 : 4) <= 64;
+
+/** Every load that widens, and every store that cuts off what is above. */
+function widths(): Program {
+  return buildProgram('widths', (b) => {
+    const wides = { i16: b.input('halves', 'i16', [32]), i32: b.input('words', 'i32', [32]) };
+    for (const [narrow, wide] of WIDTHS) {
+      const x = b.input(`${narrow}_${wide}`, narrow, [32]);
+      for (const lanes of LANES.filter((n) => fits(wide, n))) {
+        const [y, z] = [
+          b.output(`w_${narrow}_${wide}_${lanes}`, wide, [32]),
+          b.output(`n_${narrow}_${wide}_${lanes}`, narrow, [32]),
+        ];
+        const at = op('mul', iv('i'), i32(lanes));
+        const values = load(1, [at], wide, { lanes });
+        b.steps(
+          b.kernel(
+            `k_${narrow}_${wide}_${lanes}`,
+            [
+              [x, 'read'],
+              [wides[wide], 'read'],
+              [y, 'write'],
+              [z, 'write'],
+            ],
+            [loop('i', 32 / lanes, store(2, at, load(0, [at], wide, { lanes })), store(3, at, values))],
+          ),
+        );
+      }
+    }
+  });
+}
+
+async function expectWidths(cflags: readonly string[]): Promise<void> {
+  const session = (await buildC([{ name: 'widths', program: widths() }], { cflags })).get('widths')!;
+  const bits = (t: string): number => Number(t.slice(1));
+  const cut = (v: number, t: string): number =>
+    t.startsWith('u') ? v & (2 ** bits(t) - 1) : (v << (32 - bits(t))) >> (32 - bits(t));
+  const words = Array.from({ length: 32 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >> (i % 17));
+  const narrow = (t: string) => words.map((v) => cut(v * 3 + 255, t));
+  const inputs = Object.fromEntries(WIDTHS.map(([n, w]) => [`${n}_${w}`, tensor(n, [32], narrow(n))]));
+  const got = await session.run({
+    words: tensor('i32', [32], words),
+    halves: tensor(
+      'i16',
+      [32],
+      words.map((v) => cut(v, 'i16')),
+    ),
+    ...inputs,
+  });
+  for (const [n, w] of WIDTHS)
+    for (const lanes of LANES.filter((k) => fits(w, k))) {
+      const of = `${n}_${w}_${lanes}`;
+      expect([...(got[`w_${of}`]!.data as Int32Array)], `widened ${of}`).toEqual(narrow(n));
+      expect([...(got[`n_${of}`]!.data as Int32Array)], `cut ${of}`).toEqual(words.map((v) => cut(v, n)));
+    }
+  await session.close();
+}
+
 const SANITIZE = ['-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
 
 describe('vector expressions in C', () => {
   it('are lanewise with vector types, optimised', () => expectLanewise(['-O3', '-march=native']));
+  it.skipIf(!isX86)('are lanewise with vector types of sixteen bytes and instructions that round', () =>
+    expectLanewise(['-O2', '-msse4.1']),
+  );
   it('are lanewise with vector types, sanitized', () => expectLanewise(SANITIZE));
   it('are lanewise as structs of lanes', () => expectLanewise(['-O1', '-DHEDDLE_SIMD=0']));
   it('load and store narrow elements, gather and count', async () => {
@@ -281,10 +352,19 @@ describe('vector expressions in C', () => {
     await narrowInC(['-O1', '-DHEDDLE_PLAIN_C']);
   });
 
+  it('widen and cut lanes of every width by what a processor has', async () => {
+    for (const flags of [[], ['-mssse3'], ['-msse4.1'], ['-march=native']].filter((f) => isX86 || f.length === 0))
+      await expectWidths(['-O2', ...flags]);
+    await expectWidths(['-O1', '-DHEDDLE_PLAIN_C']);
+  });
+
   it('have no warnings', () => {
     const programs = [
       narrow(16),
+      widths(),
       ...(['f32', 'i32', 'u32', 'f64', 'i64'] as const).map((t) => program(t, 8, expressions(t))),
+      program('f32', 16, expressions('f32')),
+      program('i32', 16, expressions('i32')),
     ];
     const files = programs.map((p, i) => {
       for (const [file, content] of Object.entries(emitC(p, { prefix: `v${i}` })))
@@ -292,7 +372,8 @@ describe('vector expressions in C', () => {
       return `v${i}.c`;
     });
     const flags = ['-std=c99', '-pedantic', '-Wall', '-Wextra', '-Wconversion', '-Werror', '-O2', '-c'];
-    for (const extra of [[], ['-DHEDDLE_SIMD=0'], ['-march=native']]) {
+    const others = isX86 ? [['-msse4.1'], ['-mavx2'], ['-mavx512f'], ['-mavx512vl', '-mavx512bw']] : [];
+    for (const extra of [[], ['-DHEDDLE_SIMD=0'], ['-march=native'], ...others]) {
       execFileSync('gcc', [...flags, ...extra, ...files], { cwd: dir, stdio: 'pipe' });
     }
   });

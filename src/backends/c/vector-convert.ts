@@ -4,7 +4,7 @@
 
 import { type DType, DTYPE_INFO, isFloat } from '../../support/dtype.js';
 import { C_TYPES } from './lang.js';
-import type { Define, VectorType } from './vector-type.js';
+import { type Define, everyLane, type VectorType } from './vector-type.js';
 
 type TypeOf = (t: DType, lanes: number) => VectorType;
 
@@ -71,7 +71,7 @@ function wideningWays(from: VectorType, to: VectorType, c: Converting): readonly
   if (!set || narrow >= wide || wide > 4 || isFloat(to.lane)) return [];
   const [source, result] = [builtinType(narrow, Math.max(16, bytesOf(from)), c), builtinType(wide, bytes, c)];
   const name = `__builtin_ia32_pmov${from.lane.startsWith('u') ? 'z' : 's'}x${LETTER[narrow]}${LETTER[wide]}${8 * bytes}`;
-  const value = bytes === 64 ? `${name}_mask(r, (@${result}){0}, -1)` : `${name}(r)`;
+  const value = bytes === 64 ? `${name}_mask(r, (@${result}){0}, ${everyLane(to.lanes)})` : `${name}(r)`;
   return [{ test: `defined(__${set}__)`, text: [...fill(source, bytesOf(from), c), `return (@${to.name})${value};`] }];
 }
 
@@ -87,42 +87,47 @@ function fill(type: string, bytes: number, c: Converting): readonly string[] {
   ];
 }
 
-/** The low parts of a register's lanes, brought together. */
+/** The low parts of a register's lanes, brought together and stored. */
 function narrowingWays(from: VectorType, to: VectorType, c: Converting): readonly Way[] {
   const [wide, narrow, bytes] = [laneBytes(from), laneBytes(to), bytesOf(from)];
   if (narrow >= wide || wide > 4 || isFloat(from.lane) || isFloat(to.lane)) return [];
-  const store = (type: string, value: string): readonly string[] => [
-    `const @${type} r = (@${type})${value};`,
-    `__builtin_memcpy(p, &r, ${bytesOf(to)});`,
-  ];
+  const way = (test: string, type: string, value: string): Way => ({
+    test,
+    text: [`const @${type} r = (@${type})${value};`, `__builtin_memcpy(p, &r, ${bytesOf(to)});`],
+  });
   const result = builtinType(narrow, Math.max(16, bytesOf(to)), c);
-  const cut = `__builtin_ia32_pmov${LETTER[wide]}${LETTER[narrow]}${8 * bytes}_mask((@${builtinType(wide, bytes, c)})v, (@${result}){0}, -1)`;
   const set = `defined(__AVX512${wide === 2 ? 'BW' : 'F'}__)`;
-  const one: Way = {
-    test: bytes < 64 ? `${set} && defined(__AVX512VL__)` : set,
-    text: store(result, cut),
-  };
-  if (bytes === 64) return [one];
-  const chars = builtinType(1, bytes, c);
-  const order = Array.from({ length: 16 }, (_, k) =>
-    k < (16 * narrow) / wide ? k + (wide - narrow) * Math.floor(k / narrow) : -1,
-  );
-  const parts = `__builtin_ia32_pshufb${8 * bytes}((@${chars})v, (@${chars}){${Array(bytes / 16)
-    .fill(order)
-    .flat()
-    .join(', ')}})`;
-  if (bytes === 32) {
-    const joined = c.type(wide / narrow === 4 ? 'i32' : 'i64', wide / narrow === 4 ? 8 : 4);
-    const both = Array.from({ length: joined.lanes }, (_, k) => (k % 2) * (joined.lanes / 2)).join(', ');
-    const value = `__builtin_shuffle((@${joined.name})${parts}, (@${joined.name}){${both}})`;
-    return [one, { test: 'defined(__AVX2__)', text: store(joined.name, value) }];
+  const name = `__builtin_ia32_pmov${LETTER[wide]}${LETTER[narrow]}${8 * bytes}_mask`;
+  const cut = `${name}((@${builtinType(wide, bytes, c)})v, (@${result}){0}, ${everyLane(from.lanes)})`;
+  switch (bytes) {
+    case 64:
+      return [way(set, result, cut)];
+    case 32: {
+      const joined = c.type(wide / narrow === 4 ? 'i32' : 'i64', wide / narrow === 4 ? 8 : 4);
+      const halves = Array.from({ length: joined.lanes }, (_, k) => (k % 2) * (joined.lanes / 2)).join(', ');
+      const value = `__builtin_shuffle((@${joined.name})${gathered(from, narrow, c)}, (@${joined.name}){${halves}})`;
+      return [way(`${set} && defined(__AVX512VL__)`, result, cut), way('defined(__AVX2__)', joined.name, value)];
+    }
+    case 16:
+      return [
+        way(`${set} && defined(__AVX512VL__)`, result, cut),
+        way('defined(__SSSE3__)', result, gathered(from, narrow, c)),
+        way('defined(__SSE2__)', result, packed(from, narrow, c)),
+      ];
+    default:
+      return [];
   }
-  if (bytes !== 16) return [];
-  return [
-    one,
-    { test: 'defined(__SSSE3__)', text: store(chars, parts) },
-    { test: 'defined(__SSE2__)', text: store(result, packed(from, narrow, c)) },
-  ];
+}
+
+/** The low `narrow` bytes of each lane, at the beginning of each sixteen bytes. */
+function gathered(from: VectorType, narrow: number, c: Converting): string {
+  const [wide, bytes] = [laneBytes(from), bytesOf(from)];
+  const chars = builtinType(1, bytes, c);
+  const order = Array.from({ length: bytes }, (_, k) => {
+    const at = k % 16;
+    return at < (16 * narrow) / wide ? at + (wide - narrow) * Math.floor(at / narrow) : -1;
+  });
+  return `__builtin_ia32_pshufb${8 * bytes}((@${chars})v, (@${chars}){${order.join(', ')}})`;
 }
 
 /** By instructions that saturate, of lanes that are in range. */

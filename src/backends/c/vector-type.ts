@@ -19,3 +19,6 @@ export interface Body {
   /** One lane of the result. */
   readonly lane: string;
 }
+
+/** The mask of AVX-512 that leaves no lane out. */
+export const everyLane = (lanes: number): string => `0x${(2 ** lanes - 1).toString(16)}`;

@@ -16,9 +16,10 @@ import {
 } from '../lang.js';
 import { C_TYPES } from './lang.js';
 import { simdLoad, simdStore } from './vector-convert.js';
+import { floatLanes, integersFrom } from './vector-float.js';
 import { halvesBody } from './vector-halves.js';
 import { defineDot, highProduct, repeatBody } from './vector-dot.js';
-import type { Body, Define, VectorType } from './vector-type.js';
+import { type Body, type Define, everyLane, type VectorType } from './vector-type.js';
 
 export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
 #define HEDDLE_SIMD @GNU_C /* vector types of gcc and clang, or structs of lanes */
@@ -281,7 +282,9 @@ function simdOp(op: PrimitiveOp, v: VectorType, strict: boolean): string | undef
   if (op === 'div') return float ? 'return a / b;' : undefined;
   if (op === 'neg') return float ? 'return -a;' : `return (@${v.name})(-(${unsigned})a);`;
   if (op === 'abs' && v.lane === 'f32') return `return (@${v.name})((${signed})a & INT32_MAX);`;
-  if (float || op === 'min' || op === 'max') return float && strict ? undefined : simdExtremum(op, v);
+  const isChoice = op === 'min' || op === 'max';
+  if (isChoice) return float && strict ? undefined : simdExtremum(op, v);
+  if (float) return v.lane === 'f32' ? floatLanes(op, v.lanes) : undefined;
   if (op === 'shl' || op === 'shr_u' || op === 'shr_s') return simdShift(op, v, 'b');
   return undefined;
 }
@@ -335,7 +338,7 @@ function withInstruction(op: 'min' | 'max', lanes: number, otherwise: string): s
   const x86 = {
     4: ['__SSE__', `__builtin_ia32_${op}ps(b, a)`],
     8: ['__AVX__', `__builtin_ia32_${op}ps256(b, a)`],
-    16: ['__AVX512F__', `__builtin_ia32_${op}ps512_mask(b, a, a, -1, 4)`],
+    16: ['__AVX512F__', `__builtin_ia32_${op}ps512_mask(b, a, a, ${everyLane(16)}, 4)`],
   }[lanes];
   return x86 ? instruction(x86[0] as string, x86[1] as string, lanes === 16, otherwise) : otherwise;
 }
@@ -348,7 +351,7 @@ function withIntegerInstruction(op: 'min' | 'max', v: VectorType, otherwise: str
   const x86 = {
     4: ['__SSE4_1__', `${name}128(${args})`],
     8: ['__AVX2__', `${name}256(${args})`],
-    16: ['__AVX512F__', `${name}512_mask(${args}, (${signed}){0}, -1)`],
+    16: ['__AVX512F__', `${name}512_mask(${args}, (${signed}){0}, ${everyLane(16)})`],
   }[v.lanes];
   return x86 ? instruction(x86[0] as string, `(@${v.name})${x86[1]}`, true, otherwise) : otherwise;
 }
@@ -360,6 +363,7 @@ function instruction(macro: string, value: string, isOfGcc: boolean, otherwise: 
 
 function simdCast(a: VectorType, r: VectorType): string | undefined {
   if (a.isMask) return r.lane === 'i32' || r.lane === 'u32' ? `return (@${r.name})(a & 1);` : undefined;
+  if (a.lane === 'f32' && r.lane === 'i32') return r.isMask ? undefined : integersFrom(a.lanes);
   if (r.isMask || (isFloat(a.lane) && !isFloat(r.lane))) return undefined;
   return `return __builtin_convertvector(a, @${r.name});`;
 }
