@@ -2,7 +2,6 @@
 // instructions for them; elsewhere operators on whole vectors give the same bits.
 
 import type { PrimitiveOp } from '../../ir/scalar.js';
-import { everyLane } from './vector-type.js';
 
 /** gcc's builtins on four, eight and sixteen lanes: the sign that a processor has it, and a call. */
 type X86 = Readonly<Record<number, readonly [macro: string, call: string]>>;
@@ -10,20 +9,20 @@ type X86 = Readonly<Record<number, readonly [macro: string, call: string]>>;
 const rounding = (mode: number): X86 => ({
   4: ['__SSE4_1__', `__builtin_ia32_roundps(a, ${mode})`],
   8: ['__AVX__', `__builtin_ia32_roundps256(a, ${mode})`],
-  16: ['__AVX512F__', `__builtin_ia32_rndscaleps_mask(a, ${mode}, a, ${everyLane(16)}, 4)`],
+  16: ['__AVX512F__', `__builtin_ia32_rndscaleps_mask(a, ${mode}, a, -1, 4)`],
 });
 
 const ROOT: X86 = {
   4: ['__SSE__', '__builtin_ia32_sqrtps(a)'],
   8: ['__AVX__', '__builtin_ia32_sqrtps256(a)'],
-  16: ['__AVX512F__', `__builtin_ia32_sqrtps512_mask(a, a, ${everyLane(16)}, 4)`],
+  16: ['__AVX512F__', `__builtin_ia32_sqrtps512_mask(a, a, -1, 4)`],
 };
 
 /** Towards zero; what is out of range, and NaN, becomes the least integer. */
 const TO_INTEGERS: X86 = {
   4: ['__SSE2__', '__builtin_ia32_cvttps2dq(a)'],
   8: ['__AVX__', '__builtin_ia32_cvttps2dq256(a)'],
-  16: ['__AVX512F__', `__builtin_ia32_cvttps2dq512_mask(a, (@i32x16){0}, ${everyLane(16)}, 4)`],
+  16: ['__AVX512F__', `__builtin_ia32_cvttps2dq512_mask(a, (@i32x16){0}, -1, 4)`],
 };
 
 function where(

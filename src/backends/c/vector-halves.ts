@@ -2,13 +2,13 @@
 // gcc has no operator for it before half floats are a type of their own.
 
 import type { DType } from '../../support/dtype.js';
-import { type Body, everyLane, type VectorType } from './vector-type.js';
+import type { Body, VectorType } from './vector-type.js';
 
 /** By lanes: the sign that a processor has it, and the builtin; the halves it takes fill 16 bytes at least. */
 const X86: Readonly<Record<number, readonly [macro: string, text: string]>> = {
   4: ['__F16C__', '__builtin_ia32_vcvtph2ps(h)'],
   8: ['__F16C__', '__builtin_ia32_vcvtph2ps256(h)'],
-  16: ['__AVX512F__', `__builtin_ia32_vcvtph2ps512_mask(h, (@f32x16){0}, ${everyLane(16)}, 4)`],
+  16: ['__AVX512F__', `__builtin_ia32_vcvtph2ps512_mask(h, (@f32x16){0}, -1, 4)`],
 };
 
 /** `loadWide`: the name of the load that widens integers. */

@@ -20,5 +20,5 @@ export interface Body {
   readonly lane: string;
 }
 
-/** The mask of AVX-512 that leaves no lane out. */
+/** The mask of AVX-512 that leaves no lane out, for builtins on integers; those on floats take a signed one, −1. */
 export const everyLane = (lanes: number): string => `0x${(2 ** lanes - 1).toString(16)}`;

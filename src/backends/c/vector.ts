@@ -338,7 +338,7 @@ function withInstruction(op: 'min' | 'max', lanes: number, otherwise: string): s
   const x86 = {
     4: ['__SSE__', `__builtin_ia32_${op}ps(b, a)`],
     8: ['__AVX__', `__builtin_ia32_${op}ps256(b, a)`],
-    16: ['__AVX512F__', `__builtin_ia32_${op}ps512_mask(b, a, a, ${everyLane(16)}, 4)`],
+    16: ['__AVX512F__', `__builtin_ia32_${op}ps512_mask(b, a, a, -1, 4)`],
   }[lanes];
   return x86 ? instruction(x86[0] as string, x86[1] as string, lanes === 16, otherwise) : otherwise;
 }
