@@ -94,6 +94,54 @@ const RUN_TIME: readonly Case[] = (
   ),
 ]);
 
+/** Seven products for eight: tiles and pairs that fit, rows that the last tile does again, halves no vector divides, columns left over. */
+const SEVEN_PRODUCTS: readonly Case[] = (
+  [
+    [24, 128, 400],
+    [32, 164, 312],
+    [103, 196, 203],
+  ] as const
+).flatMap((size) => [
+  product('row zero point', size, 'u8', 'i8', '(i32($0[i0, r0]) - 131) * i32($1[r0, i1])'),
+  product('zero points by column', size, 'i8', 'u8', '(i32($0[i0, r0]) - -5) * (i32($1[r0, i1]) - i32($2[i1]))'),
+  product('both zero points', size, 'u8', 'u8', '(i32($0[i0, r0]) - 99) * (i32($1[r0, i1]) - 7)', false),
+]);
+
+/** An epilogue, several loops along the reduction and columns of their own for each of two groups. */
+const SEVEN: readonly Case[] = [
+  ...SEVEN_PRODUCTS,
+  {
+    name: 'a convolution that ends in bytes, seven for eight',
+    text: `module "conv" {
+  entry "run" ("x": %0 i8[1, 3, 32, 32]) {
+    %1 "w" = const i8[3, 3, 32, 168] random(5)
+    %2 "b" = const i16[168] random(6)
+    %4 "y" = generic %0, %1, %2 : i8[1, 3, 32, 168] reduce add [3, 3, 32] = i32($0[0, i1 + r0 - 1, i2 + r1 - 1, r2 else -3]) * i32($1[r0, r1, r2, i3]) then i8(min(max(mulhi_s(acc + i32($2[i3]), 50000000) + 2, -128), 127)) @ CONV_2D "y" 0
+    return "y": %4
+  }
+}
+`,
+  },
+  {
+    name: 'columns of each batch, seven for eight',
+    text: `module "batch" {
+  entry "run" ("a": %0 u8[2, 24, 128]) {
+    %1 "b" = const i8[2, 128, 400] random(3)
+    %2 "y" = generic %0, %1 : i32[2, 24, 400] reduce add [128] = (i32($0[i0, i1, r0]) - 128) * i32($1[i0, r0, i2]) @ MatMulInteger "y" 0
+    return "y": %2
+  }
+}
+`,
+  },
+];
+
+/** Those that take eight: sums too large for 16 bits, a short reduction, and one that four does not divide. */
+const EIGHT: readonly Case[] = [
+  product('sixteen bits', [24, 128, 400], 'i16', 'i8', 'i32($0[i0, r0]) * i32($1[r0, i1])'),
+  product('short', [24, 64, 400], 'u8', 'i8', '(i32($0[i0, r0]) - 131) * i32($1[r0, i1])'),
+  product('odd', [24, 130, 400], 'u8', 'i8', '(i32($0[i0, r0]) - 131) * i32($1[r0, i1])'),
+];
+
 /** A number of rows known only at run time: fewer than a tile, than a block of tiles, and more. */
 const openRows = (m: number): Case => ({
   name: `${m} of up to 300 rows`,
@@ -149,6 +197,9 @@ const CASES: readonly Case[] = [
   ...RUN_TIME,
 ];
 
+/** Where only WebAssembly has another schedule. */
+const WIDE: readonly Case[] = [...SEVEN, ...EIGHT];
+
 const sessions: Session[] = [];
 afterAll(async () => {
   for (const s of sessions) await s.close();
@@ -172,17 +223,18 @@ function inputsFor(p: Program, rows = 0): Record<string, Tensor> {
 
 const compile = (text: string, options: CompileOptions): Program => lowerToProgram(parseModule(text), options);
 
-const usesDot = (p: Program): boolean => {
-  let found = false;
+/** Dot products written out in all kernels. */
+const countDots = (p: Program): number => {
+  let found = 0;
   for (const k of p.kernels)
     visitKernelExprs(k.body, (e) => {
-      if (e.k === 'vec' && e.op === 'dot') found = true;
+      if (e.k === 'vec' && e.op === 'dot') found++;
     });
   return found;
 };
 
 const expected = new Map(
-  CASES.map(({ name, text, rows }) => {
+  [...CASES, ...WIDE].map(({ name, text, rows }) => {
     const p = compile(text, {});
     return [name, createInterpreter(p).runSync(inputsFor(p, rows)).y] as const;
   }),
@@ -190,12 +242,65 @@ const expected = new Map(
 
 describe('dot products of narrow lanes', () => {
   it('in WebAssembly', async () => {
-    for (const { name, text, rows } of CASES) {
+    for (const { name, text, rows } of [...CASES, ...WIDE]) {
       const p = compile(text, { target: 'wasm' });
-      expect(usesDot(p), name).toBe(true);
+      expect(countDots(p), name).toBeGreaterThan(0);
       const session = await instantiateWasm(p);
       sessions.push(session);
       expect((await session.run(inputsFor(p, rows))).y, name).toEqual(expected.get(name));
+    }
+  });
+
+  it('in WebAssembly are seven for eight where that pays and sums fit', () => {
+    const dots = ({ text }: Case): number => countDots(compile(text, { target: 'wasm' }));
+    for (const c of SEVEN) expect(dots(c), c.name).toBeGreaterThanOrEqual(7 * 8);
+    for (const c of EIGHT) expect(dots(c), c.name).toBeLessThan(7 * 8);
+  });
+
+  it('in WebAssembly are exact for the ends of the ranges, seven for eight', async () => {
+    const [m, k, n] = [24, 256, 136] as const;
+    const forms = [
+      ['u8', 'i8', 128, 0],
+      ['u8', 'u8', 255, 255],
+      ['i8', 'i8', 127, -128],
+      ['u8', 'i8', 0, 127],
+    ] as const;
+    const ends = { u8: [0, 255], i8: [-128, 127] } as const;
+    const patterns: Record<string, (i: number, width: number) => number> = {
+      lowest: () => 0,
+      highest: () => 1,
+      halves: (i, width) => Number(i % width < width / 2),
+      lines: (i, width) => Math.floor(i / width) % 2,
+      mixed: (i) => (Math.imul(i + 1, 2654435761) >>> 17) % 2,
+    };
+    const fill = (
+      dtype: 'u8' | 'i8',
+      rows: number,
+      width: number,
+      at: (i: number, width: number) => number,
+    ): Tensor => {
+      const values = Array.from({ length: rows * width }, (_, i) => ends[dtype][at(i, width)] as number);
+      return { dtype, shape: [rows, width], data: MAKERS[dtype].from(values) };
+    };
+    for (const [a, b, za, zb] of forms) {
+      const term = `(i32($0[i0, r0]) - ${za}) * (i32($1[r0, i1]) - ${zb})`;
+      const p = compile(product('ends', [m, k, n], a, b, term, false).text, { target: 'wasm' });
+      expect(countDots(p)).toBeGreaterThanOrEqual(7 * 8);
+      const session = await instantiateWasm(p);
+      sessions.push(session);
+      for (const [x, atX] of Object.entries(patterns))
+        for (const [y, atY] of Object.entries(patterns)) {
+          const inputs = { a: fill(a, m, k, atX), b: fill(b, k, n, atY) };
+          const [rows, columns] = [inputs.a.data as Int8Array, inputs.b.data as Int8Array];
+          const data = Int32Array.from({ length: m * n }, (_, i) => {
+            const [row, column] = [Math.floor(i / n), i % n];
+            let sum = 0;
+            for (let d = 0; d < k; d++)
+              sum += ((rows[row * k + d] as number) - za) * ((columns[d * n + column] as number) - zb);
+            return sum;
+          });
+          expect((await session.run(inputs)).y?.data, `${term}: ${x} by ${y}`).toEqual(data);
+        }
     }
   });
 

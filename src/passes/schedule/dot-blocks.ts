@@ -4,11 +4,12 @@
 
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
-import { i32, load, variable } from '../../ir/scalar.js';
+import { type Expr, i32, load, variable } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { DotSchedule } from './dot.js';
 import { type ColumnLayout, tileAt } from './dot-panels.js';
 import { constOf } from './loops.js';
+import type { For } from './nest.js';
 import type { DotTarget } from './target.js';
 
 /** Fewer tiles of rows do not pay for widening. */
@@ -51,4 +52,25 @@ export function widenTile(
     mode: 'serial',
     body: [{ s: 'store', buf: wide, index: at, value }],
   };
+}
+
+/** `block`: a loop over blocks of tiles. `each`: one over a block's tiles. `first`: rows of the block before a tile. */
+export function blockLoops(rows: For, count: number, tiles: number, start: string) {
+  const [from, tile] = [variable(`${rows.var}_b`, 'i32'), variable(`${rows.var}_t`, 'i32')];
+  const step = count * tiles;
+  const blocks: For = { ...rows, var: `${rows.var}_b`, step };
+  const whole = constOf(rows.hi) !== null && (constOf(rows.hi) as number) % step === 0;
+  const to = whole ? i32(step) : e.min(i32(step), e.sub(rows.hi, from));
+  const last = e.sub(rows.hi, count);
+  const position = e.add(from, tile);
+  const value: Expr = whole ? position : e.min(position, last);
+  const each = (body: readonly Stmt[]): Stmt => ({
+    ...rows,
+    var: `${rows.var}_t`,
+    hi: to,
+    step: count,
+    mode: 'serial',
+    body: [{ s: 'let', var: start, value, mutable: false }, ...body],
+  });
+  return { block: (body: readonly Stmt[]): Stmt => ({ ...blocks, body }), each, first: tile };
 }

@@ -225,6 +225,28 @@ function sumRow(s: DotSchedule, slot: number, row: number, first: Expr): readonl
   ];
 }
 
+/** Where an operand lies: `at` of a row, or of a vector of columns. */
+export interface Place {
+  readonly slot: number;
+  readonly at: (n: number) => Expr;
+}
+
+/** A group of the reduction added to the sum of one row and one vector of columns. */
+export function addProducts(s: DotSchedule, sum: Sum, rows: Place, columns: Place): Stmt {
+  const x = load(rows.slot, [rows.at(sum.row)], s.x.dtype, { lanes: s.group });
+  const a = vec('splat', [x], s.x.dtype, s.group * s.lanes);
+  const type = s.group === 2 ? 'i16' : s.y.dtype;
+  const b = load(columns.slot, [columns.at(sum.v)], type, { lanes: s.group * s.lanes });
+  return { s: 'set', var: sum.name, value: vec('dot', [variable(sum.name, 'i32', s.lanes), a, b], 'i32', s.lanes) };
+}
+
+/** Of a tile: its row and its vector of columns there. */
+export interface Sum {
+  readonly name: string;
+  readonly row: number;
+  readonly v: number;
+}
+
 /** What a column's sum starts from: the reduction's own start, and what the zero points add. `zero` and `rowSum` are the row's. */
 export function startOf(
   s: DotSchedule,

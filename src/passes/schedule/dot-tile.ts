@@ -5,11 +5,12 @@
 import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import { type Stmt, VECTORS } from '../../ir/kernel.js';
-import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
+import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
 import type { DotSchedule } from './dot.js';
-import { tilesOfBlock, widenTile } from './dot-blocks.js';
+import { blockLoops, tilesOfBlock, widenTile } from './dot-blocks.js';
 import { loopDot } from './dot-loops.js';
 import {
+  addProducts,
   type DotSite,
   layoutColumns,
   type PackedRows,
@@ -19,7 +20,9 @@ import {
   startsFrom,
   tileAt,
 } from './dot-panels.js';
-import { constOf, type ScheduleOptions, tileLoop, wrap } from './loops.js';
+import { chooseStrassen, type Strassen } from './dot-strassen.js';
+import { type RestColumns, strassenDot } from './dot-strassen-tile.js';
+import { atWidth, constOf, type ScheduleOptions, tileLoop, wrap } from './loops.js';
 import type { For, Nest, Reduction } from './nest.js';
 import type { Panels } from './pack.js';
 import type { DotTarget } from './target.js';
@@ -31,6 +34,8 @@ interface Site extends DotSite {
   readonly spill: number | null;
   /** A tile of columns in 16 bits, for the rows of a block; null: columns are read where they are packed. */
   readonly wide: number | null;
+  /** Columns before this one are done otherwise. */
+  readonly from: number;
 }
 
 export function tileDot(
@@ -43,6 +48,8 @@ export function tileDot(
 ): readonly Stmt[] {
   const l = layoutColumns(s, s.rows ? dot.tile.vectors : dot.tile.alone);
   const columns = packColumns(s, l, panels, o);
+  const strassen = chooseStrassen(s, l, dot);
+  if (strassen) return [...columns.fill, ...inSeven({ nest, r, s, l, columns, o }, strassen, dot, panels)];
   const count = rowsOfTile(s, dot);
   const width = constOf(s.columns.hi) as number;
   const spill = l.whole + l.rest > width ? panels.addOwn('i32', count * l.rest) : null;
@@ -57,9 +64,10 @@ export function tileDot(
     s,
     l,
     columns,
-    o: { ...o, target: { ...o.target, lanes: s.lanes } },
+    o: atWidth(o, s.lanes),
     spill: spill?.slot ?? null,
     wide: wide?.slot ?? null,
+    from: 0,
   };
   const outer = nest.loops.filter((f) => f !== s.columns && f !== s.rows);
   const tiled = (rows: number): readonly Stmt[] => {
@@ -85,25 +93,16 @@ export function tileDot(
   return [...columns.fill, { s: 'if', cond: variable(VECTORS, 'i1'), then: [...declare, ...body], else: loops }];
 }
 
-/** `block`: a loop over blocks of tiles. `each`: one over a block's tiles. `first`: rows of the block before a tile. */
-function blockLoops(rows: For, count: number, tiles: number, start: string) {
-  const [from, tile] = [variable(`${rows.var}_b`, 'i32'), variable(`${rows.var}_t`, 'i32')];
-  const step = count * tiles;
-  const blocks: For = { ...rows, var: `${rows.var}_b`, step };
-  const whole = constOf(rows.hi) !== null && (constOf(rows.hi) as number) % step === 0;
-  const to = whole ? i32(step) : e.min(i32(step), e.sub(rows.hi, from));
-  const last = e.sub(rows.hi, count);
-  const position = e.add(from, tile);
-  const value = whole ? position : e.min(position, last);
-  const each = (body: readonly Stmt[]): Stmt => ({
-    ...rows,
-    var: `${rows.var}_t`,
-    hi: to,
-    step: count,
-    mode: 'serial',
-    body: [{ s: 'let', var: start, value, mutable: false }, ...body],
-  });
-  return { block: (body: readonly Stmt[]): Stmt => ({ ...blocks, body }), each, first: tile };
+/** By Strassen's scheme, and the columns it leaves. */
+function inSeven(d: DotSite, how: Strassen, dot: DotTarget, panels: Panels): readonly Stmt[] {
+  const { s, l } = d;
+  const width = constOf(s.columns.hi) as number;
+  const site = { ...d, o: atWidth(d.o, s.lanes) };
+  if (how.width === l.whole + l.rest) return strassenDot(site, how, null, panels);
+  const spill = l.whole + l.rest > width ? panels.addOwn('i32', how.rows * l.rest) : null;
+  const rest: RestColumns = (packed, atRow, wide, forRows) =>
+    columnLoops({ ...site, spill: spill?.slot ?? null, wide, from: how.width }, packed, how.rows, dot, atRow, forRows);
+  return [...(spill?.declare ?? []), ...strassenDot(site, how, rest, panels)];
 }
 
 /** Rows of a tile: as many as registers allow, evenly over the rows there are. */
@@ -145,9 +144,9 @@ function columnLoops(
       : [];
   const sums = dot.tile.rows * dot.tile.vectors * s.lanes;
   const several = t.wide === null && s.rows ? Math.max(1, Math.floor(sums / (rows * l.tile))) : 1;
-  const main = l.whole - (l.whole % (several * l.tile));
+  const main = l.whole - ((l.whole - t.from) % (several * l.tile));
   const rest = l.rest > 0 ? body(i32(l.whole), 1, l.rest) : [];
-  return [...loop(0, main, several), ...loop(main, l.whole, 1), ...rest];
+  return [...loop(t.from, main, several), ...loop(main, l.whole, 1), ...rest];
 }
 
 /** Sums of `rows` rows and `tiles` tiles of columns from `start` on: begin, reduce, store. */
@@ -171,13 +170,10 @@ function tileBody(
   });
   const step = variable('g', 'i32');
   const reduce = cells.map((c): Stmt => {
-    const at = e.add(e.mul(packed.first, l.depth), c.row * l.depth, e.mul(step, s.group));
-    const a = vec('splat', [load(packed.slot, [at], s.x.dtype, { lanes: s.group })], s.x.dtype, s.group * s.lanes);
+    const at = (row: number): Expr => e.add(e.mul(packed.first, l.depth), row * l.depth, e.mul(step, s.group));
     const tile = t.wide === null ? tileAt(s, l, c.tileStart) : i32(0);
-    const index = e.add(tile, e.mul(step, width * s.group), c.v * s.lanes * s.group);
-    const type = s.group === 2 ? 'i16' : s.y.dtype;
-    const b = load(t.wide ?? t.columns.slot, [index], type, { lanes: s.group * s.lanes });
-    return { s: 'set', var: c.name, value: vec('dot', [c.acc, a, b], 'i32', s.lanes) };
+    const index = (v: number): Expr => e.add(tile, e.mul(step, width * s.group), v * s.lanes * s.group);
+    return addProducts(s, c, { slot: packed.slot, at }, { slot: t.wide ?? t.columns.slot, at: index });
   });
   const begin = cells.map((c): Stmt => {
     const start = startOf(s, l, r, t.columns, atRow(s.x.zero, c.row), packed.sum(c.row));

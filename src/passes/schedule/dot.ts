@@ -34,6 +34,8 @@ export interface DotSchedule {
   readonly lanes: number;
   /** Whether the column operand is read from constants alone. */
   readonly isConstant: boolean;
+  /** Whether sums of four values of the row operand fit in 16 bits, too. */
+  readonly hasRoom: boolean;
 }
 
 /** Shorter sums are not worth packing. */
@@ -116,8 +118,9 @@ export function readsOnly(x: Expr, names: ReadonlySet<string>): boolean {
 const BYTE: Range = { lo: 0, hi: 255 };
 const SIGNED_BYTE: Range = { lo: -128, hi: 127 };
 const HALF: Range = { lo: -32768, hi: 32767 };
+const QUARTER: Range = { lo: -8192, hi: 8191 };
 
-type Form = Pick<DotSchedule, 'x' | 'y' | 'group'>;
+type Form = Pick<DotSchedule, 'x' | 'y' | 'group' | 'hasRoom'>;
 
 /** Quads of bytes where the target has them and both operands fit, else pairs of 16 bits. */
 function narrowest(x: Expr, y: Expr, columns: For, r: Reduction, kernel: Kernel, target: DotTarget): Form | null {
@@ -130,15 +133,16 @@ function narrowest(x: Expr, y: Expr, columns: For, r: Reduction, kernel: Kernel,
   const steady = (z: Expr): boolean => !r.loops.some((f) => mentions(z, f.var)) && loadsOf(z).every(vector);
   if (target.quads) {
     const [bx, by] = [asBytes(x, 'u8', range, steady), asBytes(y, 'i8', range, steady)];
-    if (bx && by) return { x: bx, y: by, group: 4 };
+    if (bx && by) return { x: bx, y: by, group: 4, hasRoom: false };
   }
   if (!isWithin(range(x), HALF)) return null;
   const held = asHalves(y, range, steady);
-  return held && { x: { value: x, zero: i32(0), dtype: 'i16' }, y: held, group: 2 };
+  const hasRoom = isWithin(range(x), QUARTER);
+  return held && { x: { value: x, zero: i32(0), dtype: 'i16' }, y: held, group: 2, hasRoom };
 }
 
 /** For rows that are weights: these as signed bytes without a zero point and the others' by way of a known one, or both in 16 bits. */
-export function narrowestOf(x: Expr, y: Expr, kernel: Kernel, target: DotTarget): Form | null {
+export function narrowestOf(x: Expr, y: Expr, kernel: Kernel, target: DotTarget): Omit<Form, 'hasRoom'> | null {
   const scope = createRangeScope((slot) => kernel.params[slot]?.dtype);
   const range = (z: Expr): Range => rangeOf(z, scope);
   const known = (z: Expr): boolean => z.k === 'const';
