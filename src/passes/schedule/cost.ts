@@ -15,6 +15,8 @@ import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 const TYPICAL = 64;
 const LATENCY = 4;
 const PER_CYCLE = 2;
+/** Cycles from one addition to the next of a sum that has no register. */
+const THROUGH_MEMORY = 12;
 /** What takes some cores of a kind twice as long and others not: between them. */
 const SLOWER = 1.5;
 
@@ -51,7 +53,8 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const computed = loadsOf(inPlace.term).filter((x) => r.loops.some((f) => !coefficient(x.index[0] as Expr, f.var)));
   const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads) + ADDRESS * computed.length;
   const strided = splats.filter((x) => depth > NEAR_LINES && isStrided(x, r)).length;
-  const step = Math.max(instructions / PER_CYCLE, LATENCY) + FETCH * strided;
+  const isCrowded = !o.target.spillsWell && cells + vectors + 1 + steadyVectors(t, nest) > o.target.registers;
+  const step = Math.max(instructions / PER_CYCLE, isCrowded ? THROUGH_MEMORY : LATENCY) + FETCH * strided;
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
@@ -63,6 +66,13 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   // Of equals the innermost loop, whose neighbours are near.
   return (depth * step + entering + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
 };
+
+/** Vectors that stores take and that stay the same while rows go by: a compiler keeps them in registers. */
+function steadyVectors({ packed, columns, vectors, inner }: TileSchedule, { store }: Nest): number {
+  if (packed.length === 0) return 0;
+  const isSteady = (x: LoadExpr): boolean => mentions(x, columns.var) && !inner.some((f) => mentions(x, f.var));
+  return vectors * loadsOf(store.value).filter(isSteady).length;
+}
 
 /** Instructions a cycle, of those that are neither all arithmetic nor all loads. */
 const ISSUE = 4;
