@@ -55,3 +55,20 @@ describe('registers of x86', () => {
     expect(textOf(convolution(18), 'sse2')).not.toContain('CROWDED');
   });
 });
+
+describe('a first level of 32 KB', () => {
+  /** So many rows of 48 columns that 1280 others read. */
+  const columns = (depth: number): string => `module "columns" {
+  entry "run" ("a": %0 f32[${depth}, 48]) {
+    %1 "w" = const f32[1280, ${depth}] random(3)
+    %2 "y" = generic %0, %1 : f32[1280, 48] reduce add [${depth}] = $0[r0, i1] * $1[i0, r0] @ MatMul "y" 0
+    return "y": %2
+  }
+}
+`;
+
+  it('holds what is read in place, and panels of what it does not hold', () => {
+    const fills = (text: string): boolean => /store_f32x8\(\w+ \+ [^;]*load_f32x8/.test(text);
+    expect([fills(textOf(columns(96))), fills(textOf(columns(320)))]).toEqual([false, true]);
+  });
+});

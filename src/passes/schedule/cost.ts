@@ -62,7 +62,8 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
   const store = contiguous ? 1 / lanes : APART;
   const packing = packingOf(t, depth, sizeOf);
-  const far = !packed && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
+  // Each row of what is read in place and is not near is a new line of a far cache.
+  const far = !packed && t.rows !== null && depth * columns > o.target.near ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
   return (depth * step + entering + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
 };
@@ -171,8 +172,6 @@ const FETCH = 2;
 const isStrided = (x: LoadExpr, r: Reduction): boolean =>
   Math.abs(constOf(coefficient(x.index[0] as Expr, (r.loops.at(-1) as For).var) ?? constant(0, 'i32')) ?? 0) >= LINE;
 
-/** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
-const FAR = 16384;
 /** 32-bit elements in a line of a cache. */
 const LINE = 16;
 
