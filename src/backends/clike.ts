@@ -11,7 +11,7 @@ import { createRanges, type Ranges } from './int-range.js';
 import { computeType, type Lang, type StoredType, storedType } from './lang.js';
 import { createNames, type Names } from './names.js';
 import { findShared } from './sharing.js';
-import { findUses, type Uses } from './uses.js';
+import { findUses, sumsOf, type Uses } from './uses.js';
 
 export interface PrintedKernel {
   readonly params: readonly { readonly name: string; readonly type: StoredType; readonly param: BufferParam }[];
@@ -44,6 +44,8 @@ interface Walk {
   out: string[];
   depth: number;
   inLocalLoop: boolean;
+  /** Whether the statement is in a loop without others. */
+  inInnermostLoop: boolean;
 }
 
 /** Prints the body of `kernel`; `onHelper` hears the helper functions it calls. */
@@ -84,6 +86,7 @@ export function printKernel(kernel: Kernel, lang: Lang, onHelper: (name: string)
     out: [],
     depth: 1,
     inLocalLoop: false,
+    inInnermostLoop: false,
   };
   printBody(w, kernel.body);
   const syms = kernel.syms.map((s) => vars.get(s.name) as string);
@@ -210,13 +213,16 @@ function printFor(w: Walk, s: Stmt & { s: 'for' }): void {
   const name = w.names.fresh(s.var);
   w.vars.set(s.var, name);
   const innermost = !s.body.some((b) => containsLoop(b));
-  for (const line of w.lang.loop({ name, lo: lo.text, hi: limit, step: s.step, mode: s.mode, innermost })) {
+  const sums = innermost ? sumsOf(s) : 0;
+  for (const line of w.lang.loop({ name, lo: lo.text, hi: limit, step: s.step, mode: s.mode, innermost, sums })) {
     emit(w, useHelpers(line, w.onHelper));
   }
-  const outer = w.inLocalLoop;
+  const { inLocalLoop, inInnermostLoop } = w;
   w.inLocalLoop ||= s.mode === 'local';
+  w.inInnermostLoop = innermost;
   printBlock(w, s.body);
-  w.inLocalLoop = outer;
+  w.inLocalLoop = inLocalLoop;
+  w.inInnermostLoop = inInnermostLoop;
   emit(w, '}');
 }
 
@@ -264,7 +270,8 @@ function printLet(w: Walk, s: Stmt & { s: 'let' }): void {
   if (!s.mutable) w.ranges.bind(s.var, w.ranges.of(s.value));
   const name = w.names.fresh(s.var);
   w.vars.set(s.var, name);
-  const isHeld = !s.mutable && s.value.k === 'load' && s.value.lanes > 1 && w.uses.repeated.has(s.var);
+  const isHeld =
+    w.inInnermostLoop && !s.mutable && s.value.k === 'load' && s.value.lanes > 1 && w.uses.repeated.has(s.var);
   const cell = isHeld ? w.lang.vector?.hold?.(s.value.dtype, s.value.lanes) : undefined;
   declare(w, s.value, name, cell ? fill(cell, [value], w.onHelper).text : value.text, s.mutable);
 }

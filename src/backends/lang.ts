@@ -51,6 +51,8 @@ export interface LoopHead {
   readonly step: number;
   readonly mode: LoopMode;
   readonly innermost: boolean;
+  /** Vectors of floats it adds to, where it has no loop inside and so few steps that a compiler writes them out; else 0. */
+  readonly sums: number;
 }
 
 export interface Lang {

@@ -4,6 +4,7 @@
 import { dimSyms } from '../ir/dim.js';
 import type { Kernel, Stmt } from '../ir/kernel.js';
 import { type Expr, visitExpr } from '../ir/scalar.js';
+import { isFloat } from '../support/dtype.js';
 
 export interface Uses {
   readonly vars: ReadonlySet<string>;
@@ -57,6 +58,17 @@ export function visitStmts(body: readonly Stmt[], f: (s: Stmt) => void): void {
     f(s);
     for (const inner of bodiesOf(s)) visitStmts(inner, f);
   }
+}
+
+/** Steps of a loop up to which compilers write it out. */
+const WRITTEN_OUT = 16;
+
+/** Vectors of floats that a loop so short that compilers write it out adds to. */
+export function sumsOf(loop: Stmt & { s: 'for' }): number {
+  const { lo, hi, step } = loop;
+  const isShort = lo.k === 'const' && hi.k === 'const' && Number(hi.value) - Number(lo.value) <= WRITTEN_OUT * step;
+  const isSum = (s: Stmt): boolean => s.s === 'set' && s.value.lanes > 1 && isFloat(s.value.dtype);
+  return isShort ? loop.body.filter(isSum).length : 0;
 }
 
 export function findUses(kernel: Kernel): Uses {

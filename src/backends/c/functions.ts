@@ -173,6 +173,13 @@ const ROLLED = `#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
 #define ROLLED
 #endif`;
 
+/** Steps that gcc has written out share what they load, in registers that sums need; with AVX-512 there are twice as many. */
+const CROWDED = `#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8 && defined(__SSE2__) && !defined(__AVX512F__)
+#define CROWDED _Pragma("GCC unroll 1") /* sums take most registers */
+#else
+#define CROWDED
+#endif`;
+
 const HAS_ROUNDING = `#if @GNU_C && (defined(__SSE4_1__) || defined(__aarch64__) || defined(__ARM_FEATURE_DIRECTED_ROUNDING) || defined(__wasm__))
 #define HAS_ROUNDING 1 /* instructions for floor, ceil, trunc and rint */
 #else
@@ -292,6 +299,7 @@ export const scalarHelpers = (strict: boolean): Helpers => ({
   GNU_C,
   INDEPENDENT,
   ROLLED,
+  CROWDED,
   ...kept,
   HAS_ROUNDING,
   ...roundings('f32'),

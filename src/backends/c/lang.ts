@@ -162,6 +162,9 @@ const KEYWORDS =
 
 export const C_RESERVED: ReadonlySet<string> = new Set([...KEYWORDS.split(' '), ...Object.values(C_TYPES)]);
 
+/** Vectors added up in a loop beside which x86 has registers for what two steps share. */
+const FEW_SUMS = 8;
+
 /** C with `vector` cells; every identifier in `reserved` stays free for the file's own use. */
 export function createCLang(reserved: Iterable<string>, vector: VectorCells): Lang {
   return {
@@ -177,9 +180,10 @@ export function createCLang(reserved: Iterable<string>, vector: VectorCells): La
     declare: (type, lanes, name, value, mutable) =>
       `${mutable ? '' : 'const '}${lanes > 1 ? `${type}x${lanes}` : cType(type)} ${name} = ${value};`,
     limit: (text) => `@kept_f32(${text})`,
-    loop: ({ name, lo, hi, step, mode, innermost }) => [
+    loop: ({ name, lo, hi, step, mode, innermost, sums }) => [
       ...(mode === 'parallel' && innermost ? ['@INDEPENDENT'] : []),
       ...(mode === 'vector' ? ['@ROLLED'] : []),
+      ...(sums > FEW_SUMS ? ['@CROWDED'] : []),
       `for (int32_t ${name} = ${lo}; ${name} < ${hi}; ${step === 1 ? `++${name}` : `${name} += ${step}`}) {`,
     ],
     allocate: { hoist: false, text: (name, type, size) => `${C_TYPES[type]} ${name}[${size}];` },

@@ -13,6 +13,7 @@ export const WASM_VECTORS = {
   spillsWell: true,
   loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
   reloads: 0,
+  near: 16384,
   unrolls: false,
   loadsHalves: false,
   keepsSplats: false,

@@ -15,6 +15,8 @@ import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 const TYPICAL = 64;
 const LATENCY = 4;
 const PER_CYCLE = 2;
+/** Cycles from one addition to the next of a sum that has no register. */
+const THROUGH_MEMORY = 12;
 /** What takes some cores of a kind twice as long and others not: between them. */
 const SLOWER = 1.5;
 
@@ -51,7 +53,8 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const computed = loadsOf(inPlace.term).filter((x) => r.loops.some((f) => !coefficient(x.index[0] as Expr, f.var)));
   const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads) + ADDRESS * computed.length;
   const strided = splats.filter((x) => depth > NEAR_LINES && isStrided(x, r)).length;
-  const step = Math.max(instructions / PER_CYCLE, LATENCY) + FETCH * strided;
+  const isCrowded = !o.target.spillsWell && cells + vectors + 1 + steadyVectors(t, nest) > o.target.registers;
+  const step = Math.max(instructions / PER_CYCLE, isCrowded ? THROUGH_MEMORY : LATENCY) + FETCH * strided;
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
@@ -59,10 +62,18 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const contiguous = isOne(coefficient(nest.store.index, t.columns.var));
   const store = contiguous ? 1 / lanes : APART;
   const packing = packingOf(t, depth, sizeOf);
-  const far = !packed && t.rows !== null && depth * columns > FAR ? (depth * vectors) / outputs : 0;
+  // Each row of what is read in place and is not near is a new line of a far cache.
+  const far = !packed && t.rows !== null && depth * columns > o.target.near ? (depth * vectors) / outputs : 0;
   // Of equals the innermost loop, whose neighbours are near.
   return (depth * step + entering + START) / outputs + store + packing + far - nest.loops.indexOf(t.columns) * 1e-3;
 };
+
+/** Vectors that stores take and that stay the same while rows go by: a compiler keeps them in registers. */
+function steadyVectors({ packed, columns, vectors, inner }: TileSchedule, { store }: Nest): number {
+  if (packed.length === 0) return 0;
+  const isSteady = (x: LoadExpr): boolean => mentions(x, columns.var) && !inner.some((f) => mentions(x, f.var));
+  return vectors * loadsOf(store.value).filter(isSteady).length;
+}
 
 /** Instructions a cycle, of those that are neither all arithmetic nor all loads. */
 const ISSUE = 4;
@@ -161,8 +172,6 @@ const FETCH = 2;
 const isStrided = (x: LoadExpr, r: Reduction): boolean =>
   Math.abs(constOf(coefficient(x.index[0] as Expr, (r.loops.at(-1) as For).var) ?? constant(0, 'i32')) ?? 0) >= LINE;
 
-/** Elements of an operand read in place beyond which each of its rows is a new line of a far cache. */
-const FAR = 16384;
 /** 32-bit elements in a line of a cache. */
 const LINE = 16;
 

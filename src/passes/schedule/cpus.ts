@@ -22,6 +22,7 @@ const cpu = (
   spillsWell: false,
   loadsFirst: false,
   reloads,
+  near: 16384,
   unrolls: true,
   loadsHalves,
   keepsSplats: true,
@@ -45,7 +46,7 @@ const cpu = (
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
   generic: { ...cpu(4, 4, 16, 1, 0, false), rowsAtOnce: 1, separates: false },
   sse2: cpu(4, 4, 16, 3, 0, false),
-  avx2: cpu(8, 6, 16, 1, 3, true),
+  avx2: { ...cpu(8, 6, 16, 1, 3, true), near: 8192 }, // what a first level of 32 KB holds
   avx512: cpu(16, 8, 32, 1, 4, true),
   avx512vnni: cpu(16, 8, 32, 1, 4, true),
   neon: cpu(4, 8, 32, 3, 0, false),

@@ -29,6 +29,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     spillsWell: true,
     loadsFirst: false,
     reloads: 0,
+    near: 16384,
     unrolls: true,
     loadsHalves: false,
     keepsSplats: false,

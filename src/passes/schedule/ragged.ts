@@ -43,7 +43,7 @@ export function cutRagged(
   let least = MOST * costOf(tile, nest, r, o, at.shorter) * size;
   let cheapest: readonly Part[] | null = null;
   for (const [head, tail] of cutsOf(size, o))
-    for (const isStored of tile.isStored ? [true] : isSmall(r, columns) ? [false] : [false, true]) {
+    for (const isStored of tile.isStored ? [true] : isSmall(r, columns, o) ? [false] : [false, true]) {
       if (isStored && !mayTake(head + tail, size)) continue;
       const whole = { ...at, isStored };
       const tiles: Part = { ...alongColumns(nest, r, columns, 0, head), at: { ...whole, part: 'tiles' } };
