@@ -61,7 +61,9 @@ const MIN_REUSE = 16;
 const MIN_DEPTH = 8;
 /** Bytes of a panel that stay in a first- or second-level cache. */
 const MAX_PANEL = 256 << 10;
-/** Elements of a column operand up to which it is laid out at compile time, by the interpreter. */
+/** Elements of a column operand that few rows need not have in one stream. */
+const MAX_APART = 16384;
+/** And up to which it is laid out at compile time, by the interpreter. */
 const MAX_STORED = 1 << 24;
 /** Columns that may be stored for each there is, where the last tile is full and rows are many. */
 const MAX_ROOM = 1 + 1 / 32;
@@ -155,11 +157,11 @@ function tilesWith(
       const found =
         at.mayPack && at.part !== 'rest' && rows && !isWindow ? packedParts(r, columns, inner, narrow, at) : [];
       const isSteady = r.loops.length === 1 || o.target.unrolls;
-      const isNear = inPlace && isSteady && isSmall(r, columns, o) && found.every((x) => x.k === 'load');
+      const isSmall = fitsNear(r, columns, inner, o);
+      const isNear = inPlace && isSteady && isSmall && found.every((x) => x.k === 'load');
       const parts = isNear ? [] : found;
       const few = isFew(inner);
-      const mayStore =
-        at.mayPack && !isFallback && !isWindow && (at.isStored ?? !(few ? isSmall(r, columns, o) : isNear));
+      const mayStore = at.mayPack && !isFallback && !isWindow && (at.isStored ?? !(few ? isSmall : isNear));
       const stored = mayStore ? storedParts(r, columns, few, narrow) : [];
       const most = rows ? (constOf(rows.hi) ?? tile.rows) : 1;
       const limit = isWindow ? tile.overlapping : tile.rows;
@@ -184,10 +186,10 @@ function tilesWith(
 
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, k) => k + 1);
 
-/** The whole column operand is near: reading it in place costs nothing. */
-export function isSmall(r: Reduction, columns: For, { target }: ScheduleOptions): boolean {
-  const sizes = [columns, ...r.loops].map((f) => constOf(f.hi));
-  return sizes.every((d) => d !== null) && (sizes as number[]).reduce((p, d) => p * d, 1) <= target.near;
+/** The whole column operand is near, for as many rows as read it: reading it in place costs nothing. */
+export function fitsNear(r: Reduction, columns: For, inner: readonly For[], o: ScheduleOptions): boolean {
+  const sizes = [columns, ...r.loops].map((f) => constOf(f.hi) ?? Infinity);
+  return sizes.reduce((p, d) => p * d, 1) <= (isFew(inner) ? MAX_APART : o.target.near);
 }
 
 /** Every read invariant or contiguous along the columns, and the term a vector. */

@@ -4,7 +4,7 @@
 import { e } from '../../ir/expr.js';
 import { mapExprs } from '../../ir/kernel-walk.js';
 import { type Expr, i32, substituteVars, variable } from '../../ir/scalar.js';
-import { bestTile, isSmall, mayTake, type Setting, type TileSchedule } from './choose.js';
+import { bestTile, fitsNear, mayTake, type Setting, type TileSchedule } from './choose.js';
 import { costOf } from './cost.js';
 import { constOf, type ScheduleOptions, widths } from './loops.js';
 import type { For, Nest, Reduction, Store } from './nest.js';
@@ -43,7 +43,7 @@ export function cutRagged(
   let least = MOST * costOf(tile, nest, r, o, at.shorter) * size;
   let cheapest: readonly Part[] | null = null;
   for (const [head, tail] of cutsOf(size, o))
-    for (const isStored of tile.isStored ? [true] : isSmall(r, columns, o) ? [false] : [false, true]) {
+    for (const isStored of tile.isStored ? [true] : fitsNear(r, columns, tile.inner, o) ? [false] : [false, true]) {
       if (isStored && !mayTake(head + tail, size)) continue;
       const whole = { ...at, isStored };
       const tiles: Part = { ...alongColumns(nest, r, columns, 0, head), at: { ...whole, part: 'tiles' } };
