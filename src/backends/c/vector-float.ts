@@ -70,7 +70,7 @@ function rootLanes(lanes: number): string {
   return where(ROOT, lanes, (call) => [`return ${call};`], [`return (@f32x${lanes}){${roots.join(', ')}};`]);
 }
 
-/** The body of i32 from `a`: to the nearest there is, and 0 of NaN. */
+/** The body of i32 from `a`: towards zero, the nearest there is beyond their range, and 0 of NaN. */
 export function integersFrom(lanes: number): string {
   const [f, i] = [`@f32x${lanes}`, `@i32x${lanes}`];
   return where(TO_INTEGERS, lanes, (call) => [`return (${call} ^ (a >= 2147483648.0f)) & (a == a);`], [
