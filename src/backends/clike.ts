@@ -213,10 +213,10 @@ function printFor(w: Walk, s: Stmt & { s: 'for' }): void {
   const name = w.names.fresh(s.var);
   w.vars.set(s.var, name);
   const innermost = !s.body.some((b) => containsLoop(b));
-  const sums = innermost ? sumsOf(s) : 0;
-  for (const line of w.lang.loop({ name, lo: lo.text, hi: limit, step: s.step, mode: s.mode, innermost, sums })) {
-    emit(w, useHelpers(line, w.onHelper));
-  }
+  const { step, mode } = s;
+  const steps = s.lo.k === 'const' && s.hi.k === 'const' ? (Number(s.hi.value) - Number(s.lo.value)) / step : null;
+  const head = { name, lo: lo.text, hi: limit, step, mode, innermost, sums: sumsOf(s), steps };
+  for (const line of w.lang.loop(head)) emit(w, useHelpers(line, w.onHelper));
   const { inLocalLoop, inInnermostLoop } = w;
   w.inLocalLoop ||= s.mode === 'local';
   w.inInnermostLoop = innermost;

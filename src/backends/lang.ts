@@ -51,8 +51,10 @@ export interface LoopHead {
   readonly step: number;
   readonly mode: LoopMode;
   readonly innermost: boolean;
-  /** Vectors of floats it adds to, where it has no loop inside and so few steps that a compiler writes them out; else 0. */
+  /** Vectors of floats it adds to. */
   readonly sums: number;
+  /** Steps; null where they are not known. */
+  readonly steps: number | null;
 }
 
 export interface Lang {

@@ -60,16 +60,9 @@ export function visitStmts(body: readonly Stmt[], f: (s: Stmt) => void): void {
   }
 }
 
-/** Steps of a loop up to which compilers write it out. */
-const WRITTEN_OUT = 16;
-
-/** Vectors of floats that a loop so short that compilers write it out adds to. */
-export function sumsOf(loop: Stmt & { s: 'for' }): number {
-  const { lo, hi, step } = loop;
-  const isShort = lo.k === 'const' && hi.k === 'const' && Number(hi.value) - Number(lo.value) <= WRITTEN_OUT * step;
-  const isSum = (s: Stmt): boolean => s.s === 'set' && s.value.lanes > 1 && isFloat(s.value.dtype);
-  return isShort ? loop.body.filter(isSum).length : 0;
-}
+/** Vectors of floats that a loop adds to, in no loop inside it. */
+export const sumsOf = (loop: Stmt & { s: 'for' }): number =>
+  loop.body.filter((s) => s.s === 'set' && s.value.lanes > 1 && isFloat(s.value.dtype)).length;
 
 export function findUses(kernel: Kernel): Uses {
   const vars = new Set<string>();

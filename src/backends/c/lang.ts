@@ -164,6 +164,8 @@ export const C_RESERVED: ReadonlySet<string> = new Set([...KEYWORDS.split(' '), 
 
 /** Vectors added up in a loop beside which x86 has registers for what two steps share. */
 const FEW_SUMS = 8;
+/** Steps of a loop up to which gcc writes it out. */
+const WRITTEN_OUT = 16;
 
 /** C with `vector` cells; every identifier in `reserved` stays free for the file's own use. */
 export function createCLang(reserved: Iterable<string>, vector: VectorCells): Lang {
@@ -180,10 +182,10 @@ export function createCLang(reserved: Iterable<string>, vector: VectorCells): La
     declare: (type, lanes, name, value, mutable) =>
       `${mutable ? '' : 'const '}${lanes > 1 ? `${type}x${lanes}` : cType(type)} ${name} = ${value};`,
     limit: (text) => `@kept_f32(${text})`,
-    loop: ({ name, lo, hi, step, mode, innermost, sums }) => [
+    loop: ({ name, lo, hi, step, mode, innermost, sums, steps }) => [
       ...(mode === 'parallel' && innermost ? ['@INDEPENDENT'] : []),
       ...(mode === 'vector' ? ['@ROLLED'] : []),
-      ...(sums > FEW_SUMS ? ['@CROWDED'] : []),
+      ...(innermost && sums > FEW_SUMS && (steps ?? Infinity) <= WRITTEN_OUT ? ['@CROWDED'] : []),
       `for (int32_t ${name} = ${lo}; ${name} < ${hi}; ${step === 1 ? `++${name}` : `${name} += ${step}`}) {`,
     ],
     allocate: { hoist: false, text: (name, type, size) => `${C_TYPES[type]} ${name}[${size}];` },

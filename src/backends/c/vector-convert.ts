@@ -2,11 +2,10 @@
 // into good instructions only by certain ways. gcc widens and narrows halves of a register, in two to ten instructions where
 // x86 has one or two; for these its builtins stand in as far as the compiler's flags allow.
 
-import { type DType, DTYPE_INFO, isFloat } from '../../support/dtype.js';
+import { DTYPE_INFO, isFloat } from '../../support/dtype.js';
 import { C_TYPES } from './lang.js';
-import { type Define, everyLane, type VectorType } from './vector-type.js';
-
-type TypeOf = (t: DType, lanes: number) => VectorType;
+import { type Define, everyLane, type TypeOf, type VectorType } from './vector-type.js';
+import { choose, gccWith, NOT_CLANG, type Way } from './vector-ways.js';
 
 /** What a text of this file may use besides its operands. */
 export interface Converting {
@@ -16,22 +15,6 @@ export interface Converting {
 
 const laneBytes = (t: VectorType): number => DTYPE_INFO[t.lane].bytes;
 const bytesOf = (t: VectorType): number => laneBytes(t) * t.lanes;
-
-/** Statements of gcc's where `test` holds. */
-interface Way {
-  readonly test: string;
-  readonly text: readonly string[];
-}
-
-/** The first way whose test holds, else `otherwise`. */
-function choose(ways: readonly Way[], otherwise: readonly string[]): string {
-  const indent = (lines: readonly string[]): string => lines.map((l) => `  ${l}`).join('\n');
-  if (ways.length === 0) return indent(otherwise).trimStart();
-  const cases = ways.map(
-    ({ test, text }, k) => `#${k === 0 ? 'if' : 'elif'} ${test} && !defined(__clang__)\n${indent(text)}`,
-  );
-  return [...cases, '#else', indent(otherwise), '#endif'].join('\n');
-}
 
 /** The body of a load of `from` lanes at `p` as `to` lanes. */
 export function simdLoad(from: VectorType, to: VectorType, c: Converting): string {
@@ -72,7 +55,7 @@ function wideningWays(from: VectorType, to: VectorType, c: Converting): readonly
   const [source, result] = [builtinType(narrow, Math.max(16, bytesOf(from)), c), builtinType(wide, bytes, c)];
   const name = `__builtin_ia32_pmov${from.lane.startsWith('u') ? 'z' : 's'}x${LETTER[narrow]}${LETTER[wide]}${8 * bytes}`;
   const value = bytes === 64 ? `${name}_mask(r, (@${result}){0}, ${everyLane(to.lanes)})` : `${name}(r)`;
-  return [{ test: `defined(__${set}__)`, text: [...fill(source, bytesOf(from), c), `return (@${to.name})${value};`] }];
+  return [{ test: gccWith(`__${set}__`), text: [...fill(source, bytesOf(from), c), `return (@${to.name})${value};`] }];
 }
 
 /** Declares `r` of a type that builtins take, its first bytes from `p`: by way of one integer where they do not fill it. */
@@ -96,23 +79,26 @@ function narrowingWays(from: VectorType, to: VectorType, c: Converting): readonl
     text: [`const @${type} r = (@${type})${value};`, `__builtin_memcpy(p, &r, ${bytesOf(to)});`],
   });
   const result = builtinType(narrow, Math.max(16, bytesOf(to)), c);
-  const set = `defined(__AVX512${wide === 2 ? 'BW' : 'F'}__)`;
+  const set = `__AVX512${wide === 2 ? 'BW' : 'F'}__`;
   const name = `__builtin_ia32_pmov${LETTER[wide]}${LETTER[narrow]}${8 * bytes}_mask`;
   const cut = `${name}((@${builtinType(wide, bytes, c)})v, (@${result}){0}, ${everyLane(from.lanes)})`;
   switch (bytes) {
     case 64:
-      return [way(set, result, cut)];
+      return [way(gccWith(set), result, cut)];
     case 32: {
       const joined = c.type(wide / narrow === 4 ? 'i32' : 'i64', wide / narrow === 4 ? 8 : 4);
       const halves = Array.from({ length: joined.lanes }, (_, k) => (k % 2) * (joined.lanes / 2)).join(', ');
       const value = `__builtin_shuffle((@${joined.name})${gathered(from, narrow, c)}, (@${joined.name}){${halves}})`;
-      return [way(`${set} && defined(__AVX512VL__)`, result, cut), way('defined(__AVX2__)', joined.name, value)];
+      return [
+        way(`defined(${set}) && ${gccWith('__AVX512VL__')}`, result, cut),
+        way(gccWith('__AVX2__'), joined.name, value),
+      ];
     }
     case 16:
       return [
-        way(`${set} && defined(__AVX512VL__)`, result, cut),
-        way('defined(__SSSE3__)', result, gathered(from, narrow, c)),
-        way('defined(__SSE2__)', result, packed(from, narrow, c)),
+        way(`defined(${set}) && ${gccWith('__AVX512VL__')}`, result, cut),
+        way(gccWith('__SSSE3__'), result, gathered(from, narrow, c)),
+        way(gccWith('__SSE2__'), result, packed(from, narrow, c)),
       ];
     default:
       return [];
@@ -157,7 +143,7 @@ function widenFourBytes(signed: boolean, { type }: Converting): Way {
     return `__builtin_shuffle(${signed ? `(@${t})z, ${x}` : `${x}, (@${t})z`}, (@${t}){${order.join(', ')}})`;
   };
   return {
-    test: '__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__',
+    test: `__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && ${NOT_CLANG}`,
     text: [
       'int32_t four;',
       '__builtin_memcpy(&four, p, sizeof four);',

@@ -3,9 +3,8 @@
 // ways give the same bits. Vectors wider than the registers are left to operators: shuffling their parts is slower.
 
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
-import type { Body, Define, VectorType } from './vector-type.js';
-
-type TypeOf = (t: DType, lanes: number) => VectorType;
+import type { Body, Define, TypeOf, VectorType } from './vector-type.js';
+import { choose, NOT_CLANG } from './vector-ways.js';
 
 /** A group as often as it fits: by way of one integer where the group is as wide as one. */
 export function repeatBody(v: VectorType, g: VectorType, type: TypeOf): Body {
@@ -26,7 +25,7 @@ export interface DotCell {
 }
 
 /** An expression for vectors of so many lanes (0: any) where `test` holds. */
-interface Way {
+interface LaneWay {
   readonly test: string;
   readonly lanes: number;
   readonly text: string;
@@ -56,29 +55,28 @@ export function highProduct(name: string, v: VectorType, type: TypeOf, lane: str
 }
 
 /** The first way the compiler's flags allow; else lane by lane. */
-function waysText(ways: readonly Way[], result: VectorType, lane: string): string {
+function waysText(ways: readonly LaneWay[], result: VectorType, lane: string): string {
   const fitting = ways.filter((w) => w.lanes === result.lanes || w.lanes === 0);
-  const blocks = fitting.map(
-    (w, k) => `#${k === 0 ? 'if' : 'elif'} HEDDLE_SIMD${w.test && ` && ${w.test}`}\n  return ${w.text};\n`,
-  );
-  const loop = `  @${result.name} r;\n  for (int i = 0; i < ${result.lanes}; ++i) @LANE(r, i) = ${lane};\n  return r;`;
-  return blocks.length === 0 ? loop : `${blocks.join('')}#else\n${loop}\n#endif`;
+  const loop = [`@${result.name} r;`, `for (int i = 0; i < ${result.lanes}; ++i) @LANE(r, i) = ${lane};`, 'return r;'];
+  const cases = fitting.map((w) => ({
+    test: `HEDDLE_SIMD${w.test && ` && ${w.test}`}`,
+    text: [`return ${w.text};`],
+  }));
+  return choose(cases, loop);
 }
-
-const GCC = '!defined(__clang__)';
 
 /** acc plus a product, wrapping. */
 const sumOf = (lanes: number, product: string): string =>
   `(@i32x${lanes})((@u32x${lanes})acc + (@u32x${lanes})${product})`;
 
-const pairWays = (lanes: number): readonly Way[] => [
+const pairWays = (lanes: number): readonly LaneWay[] => [
   {
-    test: `defined(__AVX512VNNI__) && ${GCC}`,
+    test: `defined(__AVX512VNNI__) && ${NOT_CLANG}`,
     lanes: 16,
     text: '__builtin_ia32_vpdpwssd_v16si(acc, (@i32x16)a, (@i32x16)b)',
   },
   {
-    test: `defined(__AVX512BW__) && ${GCC}`,
+    test: `defined(__AVX512BW__) && ${NOT_CLANG}`,
     lanes: 16,
     text: sumOf(16, '__builtin_ia32_pmaddwd512_mask(a, b, (@i32x16){0}, 0xffff)'),
   },
@@ -99,13 +97,13 @@ function wordProduct(lanes: number, bits: number, t: number, signed: boolean): s
 }
 
 /** Without an instruction for quads, those of even and of odd bytes are pairs, or each byte is a product by itself. */
-function quadWays(lanes: number, type: TypeOf, define: Define): readonly Way[] {
+function quadWays(lanes: number, type: TypeOf, define: Define): readonly LaneWay[] {
   const [signed, unsigned] = [type('i16', 2 * lanes).name, type('u16', 2 * lanes).name];
   const pairs = defineDot({ define, type, a: 'i16', b: 'i16', lanes }).slice(0, -'($0, $1, $2)'.length);
   const even = `${pairs}(acc, (@${signed})((@${unsigned})a & 255), (@${signed})((@${unsigned})b << 8) >> 8)`;
   const odd = `${pairs}(${even}, (@${signed})((@${unsigned})a >> 8), (@${signed})b >> 8)`;
-  const vnni = (n: number, test: string): Way => ({
-    test: `defined(__AVX512VNNI__) && ${test}${GCC}`,
+  const vnni = (n: number, test: string): LaneWay => ({
+    test: `defined(__AVX512VNNI__) && ${test}${NOT_CLANG}`,
     lanes: n,
     text: `__builtin_ia32_vpdpbusd_v${n}si(acc, (@i32x${n})a, (@i32x${n})b)`,
   });
@@ -126,8 +124,8 @@ const LONG_LONGS =
   '#if HEDDLE_SIMD /* @LANE */\ntypedef long long long_longs __attribute__((vector_size(64)));\n#endif';
 
 /** Products of even and of odd lanes as 64 bits each; the upper words of both make the result. */
-function highWays(type: TypeOf): readonly Way[] {
-  const way = (test: string, n: number, multiply: (x: string, y: string) => string): Way => {
+function highWays(type: TypeOf): readonly LaneWay[] {
+  const way = (test: string, n: number, multiply: (x: string, y: string) => string): LaneWay => {
     const [wide, words] = [type('u64', n / 2).name, type('i32', n).name];
     const upper = (x: string): string => `(@${words})((@${wide})${x} >> 32)`;
     const high = `((@${wide})${multiply(upper('a'), upper('b'))} & ~(uint64_t)0xffffffffu)`;
@@ -135,7 +133,7 @@ function highWays(type: TypeOf): readonly Way[] {
   };
   return [
     way(
-      `defined(__AVX512F__) && ${GCC}`,
+      `defined(__AVX512F__) && ${NOT_CLANG}`,
       16,
       (x, y) => `__builtin_ia32_pmuldq512_mask(${x}, ${y}, (@long_longs){0}, 0xff)`,
     ),

@@ -2,40 +2,26 @@
 // instructions for them; elsewhere operators on whole vectors give the same bits.
 
 import type { PrimitiveOp } from '../../ir/scalar.js';
+import { type Builtins, gccWith, withBuiltin } from './vector-ways.js';
 
-/** gcc's builtins on four, eight and sixteen lanes: the sign that a processor has it, and a call. */
-type X86 = Readonly<Record<number, readonly [macro: string, call: string]>>;
-
-const rounding = (mode: number): X86 => ({
-  4: ['__SSE4_1__', `__builtin_ia32_roundps(a, ${mode})`],
-  8: ['__AVX__', `__builtin_ia32_roundps256(a, ${mode})`],
-  16: ['__AVX512F__', `__builtin_ia32_rndscaleps_mask(a, ${mode}, a, -1, 4)`],
+const rounding = (mode: number): Builtins => ({
+  4: [gccWith('__SSE4_1__'), `__builtin_ia32_roundps(a, ${mode})`],
+  8: [gccWith('__AVX__'), `__builtin_ia32_roundps256(a, ${mode})`],
+  16: [gccWith('__AVX512F__'), `__builtin_ia32_rndscaleps_mask(a, ${mode}, a, -1, 4)`],
 });
 
-const ROOT: X86 = {
-  4: ['__SSE__', '__builtin_ia32_sqrtps(a)'],
-  8: ['__AVX__', '__builtin_ia32_sqrtps256(a)'],
-  16: ['__AVX512F__', `__builtin_ia32_sqrtps512_mask(a, a, -1, 4)`],
+const ROOT: Builtins = {
+  4: [gccWith('__SSE__'), '__builtin_ia32_sqrtps(a)'],
+  8: [gccWith('__AVX__'), '__builtin_ia32_sqrtps256(a)'],
+  16: [gccWith('__AVX512F__'), '__builtin_ia32_sqrtps512_mask(a, a, -1, 4)'],
 };
 
 /** Towards zero; what is out of range, and NaN, becomes the least integer. */
-const TO_INTEGERS: X86 = {
-  4: ['__SSE2__', '__builtin_ia32_cvttps2dq(a)'],
-  8: ['__AVX__', '__builtin_ia32_cvttps2dq256(a)'],
-  16: ['__AVX512F__', `__builtin_ia32_cvttps2dq512_mask(a, (@i32x16){0}, -1, 4)`],
+const TO_INTEGERS: Builtins = {
+  4: [gccWith('__SSE2__'), '__builtin_ia32_cvttps2dq(a)'],
+  8: [gccWith('__AVX__'), '__builtin_ia32_cvttps2dq256(a)'],
+  16: [gccWith('__AVX512F__'), '__builtin_ia32_cvttps2dq512_mask(a, (@i32x16){0}, -1, 4)'],
 };
-
-function where(
-  x86: X86,
-  lanes: number,
-  statements: (call: string) => readonly string[],
-  otherwise: readonly string[],
-): string {
-  const indent = (lines: readonly string[]): string => lines.map((l) => `  ${l}`).join('\n');
-  const way = x86[lanes];
-  if (!way) return indent(otherwise).trimStart();
-  return `#if defined(${way[0]}) && !defined(__clang__)\n${indent(statements(way[1]))}\n#else\n${indent(otherwise)}\n#endif`;
-}
 
 /** x86's numbers for them, without a report of what is lost. */
 const MODES: Readonly<Record<string, number>> = { floor: 9, ceil: 10, trunc: 11, rint: 12 };
@@ -45,7 +31,7 @@ export function floatLanes(op: PrimitiveOp, lanes: number): string | undefined {
   if (op === 'sqrt') return rootLanes(lanes);
   const mode = MODES[op];
   if (mode === undefined) return undefined;
-  return where(rounding(mode), lanes, (call) => [`return ${call};`], roundedBySum(op, lanes));
+  return withBuiltin(rounding(mode), lanes, (call) => [`return ${call};`], roundedBySum(op, lanes));
 }
 
 /** By adding 2^23, where there are no fractions, or by way of integers; floats of 2^23 and more, and NaN, stay as they are. */
@@ -67,13 +53,13 @@ function roundedBySum(op: PrimitiveOp, lanes: number): readonly string[] {
 
 function rootLanes(lanes: number): string {
   const roots = Array.from({ length: lanes }, (_, k) => `@sqrt_f32(a[${k}])`);
-  return where(ROOT, lanes, (call) => [`return ${call};`], [`return (@f32x${lanes}){${roots.join(', ')}};`]);
+  return withBuiltin(ROOT, lanes, (call) => [`return ${call};`], [`return (@f32x${lanes}){${roots.join(', ')}};`]);
 }
 
 /** The body of i32 from `a`: towards zero, the nearest there is beyond their range, and 0 of NaN. */
 export function integersFrom(lanes: number): string {
   const [f, i] = [`@f32x${lanes}`, `@i32x${lanes}`];
-  return where(TO_INTEGERS, lanes, (call) => [`return (${call} ^ (a >= 2147483648.0f)) & (a == a);`], [
+  return withBuiltin(TO_INTEGERS, lanes, (call) => [`return (${call} ^ (a >= 2147483648.0f)) & (a == a);`], [
     `const ${i} m = (a >= -2147483648.0f) & (a < 2147483648.0f);`,
     `const ${i} r = __builtin_convertvector((${f})((${i})a & m), ${i});`,
     `return r | ((a >= 2147483648.0f) & INT32_MAX) | ((a < -2147483648.0f) & INT32_MIN);`,

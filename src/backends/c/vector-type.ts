@@ -1,5 +1,6 @@
 // What the files of C's vector cells share: a vector type, and the two texts of an operation on it.
 
+import type { DType } from '../../support/dtype.js';
 import type { StoredType } from '../lang.js';
 
 /** Adds a definition unless there is one of that name. */
@@ -12,6 +13,8 @@ export interface VectorType {
   readonly lane: StoredType;
   readonly isMask: boolean;
 }
+
+export type TypeOf = (t: DType, lanes: number) => VectorType;
 
 export interface Body {
   /** Where vectors have operators for it. */

@@ -19,7 +19,8 @@ import { simdLoad, simdStore } from './vector-convert.js';
 import { floatLanes, integersFrom } from './vector-float.js';
 import { halvesBody } from './vector-halves.js';
 import { defineDot, highProduct, repeatBody } from './vector-dot.js';
-import { type Body, type Define, everyLane, type VectorType } from './vector-type.js';
+import { type Body, type Define, everyLane, type TypeOf, type VectorType } from './vector-type.js';
+import { type Builtins, gccWith, withBuiltin } from './vector-ways.js';
 
 export const SIMD_SWITCH = `#if !defined(HEDDLE_SIMD)
 #define HEDDLE_SIMD @GNU_C /* vector types of gcc and clang, or structs of lanes */
@@ -61,7 +62,7 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
     if (!helpers.has(name)) helpers.set(name, text);
   };
   define('LANE', SIMD_SWITCH);
-  const type = (t: DType, lanes: number): VectorType => defineType(define, t, lanes);
+  const type: TypeOf = (t, lanes) => defineType(define, t, lanes);
   const f = (name: string, v: VectorType, args: string, body: Body): string => {
     define(name, functionText(name, v, args, body));
     return name;
@@ -112,9 +113,10 @@ export function createVectorCells(helpers: Map<string, string>, scalar: () => La
     extremum: (op, t, lanes) => {
       const [v, m] = [type(t, lanes), type('i1', lanes)];
       const test = op === 'min' ? 'b < a' : 'a < b';
-      const choice = `const @${m.name} m = ${test};\n  return (@${v.name})((m & (@${m.name})b) | (~m & (@${m.name})a));`;
+      const choice = `(@${v.name})((m & (@${m.name})b) | (~m & (@${m.name})a))`;
+      const otherwise = [`const @${m.name} m = ${test};`, ...returns(choice)];
       f(`p${op}_${v.name}`, v, `@${v.name} a, @${v.name} b`, {
-        simd: laneBytes(v) === 4 ? withInstruction(op, lanes, choice) : undefined,
+        simd: laneBytes(v) === 4 ? withBuiltin(floatExtremum(op), lanes, returns, otherwise) : undefined,
         lane: `@LANE(b, i) ${op === 'min' ? '<' : '>'} @LANE(a, i) ? @LANE(b, i) : @LANE(a, i)`,
       });
       return `@p${op}_${v.name}($0, $1)`;
@@ -239,7 +241,7 @@ function functionText(name: string, v: VectorType, args: string, body: Body): st
   return `ON_LANES @${v.name} ${name}(${args}) {\n${whole}\n}`;
 }
 
-const indented = (text: string): string => (text.startsWith('#') ? text : `  ${text}`);
+const indented = (text: string): string => (/^(#| {2})/.test(text) ? text : `  ${text}`);
 
 /** A scalar cell with these operands; helper marks stay. */
 const put = (cell: string, ...args: string[]): string => {
@@ -329,37 +331,30 @@ function simdExtremum(op: PrimitiveOp, v: VectorType): string | undefined {
   const m = `@i32x${v.lanes}`;
   const test = `a ${op === 'min' ? '<' : '>'} b`;
   const mask = isFloat(v.lane) ? `(${test}) | (a != a)` : test;
-  const choice = `const ${m} m = ${mask};\n  return (@${v.name})((m & (${m})a) | (~m & (${m})b));`;
-  return isFloat(v.lane) ? choice : withIntegerInstruction(op, v, choice);
+  const choice = [`const ${m} m = ${mask};`, ...returns(`(@${v.name})((m & (${m})a) | (~m & (${m})b))`)];
+  return withBuiltin(isFloat(v.lane) ? {} : integerExtremum(op, v), v.lanes, returns, choice);
 }
 
 /** x86 has the choice as one instruction of its second and first operand; compilers see it in none of the vector forms. */
-function withInstruction(op: 'min' | 'max', lanes: number, otherwise: string): string {
-  const x86 = {
-    4: ['__SSE__', `__builtin_ia32_${op}ps(b, a)`],
-    8: ['__AVX__', `__builtin_ia32_${op}ps256(b, a)`],
-    16: ['__AVX512F__', `__builtin_ia32_${op}ps512_mask(b, a, a, -1, 4)`],
-  }[lanes];
-  return x86 ? instruction(x86[0] as string, x86[1] as string, lanes === 16, otherwise) : otherwise;
-}
+const floatExtremum = (op: 'min' | 'max'): Builtins => ({
+  4: ['defined(__SSE__)', `__builtin_ia32_${op}ps(b, a)`],
+  8: ['defined(__AVX__)', `__builtin_ia32_${op}ps256(b, a)`],
+  16: [gccWith('__AVX512F__'), `__builtin_ia32_${op}ps512_mask(b, a, a, -1, 4)`],
+});
 
 /** Of integers, gcc makes a comparison and a choice. */
-function withIntegerInstruction(op: 'min' | 'max', v: VectorType, otherwise: string): string {
+function integerExtremum(op: 'min' | 'max', v: VectorType): Builtins {
   const name = `__builtin_ia32_p${op}${v.lane.startsWith('u') ? 'u' : 's'}d`;
   const signed = `@i32x${v.lanes}`;
   const args = `(${signed})a, (${signed})b`;
-  const x86 = {
-    4: ['__SSE4_1__', `${name}128(${args})`],
-    8: ['__AVX2__', `${name}256(${args})`],
-    16: ['__AVX512F__', `${name}512_mask(${args}, (${signed}){0}, ${everyLane(16)})`],
-  }[v.lanes];
-  return x86 ? instruction(x86[0] as string, `(@${v.name})${x86[1]}`, true, otherwise) : otherwise;
+  return {
+    4: [gccWith('__SSE4_1__'), `(@${v.name})${name}128(${args})`],
+    8: [gccWith('__AVX2__'), `(@${v.name})${name}256(${args})`],
+    16: [gccWith('__AVX512F__'), `(@${v.name})${name}512_mask(${args}, (${signed}){0}, ${everyLane(16)})`],
+  };
 }
 
-function instruction(macro: string, value: string, isOfGcc: boolean, otherwise: string): string {
-  const clang = isOfGcc ? ' && !defined(__clang__)' : '';
-  return `#if defined(${macro})${clang}\n  return ${value};\n#else\n  ${otherwise}\n#endif`;
-}
+const returns = (value: string): readonly string[] => [`return ${value};`];
 
 function simdCast(a: VectorType, r: VectorType): string | undefined {
   if (a.isMask) return r.lane === 'i32' || r.lane === 'u32' ? `return (@${r.name})(a & 1);` : undefined;

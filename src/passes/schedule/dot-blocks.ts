@@ -8,7 +8,7 @@ import { type Expr, i32, load, variable } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { DotSchedule } from './dot.js';
 import { type ColumnLayout, tileAt } from './dot-panels.js';
-import { constOf } from './loops.js';
+import { constOf, each } from './loops.js';
 import type { For } from './nest.js';
 import type { DotTarget } from './target.js';
 
@@ -29,8 +29,8 @@ export function tilesOfBlock(s: DotSchedule, l: ColumnLayout, rows: number, dot:
   return Math.ceil(all / Math.ceil(all / most));
 }
 
-/** Lanes of a vector of 16 bits. */
-const HALVES = 8;
+/** Lanes of 16 bits in the vectors that every target has. */
+export const HALVES = 8;
 
 /** Lays out the tile of `width` columns from `start` on in `wide`. */
 export function widenTile(
@@ -43,15 +43,7 @@ export function widenTile(
 ): Stmt {
   const at = variable('w', 'i32');
   const value = load(packed, [e.add(tileAt(s, l, start), at)], 'i16', { lanes: HALVES });
-  return {
-    s: 'for',
-    var: 'w',
-    lo: i32(0),
-    hi: i32(width * l.depth),
-    step: HALVES,
-    mode: 'serial',
-    body: [{ s: 'store', buf: wide, index: at, value }],
-  };
+  return each('w', i32(0), i32(width * l.depth), HALVES, [{ s: 'store', buf: wide, index: at, value }]);
 }
 
 /** `block`: a loop over blocks of tiles. `each`: one over a block's tiles. `first`: rows of the block before a tile. */
@@ -64,7 +56,7 @@ export function blockLoops(rows: For, count: number, tiles: number, start: strin
   const last = e.sub(rows.hi, count);
   const position = e.add(from, tile);
   const value: Expr = whole ? position : e.min(position, last);
-  const each = (body: readonly Stmt[]): Stmt => ({
+  const eachTile = (body: readonly Stmt[]): Stmt => ({
     ...rows,
     var: `${rows.var}_t`,
     hi: to,
@@ -72,5 +64,5 @@ export function blockLoops(rows: For, count: number, tiles: number, start: strin
     mode: 'serial',
     body: [{ s: 'let', var: start, value, mutable: false }, ...body],
   });
-  return { block: (body: readonly Stmt[]): Stmt => ({ ...blocks, body }), each, first: tile };
+  return { block: (body: readonly Stmt[]): Stmt => ({ ...blocks, body }), each: eachTile, first: tile };
 }

@@ -6,9 +6,9 @@ import { isZero } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, load, substituteVars, variable, vec } from '../../ir/scalar.js';
-import { blockLoops } from './dot-blocks.js';
+import { blockLoops, HALVES } from './dot-blocks.js';
 import { addProducts, type DotSite, type PackedRows, packRows, startOf, startsFrom, tileAt } from './dot-panels.js';
-import { HALVES, PARTIALS, type Product, PRODUCTS, type Strassen } from './dot-strassen.js';
+import { PARTIALS, type Product, PRODUCTS, type Strassen } from './dot-strassen.js';
 import { each, wrap } from './loops.js';
 import type { For } from './nest.js';
 import type { Panels } from './pack.js';
@@ -84,7 +84,7 @@ function placeSums(t: Omit<Site, keyof Places>, isKept: boolean, panels: Panels)
   return { site, declare };
 }
 
-/** A tile's rows, \`before\` rows behind the first that are kept, and their sums. */
+/** A tile's rows, `before` rows behind the first that are kept, and their sums. */
 function packSums(t: Site, before: Expr, atRow: AtRow): readonly Stmt[] {
   const place = { packed: t.plain, sums: null, first: before };
   const packed = packRows(t.s, t.l, place, 2 * t.rows, atRow, t.o);

@@ -4,6 +4,7 @@
 
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { type DotSchedule, sizeOfLoops } from './dot.js';
+import { HALVES } from './dot-blocks.js';
 import type { ColumnLayout } from './dot-panels.js';
 import { constOf } from './loops.js';
 import type { DotTarget } from './target.js';
@@ -46,14 +47,15 @@ export interface Strassen {
   readonly half: number;
 }
 
-/** Lanes of a vector of 16 bits. */
-export const HALVES = 8;
+/** Pairs of tiles in a block: blocks of 64 to 128 rows are within 2 % of each other (measured), fewer do not pay for widening. */
 const MOST_TILES = 12;
 const LEAST_TILES = 4;
 /** Bytes of a block's sums of rows that stay in a second-level cache. */
 const NEAR = 256 << 10;
 /** What is saved at least, as a part of all operations on vectors. */
 const LEAST_GAIN = 1 / 20;
+/** Products for each operation: eight take a product of lanes and a sum. */
+const OF_PAIR = 4;
 /** Operations to begin seven products and to keep what they leave. */
 const AROUND = 240;
 /** And for eight lanes of each quarter of the rows: loads, sums, stores and the loop, which waits for what was just packed. */
@@ -77,6 +79,3 @@ export function chooseStrassen(s: DotSchedule, l: ColumnLayout, dot: DotTarget):
   if (products / 8 - spent < LEAST_GAIN * products) return null;
   return { rows, tiles: Math.ceil(all / Math.ceil(all / most)), width: pairs * 2 * l.tile, half };
 }
-
-/** Products for each operation: eight take a product of lanes and a sum. */
-const OF_PAIR = 4;

@@ -6,6 +6,7 @@ import { e } from '../../ir/expr.js';
 import type { Stmt } from '../../ir/kernel.js';
 import { type Expr, i32, load, substituteVars, variable } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
+import { HALVES } from './dot-blocks.js';
 import { positionIn } from './dot-panels.js';
 import { type PlaneSchedule, sizeOf } from './dot-planes.js';
 import { each, wrap } from './loops.js';
@@ -41,8 +42,6 @@ export function packRows(s: PlaneSchedule, rowCount: number, panels: Panels): Pa
 /** Puts zeros everywhere. */
 export const clear = (slot: number, size: number): Stmt =>
   each('z', i32(0), i32(size), 1, [{ s: 'store', buf: slot, index: variable('z', 'i32'), value: i32(0) }]);
-
-const VECTOR_OF_HALVES = 8;
 
 /** All rows at compile time, in the narrowest type; where pairs are multiplied a tile of them is widened. */
 function constantRows(s: PlaneSchedule, rowCount: number, panels: Panels): PackedRows {
@@ -86,14 +85,14 @@ function constantRows(s: PlaneSchedule, rowCount: number, panels: Panels): Packe
   const wide = panels.addScratch('i16', size);
   const from = e.mul(first, depth);
   const w = variable('w', 'i32');
-  const whole = size - (size % VECTOR_OF_HALVES);
+  const whole = size - (size % HALVES);
   const value = (lanes: number): Expr => load(packed.slot, [e.add(from, w)], lanes > 1 ? 'i16' : 'i32', { lanes });
   const widen = (lo: number, hi: number, lanes: number): readonly Stmt[] =>
     hi > lo
       ? [each('w', i32(lo), i32(hi), lanes, [{ s: 'store', buf: wide.slot, index: w, value: value(lanes) }])]
       : [];
   return {
-    fill: [...widen(0, whole, VECTOR_OF_HALVES), ...widen(whole, size, 1)],
+    fill: [...widen(0, whole, HALVES), ...widen(whole, size, 1)],
     slot: wide.slot,
     at: (row) => i32(row * depth),
     sum,

@@ -21,7 +21,8 @@ export interface VectorTarget {
   /** Uses in a step up to which a loaded vector is loaded for each of them: gcc makes it an operand in memory, as that saves an
    *  instruction. */
   readonly reloads: number;
-  /** Elements of an operand that are near however often they are read in place. */
+  /** Elements of an operand up to which many rows read it in place: of a first-level cache, or two of them where fetching from the
+   *  second goes on beside the work. */
   readonly near: number;
   /** Whether inner loops of few steps are written out by a compiler, so that a sum over several loops costs what one does. */
   readonly unrolls: boolean;
