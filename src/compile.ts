@@ -103,7 +103,8 @@ export function lowerToProgram(m: Module, options: CompileOptions = {}): Program
   const attentionBlock = full && vectors ? vectors.lanes * vectors.tile.vectors : 0;
   const generic = lowerGeneric;
   const fusion = { shareRows, attentionBlock, avoidsCopies: full } as const;
-  const program = lowerModule(optimised, { numerics, finish, evaluate, generic, ...fusion });
+  const ownsValues = target === 'wasm';
+  const program = lowerModule(optimised, { numerics, finish, evaluate, generic, ownsValues, ...fusion });
   if (target === 'webgpu' && options.strict) refuseTwin(program);
   return full && vectors ? nameKernels(mergeKernels(program), vectors) : program;
 }

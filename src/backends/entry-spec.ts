@@ -2,7 +2,7 @@
 // Every session (interpreter, C server, WASM loader) goes through `solveInputs`.
 
 import { type Atom, type Dim, dimSyms, type Sym } from '../ir/dim.js';
-import type { Program, ProgramEntry, ProgramValue, Step } from '../ir/program.js';
+import { mayReturn, type Program, type ProgramEntry, type ProgramValue, type Step } from '../ir/program.js';
 import { checkInputs, type EntrySpec, type Size, type ValueSpec } from '../runtime/io.js';
 import type { DeviceTensor, RuntimeTensor } from '../runtime/session.js';
 import { CompileError, invariant } from '../support/errors.js';
@@ -64,12 +64,8 @@ export const describeEntry = (entry: ProgramEntry): EntrySpec => ({
 });
 
 /** Whether an output of one run might be an input of another, by type and number of axes. */
-export function outputsFitInputs({ entries }: Program): boolean {
-  const inputs = entries.flatMap((e) => e.inputs);
-  const fits = (o: ProgramValue): boolean =>
-    o.dtype !== 'string' && inputs.some((i) => i.dtype === o.dtype && i.shape.length === o.shape.length);
-  return entries.some((e) => e.outputs.some(fits));
-}
+export const outputsFitInputs = ({ entries }: Program): boolean =>
+  entries.some((e) => e.inputs.some((input) => mayReturn(input, entries)));
 
 /** The entry of that name, by default the first; E402 where there is none. */
 export function findEntry(program: Program, name?: string): number {

@@ -2,7 +2,7 @@
 // scheduling decision: 0 is invariant, 1 is contiguous, null is not affine.
 
 import { e } from './expr.js';
-import { type Expr, i32, visitExpr } from './scalar.js';
+import { children, type Expr, i32, visitExpr } from './scalar.js';
 
 export function mentions(x: Expr, name: string): boolean {
   if (x.k === 'const') return false;
@@ -11,6 +11,17 @@ export function mentions(x: Expr, name: string): boolean {
     if (y.k === 'var' && y.name === name) found = true;
   });
   return found;
+}
+
+/** `mentions` for many parts of one expression: each node is looked at once. */
+export function mentioning(name: string): (x: Expr) => boolean {
+  const known = new Map<Expr, boolean>();
+  const visit = (x: Expr): boolean => {
+    const found = known.get(x) ?? (x.k === 'var' ? x.name === name : children(x).some(visit));
+    known.set(x, found);
+    return found;
+  };
+  return visit;
 }
 
 /** d(x)/d(var) for an i32 expression, or null where x is not affine in it. */

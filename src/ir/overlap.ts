@@ -3,7 +3,7 @@
 
 import { bounds, type Dim } from './dim.js';
 import type { Kernel } from './kernel.js';
-import type { BufferRef, Program, ProgramBuffer, Step } from './program.js';
+import { type BufferRef, type Program, type ProgramBuffer, spaceOf, type Step } from './program.js';
 import { DTYPE_INFO } from '../support/dtype.js';
 import { invariant } from '../support/errors.js';
 
@@ -60,10 +60,8 @@ function extentOf(
     b.elements * bytes,
     hi * bytes + Math.max(0, bounds(size ?? param.size)[1]) * DTYPE_INFO[param.dtype].bytes,
   );
-  const { place } = b;
-  const base = place.kind === 'arena' || place.kind === 'state' || place.kind === 'const' ? place.offset : 0;
-  const space = place.kind === 'input' || place.kind === 'output' ? `buffer ${b.id}` : place.kind;
-  return { space, from: base + Math.max(0, lo * bytes), to: base + end };
+  const base = b.place.offset ?? 0;
+  return { space: spaceOf(b) ?? `buffer ${b.id}`, from: base + Math.max(0, lo * bytes), to: base + end };
 }
 
 export function visitKernelSteps(steps: readonly Step[], f: (step: Step & { kind: 'kernel' }) => void): void {

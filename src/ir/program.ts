@@ -24,11 +24,17 @@ export interface ProgramBuffer {
   readonly name: string;
   readonly dtype: DType;
   readonly elements: number;
-  readonly place:
-    | { readonly kind: 'input' | 'output'; readonly entry: number; readonly index: number }
+  readonly place: /** `offset`: in the arena, whose bytes are others' before or after; without: in memory of its own. */
+    | { readonly kind: 'input' | 'output'; readonly entry: number; readonly index: number; readonly offset?: number }
     | { readonly kind: 'const'; readonly offset: number; readonly data: Tensor }
     | { readonly kind: 'arena'; readonly offset: number }
     | { readonly kind: 'state'; readonly offset: number; readonly init: Tensor };
+}
+
+/** What a buffer's offset counts in; null: it has memory of its own. */
+export function spaceOf({ place }: ProgramBuffer): 'const' | 'arena' | 'state' | null {
+  if (place.offset === undefined) return null;
+  return place.kind === 'input' || place.kind === 'output' ? 'arena' : place.kind;
 }
 
 /** Part of a buffer: starts `offset` elements in. */
@@ -93,6 +99,11 @@ export interface ProgramEntry {
   readonly outputs: readonly ProgramValue[];
   readonly steps: readonly Step[];
 }
+
+/** Whether an output of some run may be this input, by type and number of axes. */
+export const mayReturn = (input: ProgramValue, entries: readonly ProgramEntry[]): boolean =>
+  input.dtype !== 'string' &&
+  entries.some((e) => e.outputs.some((o) => o.dtype === input.dtype && o.shape.length === input.shape.length));
 
 export interface Program {
   readonly name: string;

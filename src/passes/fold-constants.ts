@@ -146,6 +146,7 @@ function evaluate(nodes: readonly Node[], results: readonly Value[], m: Module, 
     shareRows: 'none',
     attentionBlock: 0,
     avoidsCopies: false,
+    ownsValues: false,
   });
   const tensors = c.evaluate(program);
   return new Map(

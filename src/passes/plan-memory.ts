@@ -1,10 +1,20 @@
 // One arena, planned at compile time. Steps are numbered in program order (loop bodies count as one stretch for
 // what crosses them); a buffer lives from its first to its last mention; buffers that never live together share
 // bytes. Elementwise results move into an operand that dies there. Sizes are the symbols' upper bounds.
+// Where a target has inputs and outputs in memory of the program, they are in the arena, too: an input is there when its entry
+// begins, an output when it ends.
 
 import { DTYPE_INFO, type DType } from '../support/dtype.js';
 import { never } from '../support/errors.js';
-import type { Origin, Program, ProgramBuffer, ProgramEntry, Step } from '../ir/program.js';
+import {
+  mayReturn,
+  type Origin,
+  type Program,
+  type ProgramBuffer,
+  type ProgramEntry,
+  type ProgramValue,
+  type Step,
+} from '../ir/program.js';
 import type { ProgramBuilder, VirtualBuffer } from './lower/build.js';
 
 /** What addresses of a buffer are multiples of: of a larger one the lines of a cache, so that no vector lies in two of them. */
@@ -16,6 +26,8 @@ const storedBytes = (t: DType): number => DTYPE_INFO[t].bytes;
 
 interface Draft {
   readonly name: string;
+  /** Whether inputs and outputs lie in the program's memory, and nobody sees an input there once its entry runs. */
+  readonly ownsValues: boolean;
   readonly numerics: 'fast' | 'strict';
   readonly p: ProgramBuilder;
   readonly entries: readonly ProgramEntry[];
@@ -32,12 +44,19 @@ export function planMemory(draft: Draft): Program {
   const lives = new Map<number, Life>();
   const origins: (Origin | null)[] = [];
   const mentions = new Map<number, number>();
-  for (const e of entries) countMentions(e.steps, mentions);
+  for (const e of entries) {
+    countMentions(e.steps, mentions);
+    for (const v of [...e.inputs, ...e.outputs]) mention(v.buffer, mentions); // by whoever calls
+  }
   const w: Walk = { lives, origins, mentions, kernels: [] };
-  for (const e of entries) walk(e.steps, w);
-  const shared = shareInPlace(p, w);
-  const peak = findPeak(p.buffers, lives, shared, origins);
-  const { offsets, arenaBytes } = assign(p.buffers, lives, shared, peak.bytes);
+  for (const e of entries) walkEntry(e, w);
+  const planned = plannedBuffers(draft, lives);
+  const shared = shareInPlace(p, w, planned);
+  const items = [...planned]
+    .filter((id) => !shared.has(id))
+    .map((id): Item => ({ id, bytes: bytesOf(p.buffers[id] as VirtualBuffer), life: lives.get(id) as Life }));
+  const peak = findPeak(items, origins);
+  const { offsets, arenaBytes } = assign(items, shared, peak.bytes);
   let weightBytes = 0;
   let stateBytes = 0;
   const buffers = p.buffers.map((b): ProgramBuffer => {
@@ -45,7 +64,7 @@ export function planMemory(draft: Draft): Program {
     switch (b.place.kind) {
       case 'input':
       case 'output':
-        return { ...common, place: b.place };
+        return { ...common, place: planned.has(b.id) ? { ...b.place, offset: offsets.get(b.id) as number } : b.place };
       case 'const': {
         if (!mentions.has(b.id)) return { ...common, elements: 0, place: { kind: 'arena', offset: 0 } };
         const offset = roundUp(weightBytes, alignment(bytesOf(b)));
@@ -98,6 +117,27 @@ interface Walk {
   readonly kernels: { readonly step: Extract<Step, { kind: 'kernel' }>; readonly at: number }[];
 }
 
+/** What the arena has room for. */
+function plannedBuffers({ p, entries, ownsValues }: Draft, lives: Walk['lives']): ReadonlySet<number> {
+  const own = entries.flatMap((e) => [...e.inputs.filter((v) => !comesBack(v, e, entries)), ...e.outputs]);
+  const values = new Set(own.filter((v) => ownsValues && v.dtype !== 'string').map((v) => v.buffer));
+  const isPlanned = (b: VirtualBuffer): boolean => values.has(b.id) || (b.place.kind === 'arena' && lives.has(b.id));
+  return new Set(p.buffers.filter(isPlanned).map((b) => b.id));
+}
+
+/** A cache that a call hands to the next stays where it is. The only input of an entry is hardly the result of one. */
+const comesBack = (v: ProgramValue, entry: ProgramEntry, entries: readonly ProgramEntry[]): boolean =>
+  entry.inputs.length > 1 && mayReturn(v, entries);
+
+/** Inputs are there before the first step, outputs after the last. */
+function walkEntry({ inputs, outputs, steps }: ProgramEntry, w: Walk): void {
+  const first = w.origins.push(null) - 1;
+  for (const v of inputs) touch(w, v.buffer, first);
+  walk(steps, w);
+  const last = w.origins.push(null) - 1;
+  for (const v of outputs) touch(w, v.buffer, last);
+}
+
 /** Numbers steps and records lives; what a loop mentions but does not own lives through the whole loop. */
 function walk(steps: readonly Step[], w: Walk): void {
   for (const s of steps) {
@@ -124,14 +164,16 @@ function touch(w: Walk, b: number, at: number): void {
 
 function countMentions(steps: readonly Step[], into: Map<number, number> = new Map()): Map<number, number> {
   for (const s of steps) {
-    for (const b of refsOf(s)) into.set(b, (into.get(b) ?? 0) + 1);
+    for (const b of refsOf(s)) mention(b, into);
     for (const list of nestedSteps(s)) countMentions(list, into);
   }
   return into;
 }
 
+const mention = (b: number, into: Map<number, number>): void => void into.set(b, (into.get(b) ?? 0) + 1);
+
 /** Merges an elementwise result into an operand whose last use it is: result → operand. */
-function shareInPlace(p: ProgramBuilder, w: Walk): Map<number, number> {
+function shareInPlace(p: ProgramBuilder, w: Walk, planned: ReadonlySet<number>): Map<number, number> {
   const shared = new Map<number, number>();
   const root = (b: number): number => {
     const to = shared.get(b);
@@ -144,7 +186,7 @@ function shareInPlace(p: ProgramBuilder, w: Walk): Map<number, number> {
       const target = root(from.buffer);
       const [a, b] = [p.buffers[to.buffer], p.buffers[target]];
       const [lifeA, lifeB] = [w.lives.get(to.buffer), w.lives.get(target)];
-      if (!a || !b || !lifeA || !lifeB || a.place.kind !== 'arena' || b.place.kind !== 'arena') continue;
+      if (!a || !b || !lifeA || !lifeB || !planned.has(a.id) || !planned.has(b.id)) continue;
       const alone = step.buffers.filter((r) => root(r.buffer) === target).length === 1;
       if (!alone || to.offset !== 0 || from.offset !== 0 || bytesOf(a) !== bytesOf(b)) continue;
       if (lifeA.first !== at || lifeB.last !== at || to.buffer === target) continue;
@@ -178,15 +220,7 @@ const ORDERS: readonly ((a: Item, b: Item) => number)[] = [
 const span = (x: Item): number => x.bytes * (x.life.last - x.life.first + 1);
 
 /** The best of a few greedy placements, improved by letting what ended up highest go first. */
-function assign(
-  buffers: readonly VirtualBuffer[],
-  lives: ReadonlyMap<number, Life>,
-  shared: ReadonlyMap<number, number>,
-  lowerBound: number,
-): Assignment {
-  const items = buffers
-    .filter((b) => b.place.kind === 'arena' && lives.has(b.id) && !shared.has(b.id))
-    .map((b): Item => ({ id: b.id, bytes: bytesOf(b), life: lives.get(b.id) as Life }));
+function assign(items: readonly Item[], shared: ReadonlyMap<number, number>, lowerBound: number): Assignment {
   let best: Assignment | null = null;
   for (const order of ORDERS) {
     let list = [...items].sort(order);
@@ -229,18 +263,11 @@ function placeInOrder(list: readonly Item[]): Assignment {
   return { offsets, arenaBytes };
 }
 
-function findPeak(
-  buffers: readonly VirtualBuffer[],
-  lives: ReadonlyMap<number, Life>,
-  shared: ReadonlyMap<number, number>,
-  origins: readonly (Origin | null)[],
-): Program['peak'] {
+function findPeak(items: readonly Item[], origins: readonly (Origin | null)[]): Program['peak'] {
   const delta = new Float64Array(origins.length + 1);
-  for (const b of buffers) {
-    const life = lives.get(b.id);
-    if (b.place.kind !== 'arena' || !life || shared.has(b.id)) continue;
-    delta[life.first] = (delta[life.first] as number) + bytesOf(b);
-    delta[life.last + 1] = (delta[life.last + 1] as number) - bytesOf(b);
+  for (const { life, bytes } of items) {
+    delta[life.first] = (delta[life.first] as number) + bytes;
+    delta[life.last + 1] = (delta[life.last + 1] as number) - bytes;
   }
   let now = 0;
   let best = { bytes: 0, origin: null as Origin | null };

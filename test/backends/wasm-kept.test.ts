@@ -1,7 +1,7 @@
 // Outputs that stay in WebAssembly's memory between calls: in this process and in the artifact, whatever order later calls
 // take them in, and safe from the calls that do not take them.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,6 +10,7 @@ import { emitWasmArtifact } from '../../src/backends/wasm/artifact.js';
 import { instantiateWasm } from '../../src/backends/wasm/load.js';
 import { lowerToProgram } from '../../src/compile.js';
 import { parseModule } from '../../src/ir/parse.js';
+import type { Program, ProgramEntry, ProgramValue } from '../../src/ir/program.js';
 import type { DeviceTensor, RuntimeTensor } from '../../src/runtime/session.js';
 import { tensor } from './program-builder.js';
 
@@ -31,20 +32,38 @@ const program = lowerToProgram(
 type Tensors = Readonly<Record<string, RuntimeTensor | DeviceTensor>>;
 type Run = (inputs: Tensors, stay: readonly string[]) => Promise<Tensors>;
 
+/** `y` is twice `x`, its elements made where those of `x` lie, or in the other order elsewhere. */
+const [doubling, turning] = ['$0[i0]', '$0[dim(n) - 1 - i0]'].map((x, i) =>
+  lowerToProgram(
+    parseModule(`module "twice${i}" {
+  sym n : 1 .. 6
+  entry "run" ("x": %0 f32[n]) {
+    %1 = generic %0 : f32[n] = ${x} * 2 @ Mul "twice" 0
+    return "y": %1
+  }
+}
+`),
+    { target: 'wasm' },
+  ),
+) as [Program, Program];
+
 let root = '';
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'heddle-kept-'));
-  for (const [name, content] of Object.entries(emitWasmArtifact(program))) writeFileSync(join(root, name), content);
+  for (const p of [program, doubling, turning]) {
+    mkdirSync(join(root, p.name));
+    for (const [name, content] of Object.entries(emitWasmArtifact(p))) writeFileSync(join(root, p.name, name), content);
+  }
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-async function openSession(): Promise<Run> {
-  const session = await instantiateWasm(program);
+async function openSession(p = program): Promise<Run> {
+  const session = await instantiateWasm(p);
   return (inputs, stay) => session.runOnDevice(inputs, stay);
 }
 
-async function openArtifact(): Promise<Run> {
-  const { load } = await import(/* @vite-ignore */ pathToFileURL(join(root, 'model.mjs')).href);
+async function openArtifact(p = program): Promise<Run> {
+  const { load } = await import(/* @vite-ignore */ pathToFileURL(join(root, p.name, 'model.mjs')).href);
   const model = await load();
   return (inputs, stay) => model.run(inputs, { outputs: stay });
 }
@@ -96,6 +115,24 @@ describe.each([
     expect([valuesOf(kept(first, 'p')), valuesOf(kept(first, 'q'))]).toEqual([[1, 3], [4]]);
     const again = await run({ a: kept(first, 'p'), b: kept(first, 'q'), k: k(4) }, []);
     expect(again).toEqual({ p: f32(1, 3, 4), q: f32(8) });
+  });
+
+  it.each([
+    ['the place of its input', doubling, true],
+    ['what was the place of its input', turning, false],
+  ])('are what they were after a call that writes to %s', async (_, p, isSame) => {
+    const [x, y] = (p.entries[0] as ProgramEntry).inputs.concat(p.entries[0]?.outputs ?? []);
+    const placeOf = (v: ProgramValue | undefined) => p.buffers[v?.buffer ?? -1]?.place.offset;
+    expect(placeOf(x)).toBeDefined();
+    expect(placeOf(x) === placeOf(y)).toBe(isSame);
+    const turned = (...values: number[]) => f32(...(isSame ? values : values.reverse()));
+    const run = await open(p);
+    const first = await run({ x: f32(1, 2, 3) }, ['y']);
+    const second = await run({ x: kept(first, 'y') }, ['y']);
+    expect(await run({ x: kept(second, 'y') }, [])).toEqual({ y: turned(8, 16, 24) });
+    expect(await run({ x: kept(first, 'y') }, [])).toEqual({ y: f32(4, 8, 12) });
+    expect(f32(...valuesOf(kept(first, 'y')))).toEqual(turned(2, 4, 6));
+    expect(valuesOf(kept(second, 'y'))).toEqual([4, 8, 12]);
   });
 
   it('are refused once destroyed, by others, in other types and sizes', async () => {

@@ -81,7 +81,10 @@ function planLoader(program: Program, { layout, sharedAt }: WasmOutput, weights:
       entry.name,
       {
         symbols: spec.symbols.map((s) => [s.name, s.lo, s.hi]),
-        inputs: spec.inputs.map((v, j) => [v.name, v.dtype, v.shape, own?.inputs[j]?.address ?? 0]),
+        inputs: spec.inputs.map((v, j) => {
+          const { address = 0, stays = true } = own?.inputs[j] ?? {};
+          return [v.name, v.dtype, v.shape, address, stays ? 1 : 0];
+        }),
         outputs: (own?.outputs ?? []).map((v) => [v.name, v.dtype, v.rank, v.address, v.sizes]),
       },
     ];

@@ -1,6 +1,6 @@
 // Outputs that stay in linear memory from one call to the next, so that caches of decoders are not copied out and in again.
 // One lies where the run left it until a later run needs its place: then it moves to its input's place, where it stays as
-// long as each run takes it, or gets bytes of its own. The function uses nothing around it, as its text is in the loader.
+// long as each run takes it and leaves it, or gets bytes of its own. The function uses nothing around it, as its text is in the loader.
 
 /** An output in memory. Whoever asked for it destroys it. */
 export interface KeptBuffer {
@@ -17,9 +17,12 @@ export interface Kept {
   has(buffer: unknown): boolean;
   /** The bytes at `address`, which a run has just written. */
   keep(address: number, size: number): KeptBuffer;
-  /** Puts a run's inputs at their addresses; what it does not take is safe from it afterwards. */
-  place(addresses: readonly number[], inputs: readonly Given[]): void;
+  /** Puts a run's inputs in their places; what it does not take, or overwrites, is safe from it afterwards. */
+  place(inputs: readonly InputPlace[], given: readonly Given[]): void;
 }
+
+/** `stays`: a run leaves there what it finds. */
+type InputPlace = readonly [address: number, stays: boolean | number];
 
 /** `put` writes what is not kept here. */
 export function createKept(
@@ -44,16 +47,16 @@ export function createKept(
       places.set(buffer, place);
       return buffer;
     },
-    place(addresses, inputs) {
-      for (const [buffer, p] of places) if (!inputs.includes(buffer as Given)) vacate(p);
-      inputs.forEach((given, i) => {
-        const address = addresses[i] as number;
-        const kept = places.get(given);
-        const data = kept ? bytesOf(kept) : (given as ArrayBufferView);
+    place(inputs, given) {
+      for (const [buffer, p] of places) if (!given.includes(buffer as Given)) vacate(p);
+      inputs.forEach(([address, stays], i) => {
+        const kept = places.get(given[i]);
+        const data = kept ? bytesOf(kept) : (given[i] as ArrayBufferView);
         const end = address + data.byteLength;
-        for (const p of places.values()) if (p !== kept && p.address < end && address < p.address + p.size) vacate(p);
-        if (!kept || kept.own || kept.address !== address) put(address, data);
-        if (kept) Object.assign(kept, { address, own: null });
+        for (const p of places.values())
+          if (p === kept ? !stays : p.address < end && address < p.address + p.size) vacate(p);
+        if (kept?.address !== address || kept.own) put(address, data);
+        if (kept && stays) Object.assign(kept, { address, own: null });
       });
     },
   };

@@ -1,9 +1,16 @@
 // Where everything of a program lies in linear memory, bottom to top: output sizes (below LOW_MEMORY, where no buffer
-// is), kernels' scratch, constants, state, arena, inputs and outputs. Nothing grows while it runs.
-// Entries overlay their inputs and outputs, as only one runs at a time.
+// is), kernels' scratch, constants, state, arena. Nothing grows while it runs.
+// Inputs and outputs that have no place in the arena follow; entries overlay theirs, as only one runs at a time.
 
 import type { Sym } from '../../ir/dim.js';
-import type { HostArg, Program, ProgramBuffer, ProgramEntry, ProgramValue } from '../../ir/program.js';
+import {
+  type HostArg,
+  type Program,
+  type ProgramBuffer,
+  type ProgramEntry,
+  type ProgramValue,
+  spaceOf,
+} from '../../ir/program.js';
 import { type DType, DTYPE_INFO } from '../../support/dtype.js';
 import { CompileError, invariant } from '../../support/errors.js';
 import { inputSymbols } from '../entry-spec.js';
@@ -15,12 +22,14 @@ export interface Region {
   readonly bytes: number;
 }
 
-/** An input or output: where its data is, and for outputs where the module writes the actual size of each axis (i32). */
+/** An input or output: where its data is, and for outputs where the module writes the actual size of each axis (i32). An input
+ *  that stays is still there after the run. */
 export interface ValueLayout {
   readonly name: string;
   readonly dtype: DType;
   readonly rank: number;
   readonly address: number;
+  readonly stays: boolean;
   readonly sizes: number;
 }
 
@@ -102,13 +111,15 @@ export function planLayout(program: Program, scratchBytes: number, hosts: readon
   const regionOf = { const: constants, state, arena };
   const cursors = program.entries.map(() => next);
   for (const b of program.buffers) {
+    const space = spaceOf(b);
     if (b.dtype === 'string') addresses.set(b.id, b.id);
+    else if (space) addresses.set(b.id, regionOf[space].address + (b.place.offset as number));
     else if ('entry' in b.place) {
       const at = cursors[b.place.entry];
       invariant(at !== undefined, `buffer ${b.name} belongs to entry ${b.place.entry}, which is none`);
       addresses.set(b.id, at);
       cursors[b.place.entry] = align16(at + bytesOf(b));
-    } else addresses.set(b.id, regionOf[b.place.kind].address + b.place.offset);
+    }
   }
   const io = { address: next, bytes: Math.max(next, ...cursors) - next };
   const pages = Math.ceil((io.address + io.bytes + MARGIN) / PAGE);
@@ -151,7 +162,8 @@ function layEntries(program: Program, addresses: ReadonlyMap<number, number>): E
   const layValue = (v: ProgramValue, isOutput: boolean): ValueLayout => {
     const address = addresses.get(v.buffer);
     invariant(address !== undefined, `value ${v.name} has no buffer ${v.buffer}`);
-    const layout = { name: v.name, dtype: v.dtype, rank: v.shape.length, address, sizes };
+    const stays = program.buffers[v.buffer]?.place.offset === undefined;
+    const layout = { name: v.name, dtype: v.dtype, rank: v.shape.length, address, stays, sizes };
     if (isOutput) sizes += 4 * v.shape.length;
     return layout;
   };

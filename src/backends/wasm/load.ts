@@ -81,7 +81,7 @@ function openSession(program: Program, layout: WasmLayout, { memory, strings, in
     const symbols = solveInputs(spec, inputs);
     const given = entry.inputs.map((v) => take(kept, v, inputs[v.name] as RuntimeTensor | DeviceTensor));
     kept.place(
-      entry.inputs.map((v) => v.address),
+      entry.inputs.map((v) => [v.address, v.stays]),
       given,
     );
     invoke(program, memory, () =>

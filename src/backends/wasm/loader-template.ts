@@ -32,7 +32,14 @@ type HostArg = readonly [dtype: string, rank: number];
 
 export interface LoaderEntry {
   readonly symbols: readonly (readonly [name: string, lo: number, hi: number])[];
-  readonly inputs: readonly (readonly [name: string, dtype: string, shape: readonly unknown[], address: number])[];
+  /** `stays`: a run leaves there what it finds. */
+  readonly inputs: readonly (readonly [
+    name: string,
+    dtype: string,
+    shape: readonly unknown[],
+    address: number,
+    stays: 0 | 1,
+  ])[];
   readonly outputs: readonly (readonly [name: string, dtype: string, rank: number, address: number, sizes: number])[];
 }
 
@@ -81,8 +88,8 @@ function sizeOf(size, symbols) {
 function inferShape(data, shape, symbols, fail) {
   const known = shape.map((s) => sizeOf(s, symbols));
   if (known.filter(isNaN).length > 1) fail('several axes vary: pass { data, shape }');
-  const rest = count(known.map((d) => (isNaN(d) ? 1 : d)));
-  return known.map((d) => (isNaN(d) ? (rest ? data.length / rest : 0) : d));
+  const rest = data.length / count(known.map((d) => d || 1));
+  return known.map((d) => (isNaN(d) ? rest : d));
 }
 
 /** One input as { data, shape }, its symbols solved. */
@@ -218,7 +225,7 @@ function take(memory, spec, value, entry, symbols) {
   return buffer;
 }
 
-const place = (memory, addresses, given) => memory.kept.place(addresses, given);
+const place = ({ kept }, inputs, given) => kept.place(inputs.map((i) => i.slice(3)), given);
 
 const leave = (memory, name, { dtype, shape, address }, options) =>
   options?.outputs?.includes(name) && dtype !== 'string'
@@ -230,7 +237,7 @@ const withKept = (memory) => ((memory.kept = createKept(memory, put.bind(null, m
 
 const NOT_KEEPING = `
 const take = (memory, ...given) => check(...given).data;
-const place = (memory, addresses, given) => given.forEach((data, i) => put(memory, addresses[i], data));
+const place = (memory, inputs, given) => given.forEach((data, i) => put(memory, inputs[i][3], data));
 const leave = () => undefined;
 const withKept = (memory) => memory;
 `;
@@ -252,7 +259,7 @@ function call(entry, invoke, memory, inputs, options) {
   for (const name in inputs)
     if (!entry.inputs.some((i) => i[0] === name)) throw new Error('E402 there is no input "' + name + '"');
   const given = entry.inputs.map((i) => take(memory, i, inputs[i[0]], entry, symbols));
-  place(memory, entry.inputs.map((i) => i[3]), given);
+  place(memory, entry.inputs, given);
   guarded(memory, () => invoke(...entry.symbols.map(([name]) => symbols.get(name))));
   return Object.fromEntries(entry.outputs.map(([name, dtype, rank, address, sizes]) => {
     const shape = [...new Int32Array(memory.buffer, sizes, rank)];

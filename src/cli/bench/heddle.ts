@@ -3,7 +3,7 @@
 
 import type { WasmSession } from '../../backends/wasm/load.js';
 import { type CompileOptions, importSource, lowerToProgram } from '../../compile.js';
-import type { Program } from '../../ir/program.js';
+import { type Program, spaceOf } from '../../ir/program.js';
 import type { RuntimeTensor, Session } from '../../runtime/session.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import type { Tensor, TypedArray } from '../../support/tensor.js';
@@ -108,7 +108,7 @@ export async function codeBytes(target: Target, program: Program, build: Build =
 
 export function memoryOf(p: Program): Pick<Costs, 'weight_bytes' | 'arena_bytes' | 'live_bytes' | 'memory_bytes'> {
   const io = p.buffers
-    .filter((b) => b.place.kind === 'input' || b.place.kind === 'output')
+    .filter((b) => spaceOf(b) === null)
     .reduce((n, b) => n + b.elements * DTYPE_INFO[b.dtype].bytes, 0);
   const memory_bytes = p.weightBytes + p.arenaBytes + p.stateBytes + io;
   return { weight_bytes: p.weightBytes, arena_bytes: p.arenaBytes, live_bytes: p.peak.bytes, memory_bytes };

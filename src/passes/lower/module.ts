@@ -24,6 +24,8 @@ export interface LowerOptions {
   readonly attentionBlock: number;
   /** Whether parts of a concat are made where they belong in it, and states read where they are kept. */
   readonly avoidsCopies: boolean;
+  /** Whether inputs and outputs lie in the program's memory, and nobody sees an input there once its entry runs. */
+  readonly ownsValues: boolean;
 }
 
 export function lowerModule(m: Module, options: LowerOptions): Program {
@@ -34,7 +36,8 @@ export function lowerModule(m: Module, options: LowerOptions): Program {
   for (const [v, n] of countUses(m))
     if (v.node?.kind === 'const') constUses.set(v.node.data, (constUses.get(v.node.data) ?? 0) + n);
   const drafts = m.entries.map((entry, k) => lowerEntry(entry, k, { ...options, p, states, consts, constUses }));
-  return planMemory({ name: m.name, numerics: options.numerics, p, entries: drafts.map((d) => resolveEntry(d, p)) });
+  const { numerics, ownsValues } = options;
+  return planMemory({ name: m.name, numerics, ownsValues, p, entries: drafts.map((d) => resolveEntry(d, p)) });
 }
 
 function lowerEntry(entry: Entry, index: number, shared: Omit<RegionLowering, 'storage' | 'places'>): ProgramEntry {

@@ -3,7 +3,7 @@
 // transposes are all the same case: an axis that only some reads walk (columns) and one that those reads ignore (rows).
 // Candidates of every width compete by an estimate of cycles (cost.ts).
 
-import { coefficient, isOne, isZero, mentions } from '../../ir/affine.js';
+import { coefficient, isOne, isZero, mentioning, mentions } from '../../ir/affine.js';
 import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
 import { costOf } from './cost.js';
 import { guardsOf } from './interior.js';
@@ -257,10 +257,13 @@ function packedParts(
   const width = 4 * o.target.lanes * o.target.tile.vectors;
   if (depth < MIN_DEPTH || depth * width > MAX_PANEL) return [];
   const parts: Expr[] = [];
-  const ignores = (x: Expr): boolean => !inner.some((f) => mentions(x, f.var));
+  const seen = new Set<Expr>();
+  const byColumn = mentioning(columns.var);
+  const byInner = inner.map((f) => mentioning(f.var));
   const visit = (x: Expr): boolean => {
-    if (!mentions(x, columns.var)) return true;
-    if (ignores(x) && (x.dtype === 'f32' || x.dtype === 'i32') && x.k !== 'var') {
+    if (!byColumn(x) || seen.has(x)) return true;
+    seen.add(x);
+    if (!byInner.some((by) => by(x)) && (x.dtype === 'f32' || x.dtype === 'i32') && x.k !== 'var') {
       if (!parts.includes(x)) parts.push(x);
       return true;
     }

@@ -1,7 +1,7 @@
 // An estimate of cycles per output of a register tile. Only the order of candidates matters; the figures are those of a
 // core that starts two multiply-adds and two loads a cycle, and has a result after four.
 
-import { coefficient, isOne, mentions } from '../../ir/affine.js';
+import { coefficient, isOne, mentioning, mentions } from '../../ir/affine.js';
 import { children, constant, type Expr, type LoadExpr, rewriteExpr } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { guardsOf, withoutGuards } from './interior.js';
@@ -148,15 +148,20 @@ const withoutPanel = (r: Reduction, t: TileSchedule): Reduction => ({
   term: rewriteExpr(r.term, (x) => (t.packed.includes(x) ? constant(0, x.dtype) : x)),
 });
 
-/** What a step computes besides multiplying and adding up: once a cell, a vector or a row, as it depends on them. */
+type Test = (x: Expr) => boolean;
+
+/** What a step computes besides multiplying and adding up: once a cell, a vector or a row, as it depends on them. What several
+ *  parts share is computed once. */
 function operations(term: Expr, t: TileSchedule, rows: number, vectors: number): number {
   const isProduct = term.k === 'op' && term.op === 'mul';
+  const [byColumn, byRow] = [t.columns, t.rows].map((f) => (f ? mentioning(f.var) : () => false)) as [Test, Test];
+  const seen = new Set<Expr>();
   let count = 0;
   const visit = (x: Expr): void => {
     if (x.k === 'bitcast') return visit(x.arg);
-    if ((x.k !== 'op' && x.k !== 'cast' && x.k !== 'select') || x.dtype === 'i1') return;
-    const [byColumn, byRow] = [t.columns, t.rows].map((f) => f !== null && mentions(x, f.var));
-    if (x !== term || !isProduct) count += (byColumn ? vectors : 1) * (byRow ? rows : 1);
+    if ((x.k !== 'op' && x.k !== 'cast' && x.k !== 'select') || x.dtype === 'i1' || seen.has(x)) return;
+    seen.add(x);
+    if (x !== term || !isProduct) count += (byColumn(x) ? vectors : 1) * (byRow(x) ? rows : 1);
     for (const c of children(x)) visit(c);
   };
   visit(term);

@@ -4,7 +4,7 @@
 // (fixed-lanes.ts). What is found here is data. Fast numerics only (docs/decisions/0032).
 
 import type { Constants } from './operands.js';
-import { coefficient, isOne, mentions } from '../../ir/affine.js';
+import { coefficient, isOne, mentioning, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Kernel } from '../../ir/kernel.js';
 import { children, type Expr, i32, type LoadExpr, factorsOf } from '../../ir/scalar.js';
@@ -108,8 +108,11 @@ function takeApart(x: Expr, along: For, kernel: Kernel): Pick<FixedPoint, 'store
 /** Steps of a loop within which expressions do not change (Infinity: they never do), or null where blocks do not nest. */
 function steadyFor(along: For, ...list: readonly Expr[]): number | null {
   const found = new Set<number>();
+  const seen = new Set<Expr>();
+  const moves = mentioning(along.var);
   const visit = (x: Expr): void => {
-    if (!mentions(x, along.var)) return;
+    if (!moves(x) || seen.has(x)) return;
+    seen.add(x);
     const [v, by] = x.k === 'op' ? x.args : [];
     const n = by && constOf(by);
     const isQuotient = x.k === 'op' && v?.k === 'var' && n !== null && n !== undefined;
