@@ -13,7 +13,10 @@ import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 
 /** Sizes nobody knows are taken to be this. */
 const TYPICAL = 64;
+/** Cycles from one addition to the next of a sum, where nothing comes in between. */
 const LATENCY = 4;
+/** What comes in between where a tile's sums are just as many as are added up meanwhile. */
+const BETWEEN = 1;
 const PER_CYCLE = 2;
 /** Cycles from one addition to the next of a sum that has no register. */
 const THROUGH_MEMORY = 12;
@@ -45,16 +48,17 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const invariant = t.rows ? splats.filter((x) => !x.index.some((i) => mentions(i, (t.rows as For).var))).length : 0;
   const packed = t.packed.length > 0;
   const inPlace = packed ? withoutPanel(r, t) : r;
-  const times = rows <= Math.min(o.target.reloads, vectors + 2) ? rows : 1; // a single vector: the row's value is the operand
   const wide = operands.filter((x) => !splats.includes(x));
-  const lines = wide.reduce((n, x) => n + vectors * times * linesOf(x, t, nest, r, times > 1), 0);
+  const lines = wide.reduce((n, x) => n + vectors * linesOf(x, t, nest, r), 0);
   const loads = (splats.length - invariant) * rows + invariant + lines;
   const cells = rows * vectors;
   const computed = loadsOf(inPlace.term).filter((x) => r.loops.some((f) => !coefficient(x.index[0] as Expr, f.var)));
   const instructions = Math.max(cells + operations(inPlace.term, t, rows, vectors), loads) + ADDRESS * computed.length;
   const strided = splats.filter((x) => depth > NEAR_LINES && isStrided(x, r)).length;
   const isCrowded = !o.target.spillsWell && cells + vectors + 1 + steadyVectors(t, nest) > o.target.registers;
-  const step = Math.max(instructions / PER_CYCLE, isCrowded ? THROUGH_MEMORY : LATENCY) + FETCH * strided;
+  const busy = instructions / PER_CYCLE;
+  const waiting = isCrowded ? THROUGH_MEMORY : busy < LATENCY ? o.target.latency : LATENCY + BETWEEN;
+  const step = Math.max(busy, waiting) + FETCH * strided;
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
   const innermost = sizeOf(left[left.length - 1] as For);
@@ -130,7 +134,7 @@ const costUnrolled: Cost = (t, nest, r, o, sizeOf) => {
   const instructions = work + loads + tests + SPILL * spills + 2 * cells + OVERHEAD;
   const useful = covered(sizeOf(columns), vectors * lanes) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
   const store = isOne(coefficient(nest.store.index, columns.var)) ? 0 : 1;
-  const cycles = Math.max(instructions / ISSUE, (steps * LATENCY) / Math.max(1, BEGUN / instructions));
+  const cycles = Math.max(instructions / ISSUE, (steps * o.target.latency) / Math.max(1, BEGUN / instructions));
   return cycles / (cells * lanes * useful) + store + packingOf(t, steps, sizeOf) - nest.loops.indexOf(columns) * 1e-3;
 };
 
@@ -180,19 +184,12 @@ const isStrided = (x: LoadExpr, r: Reduction): boolean =>
 /** 32-bit elements in a line of a cache. */
 const LINE = 16;
 
-/** Lines a vector of this load lies in: more than one where it may start anywhere. Buffers start at multiples of four elements;
- *  what is loaded once for many uses may well take two lines. */
-function linesOf(
-  x: LoadExpr,
-  { columns, lanes, packed }: TileSchedule,
-  nest: Nest,
-  r: Reduction,
-  isOften: boolean,
-): number {
+/** Lines a vector of this load lies in: more than one where it may start anywhere. Buffers start at multiples of four elements. */
+function linesOf(x: LoadExpr, { columns, lanes, packed }: TileSchedule, nest: Nest, r: Reduction): number {
   const others = [...nest.loops, ...r.loops].filter((f) => f !== columns);
   const strides = packed.length > 0 ? [] : others.map((f) => coefficient(x.index[0] as Expr, f.var));
   const isAligned = strides.every((c) => c === null || (constOf(c) ?? 0) % lanes === 0);
-  return isAligned && !(isOften && lanes > 4) ? 1 : 1 + lanes / LINE;
+  return isAligned ? 1 : 1 + lanes / LINE;
 }
 
 /** Cycles of a lane that is stored by itself: it is taken out first, and its neighbours may be in other lines. */

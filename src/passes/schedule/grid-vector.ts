@@ -28,7 +28,7 @@ export const GPU_VECTORS: ScheduleOptions = {
     registers: 16,
     spillsWell: true,
     loadsFirst: false,
-    reloads: 0,
+    latency: 4,
     near: 16384,
     unrolls: true,
     loadsHalves: false,
