@@ -2,16 +2,9 @@
 // scheduling decision: 0 is invariant, 1 is contiguous, null is not affine.
 
 import { e } from './expr.js';
-import { children, type Expr, i32, visitExpr } from './scalar.js';
+import { children, type Expr, i32 } from './scalar.js';
 
-export function mentions(x: Expr, name: string): boolean {
-  if (x.k === 'const') return false;
-  let found = false;
-  visitExpr(x, (y) => {
-    if (y.k === 'var' && y.name === name) found = true;
-  });
-  return found;
-}
+export const mentions = (x: Expr, name: string): boolean => mentioning(name)(x);
 
 /** `mentions` for many parts of one expression: each node is looked at once. */
 export function mentioning(name: string): (x: Expr) => boolean {

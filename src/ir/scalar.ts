@@ -324,10 +324,21 @@ export function substituteVars(e: Expr, map: ReadonlyMap<string, Expr>, memo: Ma
 
 /** Visits each shared node once. */
 export function visitExpr(e: Expr, f: (e: Expr) => void, seen: Set<Expr> = new Set()): void {
+  visitWithin(
+    e,
+    (x) => {
+      f(x);
+      return true;
+    },
+    seen,
+  );
+}
+
+/** The same, below those nodes alone for which `f` says so. */
+export function visitWithin(e: Expr, f: (e: Expr) => boolean, seen: Set<Expr> = new Set()): void {
   if (seen.has(e)) return;
   seen.add(e);
-  f(e);
-  for (const c of children(e)) visitExpr(c, f, seen);
+  if (f(e)) for (const c of children(e)) visitWithin(c, f, seen);
 }
 
 const keys = new WeakMap<Expr, string>();

@@ -26,7 +26,7 @@ const storedBytes = (t: DType): number => DTYPE_INFO[t].bytes;
 
 interface Draft {
   readonly name: string;
-  /** Whether inputs and outputs lie in the program's memory, and nobody sees an input there once its entry runs. */
+  /** As in `LowerOptions`. */
   readonly ownsValues: boolean;
   readonly numerics: 'fast' | 'strict';
   readonly p: ProgramBuilder;

@@ -87,11 +87,10 @@ export const faultAddress = (program: Program): number => sizesBytes(program);
 /** Where threads find their work (threads.ts). */
 export const jobAddress = (program: Program): number => align16(faultAddress(program) + 8);
 
-function extent(program: Program, kind: 'const' | 'state' | 'arena'): number {
+function extent(program: Program, space: 'const' | 'state' | 'arena'): number {
   let end = 0;
-  for (const b of program.buffers) {
-    if (b.place.kind === kind && 'offset' in b.place) end = Math.max(end, b.place.offset + bytesOf(b));
-  }
+  for (const b of program.buffers)
+    if (spaceOf(b) === space) end = Math.max(end, (b.place.offset as number) + bytesOf(b));
   return end;
 }
 

@@ -12,7 +12,6 @@ export const WASM_VECTORS = {
   registers: 15, // of x86-64: V8 keeps one for itself
   spillsWell: true,
   loadsFirst: true, // V8 schedules from the end of a block, and loads are one chain
-  latency: 4,
   near: 16384, // of 32 KB instead, 1×1 convolutions of 7×7 maps lose a seventh (measured)
   unrolls: false,
   loadsHalves: false,

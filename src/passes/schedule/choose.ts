@@ -4,7 +4,7 @@
 // Candidates of every width compete by an estimate of cycles (cost.ts).
 
 import { coefficient, isOne, isZero, mentioning, mentions } from '../../ir/affine.js';
-import { type Expr, i32, rewriteExpr, variable, visitExpr } from '../../ir/scalar.js';
+import { type Expr, i32, rewriteExpr, variable, visitExpr, visitWithin } from '../../ir/scalar.js';
 import { costOf } from './cost.js';
 import { guardsOf } from './interior.js';
 import { innermostInLanes } from './lanes.js';
@@ -257,19 +257,17 @@ function packedParts(
   const width = 4 * o.target.lanes * o.target.tile.vectors;
   if (depth < MIN_DEPTH || depth * width > MAX_PANEL) return [];
   const parts: Expr[] = [];
-  const seen = new Set<Expr>();
+  let fits = true;
   const byColumn = mentioning(columns.var);
   const byInner = inner.map((f) => mentioning(f.var));
-  const visit = (x: Expr): boolean => {
-    if (!byColumn(x) || seen.has(x)) return true;
-    seen.add(x);
-    if (!byInner.some((by) => by(x)) && (x.dtype === 'f32' || x.dtype === 'i32') && x.k !== 'var') {
-      if (!parts.includes(x)) parts.push(x);
-      return true;
-    }
-    return x.k === 'op' ? x.args.every(visit) : x.k === 'cast' ? visit(x.arg) : false;
-  };
-  if (!visit(r.term) || parts.length !== 1 || parts[0] === r.term) return [];
+  visitWithin(r.term, (x) => {
+    if (!byColumn(x)) return false;
+    const isPart = !byInner.some((by) => by(x)) && (x.dtype === 'f32' || x.dtype === 'i32') && x.k !== 'var';
+    if (isPart) parts.push(x);
+    else if (x.k !== 'op' && x.k !== 'cast') fits = false;
+    return !isPart && fits;
+  });
+  if (!fits || parts.length !== 1 || parts[0] === r.term) return [];
   let loads = 0;
   visitExpr(parts[0] as Expr, (x) => {
     if (x.k === 'load') loads++;

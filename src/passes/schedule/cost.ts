@@ -2,7 +2,7 @@
 // core that starts two multiply-adds and two loads a cycle, and has a result after four.
 
 import { coefficient, isOne, mentioning, mentions } from '../../ir/affine.js';
-import { children, constant, type Expr, type LoadExpr, rewriteExpr } from '../../ir/scalar.js';
+import { constant, type Expr, type LoadExpr, rewriteExpr, visitWithin } from '../../ir/scalar.js';
 import type { TileSchedule } from './choose.js';
 import { guardsOf, withoutGuards } from './interior.js';
 import { constOf, type ScheduleOptions } from './loops.js';
@@ -15,6 +15,7 @@ import { distinctReads, isUnrolled, rowsOverlap } from './window.js';
 const TYPICAL = 64;
 /** Cycles from one addition to the next of a sum, where nothing comes in between. */
 const LATENCY = 4;
+const latencyOf = (o: ScheduleOptions): number => o.target.latency ?? LATENCY;
 /** What comes in between where a tile's sums are just as many as are added up meanwhile. */
 const BETWEEN = 1;
 const PER_CYCLE = 2;
@@ -57,7 +58,7 @@ const costInLoops: Cost = (t, nest, r, o, sizeOf) => {
   const strided = splats.filter((x) => depth > NEAR_LINES && isStrided(x, r)).length;
   const isCrowded = !o.target.spillsWell && cells + vectors + 1 + steadyVectors(t, nest) > o.target.registers;
   const busy = instructions / PER_CYCLE;
-  const waiting = isCrowded ? THROUGH_MEMORY : busy < LATENCY ? o.target.latency : LATENCY + BETWEEN;
+  const waiting = isCrowded ? THROUGH_MEMORY : busy < LATENCY ? latencyOf(o) : LATENCY + BETWEEN;
   const step = Math.max(busy, waiting) + FETCH * strided;
   const outputs = rows * width * useful;
   const left = packed ? mergeReduction(inPlace).loops : r.loops;
@@ -134,7 +135,7 @@ const costUnrolled: Cost = (t, nest, r, o, sizeOf) => {
   const instructions = work + loads + tests + SPILL * spills + 2 * cells + OVERHEAD;
   const useful = covered(sizeOf(columns), vectors * lanes) * (t.rows ? covered(sizeOf(t.rows), rows) : 1);
   const store = isOne(coefficient(nest.store.index, columns.var)) ? 0 : 1;
-  const cycles = Math.max(instructions / ISSUE, (steps * o.target.latency) / Math.max(1, BEGUN / instructions));
+  const cycles = Math.max(instructions / ISSUE, (steps * latencyOf(o)) / Math.max(1, BEGUN / instructions));
   return cycles / (cells * lanes * useful) + store + packingOf(t, steps, sizeOf) - nest.loops.indexOf(columns) * 1e-3;
 };
 
@@ -159,16 +160,13 @@ type Test = (x: Expr) => boolean;
 function operations(term: Expr, t: TileSchedule, rows: number, vectors: number): number {
   const isProduct = term.k === 'op' && term.op === 'mul';
   const [byColumn, byRow] = [t.columns, t.rows].map((f) => (f ? mentioning(f.var) : () => false)) as [Test, Test];
-  const seen = new Set<Expr>();
   let count = 0;
-  const visit = (x: Expr): void => {
-    if (x.k === 'bitcast') return visit(x.arg);
-    if ((x.k !== 'op' && x.k !== 'cast' && x.k !== 'select') || x.dtype === 'i1' || seen.has(x)) return;
-    seen.add(x);
+  visitWithin(term, (x) => {
+    if (x.k === 'bitcast') return true;
+    if ((x.k !== 'op' && x.k !== 'cast' && x.k !== 'select') || x.dtype === 'i1') return false;
     if (x !== term || !isProduct) count += (byColumn(x) ? vectors : 1) * (byRow(x) ? rows : 1);
-    for (const c of children(x)) visit(c);
-  };
-  visit(term);
+    return true;
+  });
   return count;
 }
 

@@ -20,7 +20,6 @@ const cpu = (
   registers,
   spillsWell: false,
   loadsFirst: false,
-  latency: 4,
   near: 16384,
   unrolls: true,
   loadsHalves,
@@ -40,13 +39,16 @@ const cpu = (
   },
 });
 
+/** Of two units of 512 bits one is further away. */
+const AVX512: VectorTarget = { ...cpu(16, 8, 32, 1, true), latency: 5 };
+
 /** Rows that share their loads take code and rows in blocks memory, of which 'generic' is to have little; with long vectors the
  *  first gain nothing (measured). Without vector types, as 'generic' may be built, two vectors taken apart are worse than elements. */
 export const CPUS: Readonly<Record<Cpu, VectorTarget>> = {
   generic: { ...cpu(4, 4, 16, 1, false), rowsAtOnce: 1, separates: false },
   sse2: cpu(4, 4, 16, 3, false),
   avx2: { ...cpu(8, 6, 16, 1, true), near: 8192 }, // what a first level of 32 KB holds
-  avx512: { ...cpu(16, 8, 32, 1, true), latency: 5 }, // of 512 bits one of two units is further away
-  avx512vnni: { ...cpu(16, 8, 32, 1, true), latency: 5 },
+  avx512: AVX512,
+  avx512vnni: AVX512,
   neon: cpu(4, 8, 32, 3, false),
 };

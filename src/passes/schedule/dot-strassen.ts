@@ -49,6 +49,7 @@ export interface Strassen {
 
 /** Pairs of tiles in a block: columns are widened for each, so larger blocks gain 1 to 3 % (measured) and take memory. */
 const MOST_TILES = 16;
+/** Fewer do not pay for widening. */
 const LEAST_TILES = 4;
 /** Bytes of a block's sums of rows that stay in a second-level cache. */
 const NEAR = 256 << 10;

@@ -7,7 +7,7 @@ import type { Constants } from './operands.js';
 import { coefficient, isOne, mentioning, mentions } from '../../ir/affine.js';
 import { e } from '../../ir/expr.js';
 import type { Kernel } from '../../ir/kernel.js';
-import { children, type Expr, i32, type LoadExpr, factorsOf } from '../../ir/scalar.js';
+import { children, type Expr, factorsOf, i32, type LoadExpr, visitWithin } from '../../ir/scalar.js';
 import { DTYPE_INFO } from '../../support/dtype.js';
 import { createRangeScope, rangeOf } from '../kernel/value-range.js';
 import { constOf, type ScheduleOptions } from './loops.js';
@@ -108,20 +108,19 @@ function takeApart(x: Expr, along: For, kernel: Kernel): Pick<FixedPoint, 'store
 /** Steps of a loop within which expressions do not change (Infinity: they never do), or null where blocks do not nest. */
 function steadyFor(along: For, ...list: readonly Expr[]): number | null {
   const found = new Set<number>();
-  const seen = new Set<Expr>();
   const moves = mentioning(along.var);
-  const visit = (x: Expr): void => {
-    if (!moves(x) || seen.has(x)) return;
-    seen.add(x);
+  const visit = (x: Expr): boolean => {
+    if (!moves(x)) return false;
     const [v, by] = x.k === 'op' ? x.args : [];
     const n = by && constOf(by);
     const isQuotient = x.k === 'op' && v?.k === 'var' && n !== null && n !== undefined;
     if (isQuotient && x.op === 'div') found.add(n);
     else if (isQuotient && (x.op === 'shr_s' || x.op === 'shr_u')) found.add(2 ** n);
     else if (children(x).length === 0) found.add(1);
-    else children(x).forEach(visit);
+    else return true;
+    return false;
   };
-  list.forEach(visit);
+  for (const x of list) visitWithin(x, visit);
   const least = Math.min(...found);
   return [...found].every((n) => n % least === 0) ? least : null;
 }

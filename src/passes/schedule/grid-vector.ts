@@ -28,7 +28,6 @@ export const GPU_VECTORS: ScheduleOptions = {
     registers: 16,
     spillsWell: true,
     loadsFirst: false,
-    latency: 4,
     near: 16384,
     unrolls: true,
     loadsHalves: false,

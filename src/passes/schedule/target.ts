@@ -18,8 +18,8 @@ export interface VectorTarget {
   readonly spillsWell: boolean;
   /** Whether loads come before arithmetic wherever they may, so that many are live at once. */
   readonly loadsFirst: boolean;
-  /** Cycles from one addition to the next of few sums. */
-  readonly latency: number;
+  /** Cycles from one addition to the next of few sums, where they are not the usual ones (cost.ts). */
+  readonly latency?: number;
   /** Elements of an operand up to which many rows read it in place: of a first-level cache, or two of them where fetching from the
    *  second goes on beside the work. */
   readonly near: number;
